@@ -1,0 +1,75 @@
+"""Kill a smoke run at moments spread evenly over its life after the first record, resume it, and compare with one never interrupted.
+
+    python benchmarks/kills.py             20 kills (about ten minutes)
+    python benchmarks/kills.py --kills 2   what the tests do
+
+Exit status 1 if any ending differs in log.jsonl, in the model's weights, or in the result (its seconds aside).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "pgnotes", "grpo", "--preset", "smoke", "--resume", "--out"]
+
+
+def ending(folder: Path) -> tuple[bytes, bytes, dict]:
+    """What must not depend on interruptions: the log, the weights, the result without its seconds."""
+    result = json.loads((folder / "result.json").read_text())
+    return (folder / "log.jsonl").read_bytes(), (folder / "model/model.safetensors").read_bytes(), {k: v for k, v in result.items() if k != "seconds"}
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """A smoke run in `folder`, going on with what is there; returns once it has logged a record."""
+    process = subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    log = folder / "log.jsonl"
+    while process.poll() is None and not (log.is_file() and log.stat().st_size):
+        time.sleep(0.01)
+    return process
+
+
+def finish(folder: Path) -> None:
+    """Run to the end; a failure is shown in full."""
+    done = subprocess.run([*COMMAND, str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"the resumed run failed:\n{done.stderr}")
+
+
+def main() -> None:
+    """Run, kill, resume, compare; print a line for each kill."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    kills = parser.parse_args().kills
+    with tempfile.TemporaryDirectory() as place:
+        whole = start(Path(place) / "whole")
+        first_record = time.perf_counter()
+        _, errors = whole.communicate()
+        if whole.returncode:
+            raise SystemExit(f"the first run failed:\n{errors}")
+        life = time.perf_counter() - first_record
+        expected, same = ending(Path(place) / "whole"), 0
+        for i in range(kills):
+            folder, moment = Path(place) / f"killed-{i}", life * (i + 0.5) / kills
+            process = start(folder)
+            time.sleep(moment)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            lines = len((folder / "log.jsonl").read_text().splitlines())
+            checkpoints = sorted(p.name for p in (folder / "checkpoints").iterdir())
+            finish(folder)
+            identical = ending(folder) == expected
+            same += identical
+            print(f"killed {moment:5.2f} s after the first record, {lines} records, {checkpoints}: {'identical' if identical else 'DIFFERENT'}", flush=True)
+        print(f"{same} of {kills} endings identical")
+    raise SystemExit(same != kills)
+
+
+if __name__ == "__main__":
+    main()

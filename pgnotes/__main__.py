@@ -1,0 +1,124 @@
+"""The commands: python -m pgnotes doctor | grpo | evaluate | pocket."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    top = argparse.ArgumentParser(prog="pgnotes", description="Lessons on policy gradients, from a bandit to GRPO: the commands.")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="versions, device, precision, memory; what runs here and what does not")
+
+    grpo = commands.add_parser("grpo", help="train a language model with GRPO")
+    grpo.add_argument("--preset", help="smoke (20 s), pocket (a laptop, minutes; the default) or t4 (Qwen2.5-0.5B on a T4)")
+    grpo.add_argument("--out", required=True, help="the run's folder: settings, log, checkpoints, model")
+    grpo.add_argument("--resume", action="store_true", help="go on with the run in --out; start it if there is none")
+    grpo.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", help="change settings: --set steps=200 prompts=my.txt")
+
+    evaluate = commands.add_parser("evaluate", help="pass rate of a run or of a model folder on held-out prompts")
+    evaluate.add_argument("model", metavar="DIR", help="a run, a model folder, or 'pocket'")
+    evaluate.add_argument("--n", type=int, default=100, help="completions to sample")
+    evaluate.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", help="length, digit_sum, prompts, seed, …")
+
+    pocket = commands.add_parser("pocket", help="rebuild the bundled pocket model from a seed")
+    pocket.add_argument("--out", default=None, help="where to write it (the package's own folder if not given)")
+    pocket.add_argument("--seed", type=int, default=0)
+    pocket.add_argument("--steps", type=int, default=None)
+    return top
+
+
+def run_grpo(args: argparse.Namespace) -> dict:
+    """Train; the progress bar goes to stderr."""
+    from pgnotes.classroom.progress import Bar
+    from pgnotes.lm.config import GRPOConfig
+    from pgnotes.lm.grpo import train
+    from pgnotes.lm.state import RunFolder
+
+    stored = RunFolder(args.out).read("run.json") if args.resume and args.preset is None else None
+    config = GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset(args.preset or "pocket")
+    config = config.with_settings(args.set)
+    with Bar(config.steps) as bar:
+        return train(config, args.out, args.resume, consumers=(bar,)).result
+
+
+def run_evaluate(args: argparse.Namespace) -> dict:
+    """Evaluate a run's model on the run's own task, or any model on the pocket preset's."""
+    from pgnotes.lm.config import GRPOConfig
+    from pgnotes.lm.evaluate import evaluate, held_out_requests
+    from pgnotes.lm.models import load
+    from pgnotes.lm.state import RunFolder
+    from pgnotes.lm.tasks import digits_and_length
+
+    if args.n < 1:
+        raise ValueError(f"--n is {args.n}; it must be at least 1")
+    folder = RunFolder(args.model)
+    stored, prompts = folder.read("run.json"), folder.read("prompts.json")
+    config = (GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset("pocket")).with_settings(args.set)
+    given = any(setting.startswith("prompts=") for setting in args.set)
+    source = config.prompts if given or not prompts else prompts
+    task = digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction)
+    model, tokenizer = load(args.model)
+    found = evaluate(
+        model, tokenizer, held_out_requests(task, args.n), seed=config.seed, prompt_tokens=config.prompt_tokens, max_new_tokens=config.token_limit
+    ).to_json()
+    for row in found["completions"][:10]:
+        print(f"{'pass' if row['passed'] else 'fail'}  {row['length']:3d} characters, digits add up to {row['digit_sum']:3d}  {row['prompt']!r} → {row['completion']!r}")
+    return {key: value for key, value in found.items() if key != "completions"}
+
+
+def run_pocket(args: argparse.Namespace) -> dict:
+    """Build the pocket model and say where it lies."""
+    from importlib.resources import files
+
+    from tqdm import tqdm
+
+    from pgnotes.lm.pocket.build import STEPS, build
+
+    out, steps = Path(args.out or str(files("pgnotes.lm.pocket"))), args.steps or STEPS
+    bar = tqdm(build(out, steps=steps, seed=args.seed), total=steps, desc="pocket model", unit="step")
+    for _, loss in bar:
+        bar.set_postfix(nats_per_character=f"{loss:.3f}", refresh=False)
+    return {"out": str(out), "steps": steps, "seed": args.seed, "loss": loss}
+
+
+def run_doctor(args: argparse.Namespace) -> dict:
+    """Print what runs here; exit status 1 if the lessons can't."""
+    from pgnotes.classroom.session import report
+
+    lines, ready = report()
+    print("\n".join(lines))
+    if not ready:
+        raise SystemExit(1)
+    return {}
+
+
+COMMANDS = {"doctor": run_doctor, "grpo": run_grpo, "evaluate": run_evaluate, "pocket": run_pocket}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status: 0 done · 1 stopped half-way, what was saved is whole · 2 bad input, nothing was changed."""
+    args = parser().parse_args(argv)
+    try:
+        result = COMMANDS[args.command](args)
+    except (ValueError, ConnectionError) as error:
+        print(f"pgnotes: {error}", file=sys.stderr)
+        return 2
+    except (OSError, FloatingPointError) as error:
+        print(f"pgnotes: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("pgnotes: stopped; go on with --resume", file=sys.stderr)
+        return 130
+    if result:
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,28 @@
+"""A progress bar that shows what training is about: pass rate, reward, KL, length."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from tqdm.auto import tqdm
+
+
+class Bar:
+    """A consumer of step records, for `pgnotes.lm.grpo.train`; a context manager that opens and closes the bar."""
+
+    def __init__(self, steps: int):
+        self.bar = tqdm(total=steps, desc="GRPO", unit="step", dynamic_ncols=True)
+
+    def __call__(self, record: dict) -> None:
+        """Move to the record's step."""
+        shown = {"pass": f"{record['pass_rate']:.0%}", "reward": f"{record['reward']:.2f}", "length": f"{record['length']:.0f}"}
+        if record["kl"] is not None:
+            shown["kl"] = f"{record['kl']:.3f}"
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update(record["step"] + 1 - self.bar.n)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.close()

@@ -1,0 +1,71 @@
+"""Colours with one meaning each, the look of a picture, and the one way to display it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+from IPython.display import DisplayHandle, display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BEFORE, AFTER = "#9fb3c8", "#d55e00"  # the policy before training, and now
+EXACT, ESTIMATE = "#1f2430", "#0072b2"
+BETTER, WORSE = "#009e73", "#aa3377"  # than expected; also: groups that all pass, that all fail
+BAND, QUIET = "#f3f5f9", "#8a93a3"
+WIDTH = 7.0  # inches, shown 700 pixels wide
+DPI = 200
+
+LOOK = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": EXACT,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": EXACT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e9ef",
+    "grid.linewidth": 0.7,
+    "xtick.color": EXACT,
+    "ytick.color": EXACT,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+}
+
+
+def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A white figure of the course's width, `height` inches high, and its axes in the course's look; never touches pyplot."""
+    with mpl.rc_context(LOOK):
+        fig = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+        return fig, fig.subplots(rows, columns, **options)
+
+
+def label(ax: Axes, title: str, x: str = "", y: str = "") -> Axes:
+    """Title (a sentence that says what to see) and axis labels."""
+    ax.set_title(title)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    return ax
+
+
+def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:
+    """(data, metadata) of a picture as a notebook output: the PNG, and its description for those who can't see it."""
+    png = io.BytesIO()
+    fig.savefig(png, format="png", facecolor="white")
+    return {"image/png": png.getvalue(), "text/plain": alt}, {"image/png": {"alt": alt, "width": round(100 * WIDTH)}}
+
+
+def figure(fig: Figure, alt: str) -> DisplayHandle | None:
+    """Show a picture, now; every picture of the course goes through here. `alt` says in words what it shows.
+
+    Returns a handle whose `update(*bundle(…))` replaces the picture.  ValueError without a description.
+    """
+    if not alt.strip():
+        raise ValueError("alt is empty; say in a sentence what the picture shows")
+    data, metadata = bundle(fig, alt)
+    return display(data, metadata=metadata, raw=True, display_id=True)

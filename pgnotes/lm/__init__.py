@@ -1,0 +1,1 @@
+"""Language models as policies: tasks, rollouts, log-probabilities, the GRPO loop."""

@@ -1,0 +1,134 @@
+"""The settings of a run: one frozen dataclass, three presets, and how a line of text becomes a setting."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from pgnotes.lm.tasks import IN_WORDS, REWARDS
+from pgnotes.theory import advantages, objectives
+
+
+@dataclass(frozen=True)
+class GRPOConfig:
+    """Everything that decides what a run does; two runs with equal settings (threads included) on one machine end bitwise alike."""
+
+    # what is learned
+    model: str = "pocket"  # "pocket", a folder or a hub id
+    prompts: str = "bundled"  # "bundled", "openwebtext" or a text file, one prompt a line
+    length: int = 48  # characters a completion must have
+    digit_sum: int = 12  # what its digits must add up to
+    reward: str = "binary"  # "binary" or "shaped"
+    instruction: str = IN_WORDS  # the request put to the model
+    prompt_tokens: int = 128  # openings are cut to so many tokens
+    max_new_tokens: int = 0  # most tokens of a completion; 0 means length + 16
+    # how much
+    steps: int = 100
+    prompts_per_step: int = 16
+    group_size: int = 16  # completions of each prompt
+    epochs: int = 1  # updates from each step's samples; with 1 the ratio is 1 by construction
+    # how
+    lr: float = 1e-5  # AdamW, constant after the warm-up, so that `steps` can be raised later
+    warmup: int = 5  # updates
+    weight_decay: float = 0.01
+    grad_clip: float = 1.0  # largest norm of the whole gradient
+    temperature: float = 1.0  # of the sampler and of the scorer
+    advantages: str = "grpo"
+    loss: str = "ppo"
+    clip: tuple[float, float] = (0.2, 0.2)  # how far below and above 1 a ratio still pushes
+    aggregate: str = "token"
+    beta: float = 0.0  # weight of the KL to the start model, in nats a token
+    kl: str = "k3"
+    entropy_bonus: float = 0.0  # weight of the entropy, in nats a token
+    # bookkeeping
+    seed: int = 0
+    threads: int = 0  # of the CPU; 0 means all
+    evaluate: int = 100  # completions sampled before, after, and on unseen targets
+    checkpoint_every: int = 25
+
+    def __post_init__(self) -> None:
+        """ValueError naming the first setting that can't work."""
+        least = {"steps": 1, "prompts_per_step": 1, "group_size": 2, "epochs": 1, "prompt_tokens": 1, "evaluate": 1, "checkpoint_every": 1, "length": 1}
+        for key, bound in least.items():
+            if getattr(self, key) < bound:
+                raise ValueError(f"{key} is {getattr(self, key)}; it must be at least {bound}")
+        for key in ("max_new_tokens", "warmup", "weight_decay", "beta", "entropy_bonus", "threads", "digit_sum"):
+            if not 0 <= getattr(self, key) < math.inf:
+                raise ValueError(f"{key} is {getattr(self, key)}; it must not be negative")
+        for key in ("lr", "temperature", "grad_clip"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise ValueError(f"{key} is {getattr(self, key)}; it must be greater than 0")
+        known = {"reward": REWARDS, "advantages": advantages.KINDS, "loss": objectives.KINDS, "aggregate": objectives.AGGREGATES, "kl": objectives.KL_KINDS}
+        for key, choices in known.items():
+            if getattr(self, key) not in choices:
+                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be one of {', '.join(choices)}")
+        objectives.clip_range(self.clip)
+
+    @property
+    def token_limit(self) -> int:
+        """The most tokens a completion may have."""
+        return self.max_new_tokens or self.length + 16
+
+    @classmethod
+    def preset(cls, name: str) -> GRPOConfig:
+        """The settings called "smoke" (20 s, for tests), "pocket" (a laptop, minutes) or "t4" (Qwen2.5-0.5B on Colab's T4)."""
+        if name not in PRESETS:
+            raise ValueError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}")
+        return cls(**PRESETS[name])
+
+    def with_settings(self, settings: Iterable[str]) -> GRPOConfig:
+        """A copy changed by texts like "lr=1e-4"; ValueError for an unknown key or a value of the wrong kind."""
+        changes = {}
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            if not equals or key not in {f.name for f in fields(self)}:
+                raise ValueError(f"--set takes key=value, not {setting!r}; the keys are {', '.join(f.name for f in fields(self))}")
+            changes[key] = parse(key, text, getattr(self, key))
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict:
+        """As a plain dictionary that `from_json` takes back."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict) -> GRPOConfig:
+        """The settings that `to_json` wrote."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def parse(key: str, text: str, like: int | float | str | tuple) -> int | float | str | tuple:
+    """`text` as the kind of value that `like` is; a pair may be given as one number."""
+    try:
+        if isinstance(like, tuple):
+            numbers = tuple(float(part) for part in text.split(","))
+            return numbers * 2 if len(numbers) == 1 else numbers
+        return type(like)(text)
+    except ValueError:
+        raise ValueError(f"{key} is {text!r}; it must be {'a number or a pair of numbers' if isinstance(like, tuple) else type(like).__name__}") from None
+
+
+POCKET = dict(
+    instruction="{length} {digit_sum}: {prompt}",  # as in the pocket model's supervised stage
+    prompt_tokens=96,
+    lr=3e-4,  # a model of one million parameters takes large steps
+    beta=0.02,  # keeps the text language while the rule is learned
+    group_size=16,
+    steps=150,
+    evaluate=400,
+)
+
+PRESETS: dict[str, dict] = {
+    "smoke": POCKET | dict(steps=6, prompts_per_step=4, group_size=4, evaluate=16, checkpoint_every=2),
+    "pocket": POCKET,
+    "t4": dict(
+        model="Qwen/Qwen2.5-0.5B-Instruct",
+        length=64,
+        digit_sum=20,
+        reward="shaped",  # before training almost nothing passes, and a group without a pass teaches nothing
+        beta=0.02,
+        steps=120,
+        group_size=8,
+    ),
+}

@@ -1,0 +1,331 @@
+"""GRPO in one file: sample groups, reward them, compare within each group, follow the gradient. Lesson 09 walks through it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import accelerate
+import torch
+import transformers
+from accelerate import Accelerator
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.evaluate import evaluate, held_out_requests, unseen_requests
+from pgnotes.lm.logprobs import completion_logprobs
+from pgnotes.lm.models import HALF, cut, device_capability, encode, frozen, load, parameter_groups, precision, stop_ids
+from pgnotes.lm.monitor import Monitor, describe
+from pgnotes.lm.rollout import Group, rollout, uniforms
+from pgnotes.lm.state import RunFolder
+from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
+from pgnotes.theory.advantages import group_advantages
+from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
+
+PATIENCE = {"no": 3, "bf16": 3, "fp16": 20}  # skipped updates in a row before giving up; fp16's loss scale needs a few to settle
+
+
+@dataclass
+class Learner:
+    """What a run holds in memory."""
+
+    config: GRPOConfig
+    task: DigitsAndLength
+    policy: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    reference: PreTrainedModel | None  # the start model, frozen; None if beta is 0
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    stops: list[int]
+    records: list[dict] = field(default_factory=list)  # one for each step done
+    updates: int = 0  # of the weights; a skipped one does not count
+
+    def state(self) -> dict:
+        """Everything a resumed run needs; the noise of later steps follows from the seed and the step."""
+        scaler = self.accelerator.scaler
+        return {
+            "records": self.records,
+            "updates": self.updates,
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Take up what `state` gave."""
+        self.records, self.updates = state["records"], state["updates"]
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def learner(config: GRPOConfig, prompts: list[str] | None = None) -> Learner:
+    """Load the model and all that trains it. `prompts` are used instead of `config.prompts` if given (a resumed run's own)."""
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
+    accelerator = Accelerator(mixed_precision=precision(device_capability()))
+    if config.prompts_per_step % accelerator.num_processes:
+        raise ValueError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
+    policy, tokenizer = load(config.model, accelerator.device)
+    half = HALF[accelerator.mixed_precision]
+    reference = frozen(load(config.model, accelerator.device, half)[0]) if config.beta > 0 else None
+    optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr)
+    return Learner(config, task, policy, tokenizer, reference, accelerator.prepare(optimizer), accelerator, stop_ids(policy, tokenizer))
+
+
+def chosen_prompts(config: GRPOConfig, task: DigitsAndLength, step: int) -> list[str]:
+    """The prompts of a step: all training prompts in a new order each time round, decided by the seed alone."""
+    total, picked = len(task.prompts), []
+    for place in range(step * config.prompts_per_step, (step + 1) * config.prompts_per_step):
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(config.seed * 1_000_003 + place // total))
+        picked.append(task.prompts[int(order[place % total])])
+    return picked
+
+
+def sample_groups(run: Learner, step: int) -> list[Group]:
+    """This process's share of the step's groups; a group's noise is seeded from (seed, step, group), whoever samples it."""
+    config = run.config
+    prompts = [cut(run.tokenizer, prompt, config.prompt_tokens) for prompt in chosen_prompts(config, run.task, step)[mine(run)]]
+    requests = [encode(run.tokenizer, run.task.message(prompt)) for prompt in prompts]
+    noise = [uniforms(config.group_size, config.token_limit, config.seed, step, g) for g in range(config.prompts_per_step)[mine(run)]]
+    with run.accelerator.autocast():  # one context, so that the weights are cast to half precision once
+        return rollout(run.policy, run.tokenizer, requests, noise, run.stops, config.temperature)
+
+
+def rewards_of(task: DigitsAndLength, groups: list[Group]) -> Tensor:
+    """Rewards [P, G] of the texts; a completion that did not end by itself gets 0."""
+    rows = [[r * e for r, e in zip(task.reward(group.texts), group.ended.tolist(), strict=True)] for group in groups]
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+def train_step(run: Learner, step: int) -> tuple[dict, dict]:
+    """One step of GRPO (lesson 09; Shao et al. 2024, algorithm 1). Returns the step's record and the seconds its parts took."""
+    config, accelerator, monitor = run.config, run.accelerator, Monitor()
+    started = time.perf_counter()
+
+    # 1 roll out: G completions of each prompt
+    groups = sample_groups(run, step)
+    sampled = time.perf_counter()
+
+    # 2 reward each completion
+    rewards = accelerator.gather(rewards_of(run.task, groups).to(accelerator.device)).cpu()
+
+    # 3 advantages: how much better than the others of its group
+    advantages = group_advantages(rewards, config.advantages)[mine(run)]
+
+    # 4 the loss and its gradient, one group at a time, under one normaliser for the whole step
+    normaliser = total(run, sum(denominator(g.mask, config.aggregate, config.token_limit) for g in groups))
+    for _ in range(config.epochs):
+        for group, advantage in zip(groups, advantages, strict=True):
+            if advantage.any() or config.beta > 0 or config.entropy_bonus > 0:  # else a dead group has nothing to say
+                accelerator.backward(group_loss(run, group, advantage, normaliser, monitor))
+
+        # 5 clip and step
+        update(run, monitor)
+
+    # 6 record
+    record = {"step": step} | describe(run, groups, rewards) | monitor.summary(run)
+    return record, {"step": step, "rollout_s": sampled - started, "train_s": time.perf_counter() - sampled}
+
+
+def group_loss(run: Learner, group: Group, advantage: Tensor, normaliser: float, monitor: Monitor) -> Tensor:
+    """The loss of one group: policy gradient, KL to the start model, entropy bonus. advantage: [G]."""
+    config = run.config
+    with run.accelerator.autocast():
+        logp, entropy = completion_logprobs(run.policy, group.prompt, group.tokens, group.mask, config.temperature)
+    if group.logp_old is None:
+        group.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
+    loss = policy_loss(logp, group.logp_old, advantage.to(logp), group.mask, config.loss, config.clip, config.aggregate, normaliser)
+    kl = None
+    if run.reference is not None:
+        with torch.no_grad():
+            logp_ref = completion_logprobs(run.reference, group.prompt, group.tokens, group.mask, config.temperature)[0]
+        kl = kl_estimate(logp, logp_ref.to(logp), config.kl)
+        loss = loss + config.beta * aggregate(kl, group.mask, config.aggregate, normaliser)
+    if config.entropy_bonus > 0:
+        loss = loss - config.entropy_bonus * aggregate(entropy, group.mask, config.aggregate, normaliser)
+    monitor.see(group, advantage, loss, logp, entropy, kl, config.clip)
+    return loss
+
+
+def update(run: Learner, monitor: Monitor) -> None:
+    """Sum the gradient over processes, clip it, and take a step, unless no group gave a gradient or it is not finite."""
+    config, accelerator, optimizer = run.config, run.accelerator, run.optimizer
+    trained = [p for p in run.policy.parameters() if p.requires_grad]
+    if total(run, sum(p.grad is not None for p in trained)) == 0:
+        monitor.skipped = "every group was dead"  # a step would still move the weights: AdamW has momentum
+        return
+    if accelerator.num_processes > 1:
+        for p in trained:
+            p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
+    monitor.grad_norm = float(accelerator.clip_grad_norm_(trained, config.grad_clip))
+    monitor.lr = config.lr * min(1.0, (run.updates + 1) / max(config.warmup, 1))
+    for group in optimizer.param_groups:
+        group["lr"] = monitor.lr
+    if accelerator.scaler or math.isfinite(monitor.grad_norm):
+        optimizer.step()  # with a loss scale it skips by itself
+    if accelerator.optimizer_step_was_skipped or not math.isfinite(monitor.grad_norm):
+        monitor.skipped = "the gradient is not finite"
+    else:
+        run.updates += 1
+    optimizer.zero_grad()
+
+
+def mine(run: Learner) -> slice:
+    """This process's groups among the step's: a run of neighbours."""
+    share = run.config.prompts_per_step // run.accelerator.num_processes
+    return slice(run.accelerator.process_index * share, (run.accelerator.process_index + 1) * share)
+
+
+def total(run: Learner, value: float) -> float:
+    """The sum of a number over all processes."""
+    return run.accelerator.reduce(torch.tensor(float(value), device=run.accelerator.device), "sum").item()
+
+
+def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
+    """The steps still to do, each logged, checkpointed when due, and yielded."""
+    for step in range(len(run.records), run.config.steps):
+        record, seconds = train_step(run, step)
+        run.records.append(record)
+        folder.append("log.jsonl", record)
+        folder.append("times.jsonl", seconds)
+        give_up_if_stuck(run, folder)
+        if (step + 1) % run.config.checkpoint_every == 0 or step + 1 == run.config.steps:
+            folder.save_checkpoint(step + 1, run.state())
+        yield record
+
+
+def give_up_if_stuck(run: Learner, folder: RunFolder) -> None:
+    """FloatingPointError, naming what to try, after several steps in a row whose gradient was not finite."""
+    patience = PATIENCE[run.accelerator.mixed_precision]
+    tail = run.records[-patience:]
+    if len(tail) == patience and all(r["skipped"] == "the gradient is not finite" for r in tail):
+        folder.write("not_finite.json", tail)
+        raise FloatingPointError(
+            f"the gradient was not finite {patience} steps in a row (their records are in {folder / 'not_finite.json'}); "
+            "try a smaller lr, or a larger beta; the last checkpoint is from before"
+        )
+
+
+def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Learner, RunFolder]:
+    """Load a run, at its newest checkpoint if it is resumed, and lay out its folder. Nothing is written before all arguments are checked."""
+    folder = RunFolder(out if out is not None else tempfile.mkdtemp(prefix="pgnotes-"))
+    config = agree(config, folder, resume)
+    run = learner(config, folder.read("prompts.json"))
+    folder.writes = run.accelerator.is_main_process
+    versions = {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, transformers, accelerate)}}
+    folder.create({"config": config.to_json(), "versions": versions}, run.task.prompts + run.task.held_out)
+    state = folder.load_checkpoint(run.accelerator.device)
+    if state is not None:
+        run.restore(state)
+    folder.rewind("log.jsonl", run.records)
+    folder.rewind("times.jsonl", folder.lines("times.jsonl")[: len(run.records)])
+    return run, folder
+
+
+def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> GRPOConfig:
+    """The settings to go on with. ValueError if the folder holds a run and `resume` is false, or that run had other settings.
+
+    `steps` may be raised; threads = 0 takes the number the run started with.
+    """
+    stored = folder.read("run.json")
+    threads = config.threads or os.cpu_count() or 1
+    if stored is None:
+        return dataclasses.replace(config, threads=threads)
+    if not resume:
+        raise ValueError(f"out is {str(folder.path)!r}, which already holds a run; add --resume to go on with it, or choose another folder")
+    old = GRPOConfig.from_json(stored["config"])
+    new = dataclasses.replace(config, threads=config.threads or old.threads)
+    changed = [f.name for f in dataclasses.fields(old) if getattr(old, f.name) != getattr(new, f.name) and (f.name != "steps" or new.steps < old.steps)]
+    if changed:
+        differences = ", ".join(f"{key} was {getattr(old, key)!r} and is now {getattr(new, key)!r}" for key in changed)
+        raise ValueError(f"the run in {str(folder.path)!r} had other settings: {differences}; only steps may be changed, to more")
+    return new
+
+
+def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = False) -> Iterator[dict]:
+    """Train, yielding a record after each step; progress bars, pictures and early stops are up to whoever iterates (lesson 09).
+
+    out: the run's folder; a temporary one if None.  Raises what `train` raises.
+    """
+    run, folder = begin(config, out, resume)
+    yield from loop(run, folder)
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """A finished run: `log["pass_rate"]` is a column of its records, `result` what the command prints, `folder` where it lies."""
+
+    records: list[dict]
+    result: dict
+    folder: Path
+
+    def __getitem__(self, key: str) -> list:
+        """One value a step."""
+        return [record[key] for record in self.records]
+
+
+def train(config: GRPOConfig, out: str | Path | None = None, resume: bool = False, consumers: tuple[Callable[[dict], None], ...] = ()) -> RunLog:
+    """Evaluate, train, evaluate again, and save the model in `out` (lesson 09). Each consumer is called with every record.
+
+    ValueError for settings that can't work or that differ from those of the run to resume; ConnectionError for a model or prompts out of reach;
+    DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
+    """
+    finished = RunFolder(out).finished(config.steps) if out is not None and resume else None
+    if finished:
+        agree(config, RunFolder(out), resume)
+        return RunLog(RunFolder(out).lines("log.jsonl"), finished, Path(out))
+    started = time.perf_counter()
+    run, folder = begin(config, out, resume)
+    before = folder.read("evaluation_before.json")
+    if before is None:
+        before = look(run, held_out_requests(run.task, config.evaluate), run.policy)
+        folder.write("evaluation_before.json", before)
+    for record in run.records:
+        feed(consumers, record)
+    for record in loop(run, folder):
+        feed(consumers, record)
+    judge = run.reference or load(config.model, run.accelerator.device)[0]
+    after = look(run, held_out_requests(run.task, config.evaluate), judge)
+    unseen = look(run, unseen_requests(run.task, config.evaluate), judge)
+    folder.write("evaluation_after.json", after)
+    folder.write("evaluation_unseen.json", unseen)
+    folder.save_model(run.policy, run.tokenizer)
+    result = {
+        "pass_rate_before": before["pass_rate"],
+        "pass_rate_after": after["pass_rate"],
+        "pass_rate_unseen": unseen["pass_rate"],
+        "logprob_before": before["logprob"],
+        "logprob_after": after["logprob"],
+        "distinct": after["distinct"],
+        "seconds": round(time.perf_counter() - started, 1),
+        "steps": config.steps,
+        "reward": config.reward,
+    }
+    folder.write("result.json", result)
+    return RunLog(run.records, result, folder.path)
+
+
+def feed(consumers: tuple[Callable[[dict], None], ...], record: dict) -> None:
+    """Hand a record to each consumer."""
+    for consume in consumers:
+        consume(record)
+
+
+def look(run: Learner, requests: list, judge: PreTrainedModel) -> dict:
+    """Evaluate the policy as it is now; `judge` is the start model."""
+    config = run.config
+    with run.accelerator.autocast():
+        found = evaluate(
+            run.policy, run.tokenizer, requests, seed=config.seed, prompt_tokens=config.prompt_tokens, max_new_tokens=config.token_limit, start_model=judge
+        )
+    return found.to_json()

@@ -1,0 +1,1 @@
+"""The bundled pocket model and the script that makes it."""

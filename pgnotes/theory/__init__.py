@@ -1,0 +1,1 @@
+"""The mathematics: tensors in, tensors out. Knows no notebook, no language model, no plot."""

@@ -1,0 +1,71 @@
+"""Advantages of completions that share a prompt: how good is each one, compared with what?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-4  # added to a standard deviation before dividing; TRL's value
+
+
+def spread_is_zero(rewards: Tensor) -> Tensor:
+    """True where all rewards along the last axis are equal: a dead group, which carries no policy gradient.
+
+    rewards: [..., G].  Returns [...] bool. Compares max with min: a tiny standard deviation is not a dead group, and rounding can give one to eight equal rewards.
+    """
+    return rewards.amax(-1) == rewards.amin(-1)
+
+
+def centred(rewards: Tensor) -> Tensor:
+    """Reward minus its group's mean (lesson 08; Liu et al. 2025, Dr. GRPO). rewards [P, G] -> [P, G]."""
+    return rewards - rewards.mean(-1, keepdim=True)
+
+
+def standardised(rewards: Tensor) -> Tensor:
+    """Reward minus its group's mean, in units of the group's unbiased standard deviation (lesson 08; Shao et al. 2024, GRPO). [P, G] -> [P, G]."""
+    return centred(rewards) / (rewards.std(-1, keepdim=True) + EPSILON)
+
+
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Reward minus the mean of the *others* in its group (lesson 05; Ahmadian et al. 2024, RLOO). [P, G] -> [P, G]; G/(G-1) times `centred`."""
+    group_size = rewards.shape[-1]
+    return rewards - (rewards.sum(-1, keepdim=True) - rewards) / (group_size - 1)
+
+
+def batch_centred(rewards: Tensor) -> Tensor:
+    """Reward minus the mean over the whole batch, all prompts together (lesson 05). [P, G] -> [P, G]."""
+    return rewards - rewards.mean()
+
+
+def batch_standardised(rewards: Tensor) -> Tensor:
+    """Reward minus the batch's mean, in units of the batch's unbiased standard deviation (lesson 08; Hu et al. 2025, REINFORCE++). [P, G] -> [P, G]."""
+    return batch_centred(rewards) / (rewards.std() + EPSILON)
+
+
+GROUP_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"grpo": standardised, "dr_grpo": centred, "rloo": leave_one_out}
+KINDS: dict[str, Callable[[Tensor], Tensor]] = GROUP_KINDS | {
+    "reinforce_pp": batch_standardised,
+    "batch_mean": batch_centred,
+    "none": torch.clone,
+}
+
+
+def group_advantages(rewards: Tensor, kind: str) -> Tensor:
+    """The advantage of each of G completions for each of P prompts (lessons 08 and 09).
+
+    rewards: [P, G] floats, G >= 2, finite.  kind: one of `KINDS`.  Returns [P, G] (for "grpo" and "reinforce_pp" without unit,
+    else in the reward's). The three kinds that compare within a group give exact zeros to a group whose rewards are all equal.
+    ValueError for another shape, G < 2, values that are not finite, or an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
+    if rewards.dim() != 2 or rewards.shape[0] < 1 or rewards.shape[1] < 2:
+        raise ValueError(f"rewards has shape {list(rewards.shape)}; it must be [P, G] with at least one prompt and G >= 2 completions each")
+    if not rewards.is_floating_point() or not rewards.isfinite().all():
+        raise ValueError("rewards must be finite floating-point numbers")
+    advantages = KINDS[kind](rewards)
+    if kind in GROUP_KINDS:
+        advantages = advantages.masked_fill(spread_is_zero(rewards)[:, None], 0.0)
+    return advantages

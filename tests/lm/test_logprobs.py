@@ -1,0 +1,107 @@
+"""The shared prompt and the chunked vocabulary against a plain padded model, in float64, to 1e-9."""
+
+import pytest
+import torch
+
+from pgnotes.lm.logprobs import completion_logprobs, key_mask
+from pgnotes.theory.advantages import group_advantages
+from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
+
+TEMPERATURE = 0.7
+
+
+def make_groups(seed=0, vocab=260):
+    """Three groups with prompts of 7, 1 and 12 tokens, and completions of 1 to 9 tokens; the last group is dead."""
+    g = torch.Generator().manual_seed(seed)
+    groups = []
+    for prompt_length, lengths in [(7, [9, 1, 4, 6]), (1, [1, 1, 1, 1]), (12, [2, 8, 5, 1])]:
+        mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+        tokens = torch.randint(vocab, mask.shape, generator=g)
+        groups.append((torch.randint(vocab, (prompt_length,), generator=g), tokens, mask))
+    return groups
+
+
+REWARDS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.3, 0.0], [1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
+
+
+def plain_logprobs(model, prompt, tokens, mask):
+    """One row at a time, prompt and completion concatenated, all logits at once: (log-probabilities, entropies) [G, R]."""
+    logps, entropies = torch.zeros(mask.shape, dtype=torch.float64), torch.zeros(mask.shape, dtype=torch.float64)
+    for i, (row, live) in enumerate(zip(tokens, mask, strict=True)):
+        n = int(live.sum())
+        logits = model(input_ids=torch.cat([prompt, row[:n]])[None]).logits[0, len(prompt) - 1 : -1] / TEMPERATURE
+        table = logits.log_softmax(-1)
+        logps[i, :n] = table[torch.arange(n), row[:n]]
+        entropies[i, :n] = -(table.exp() * table).sum(-1)
+    return logps, entropies
+
+
+def total_loss(model, start, groups, logprobs, whole_batch):
+    """Policy gradient, KL and entropy bonus of a step: all rows in one batch, or group by group under one normaliser."""
+    advantages = group_advantages(REWARDS, "grpo")
+    width = max(mask.shape[1] for _, _, mask in groups)
+    pad = lambda x: torch.nn.functional.pad(x, (0, width - x.shape[1]))  # noqa: E731
+    masks = torch.cat([pad(mask) for _, _, mask in groups])
+    normaliser = denominator(masks, "token")
+    rows = []
+    for prompt, tokens, mask in groups:
+        logp, entropy = logprobs(model, prompt, tokens, mask)
+        with torch.no_grad():
+            reference = plain_logprobs(start, prompt, tokens, mask)[0]
+        rows.append((logp, reference, entropy, mask))
+    if whole_batch:
+        rows = [tuple(torch.cat([pad(row[i]) for row in rows]) for i in range(4))]
+        advantages = advantages.view(1, -1)
+    loss = 0.0
+    for (logp, reference, entropy, mask), advantage in zip(rows, advantages, strict=True):
+        loss = loss + policy_loss(logp, logp.detach(), advantage, mask, "ppo", normaliser=normaliser)
+        loss = loss + 0.1 * aggregate(kl_estimate(logp, reference, "k3"), mask, "token", normaliser)
+        loss = loss - 0.05 * aggregate(entropy, mask, "token", normaliser)
+    return loss
+
+
+def shared(chunk_logits):
+    return lambda model, prompt, tokens, mask: completion_logprobs(model, prompt, tokens, mask, TEMPERATURE, chunk_logits)
+
+
+@pytest.mark.parametrize("chunk_logits", [260 * 1000, 260 * 5, 260])
+def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(exact, chunk_logits):
+    groups = make_groups()
+    start, plain, fast = exact(), exact(), exact()
+    with torch.no_grad():
+        for model in (plain, fast):  # away from the start model, so that the KL has a gradient
+            g = torch.Generator().manual_seed(1)
+            for p in model.parameters():
+                p += 0.02 * torch.randn(p.shape, generator=g, dtype=p.dtype)
+    for prompt, tokens, mask in groups:
+        for ours, theirs in zip(shared(chunk_logits)(fast, prompt, tokens, mask), plain_logprobs(plain, prompt, tokens, mask), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+            assert (ours[~mask] == 0).all()
+    expected = total_loss(plain, start, groups, plain_logprobs, whole_batch=True)
+    found = total_loss(fast, start, groups, shared(chunk_logits), whole_batch=False)
+    expected.backward()
+    found.backward()
+    assert found.item() == pytest.approx(expected.item(), abs=1e-9)
+    for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
+        assert b.grad.abs().max() > 1e-8, f"{name} has no gradient to compare"
+        torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_the_tied_embedding_receives_both_gradients(exact):
+    """Once as the input's table, once as the head: each alone differs from the sum."""
+    model = exact()
+    prompt, tokens, mask = make_groups()[0]
+    model.get_output_embeddings().weight = torch.nn.Parameter(model.get_input_embeddings().weight.detach().clone())
+    completion_logprobs(model, prompt, tokens, mask)[0].sum().backward()
+    parts = [model.get_input_embeddings().weight.grad, model.get_output_embeddings().weight.grad]
+    tied = exact()
+    completion_logprobs(tied, prompt, tokens, mask)[0].sum().backward()
+    torch.testing.assert_close(tied.get_input_embeddings().weight.grad, parts[0] + parts[1], rtol=0, atol=1e-9)
+    assert all(part.abs().max() > 1e-3 for part in parts)
+
+
+def test_key_mask_by_hand():
+    mask = key_mask(torch.tensor([3, 1]), queries=2, new=2)
+    assert mask.shape == (2, 1, 2, 5)
+    assert mask[0, 0].int().tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+    assert mask[1, 0].int().tolist() == [[1, 0, 0, 1, 0], [1, 0, 0, 1, 1]]

@@ -1,0 +1,78 @@
+"""Sampling: from the policy itself, each group by its own noise, ended where the model ends."""
+
+import pytest
+import torch
+
+from pgnotes.lm.logprobs import completion_logprobs
+from pgnotes.lm.models import encode, stop_ids
+from pgnotes.lm.rollout import draw, rollout, uniforms
+
+
+def sample(pocket, texts, group_size=3, limit=40, temperature=1.0, seed=0):
+    model, tokenizer = pocket
+    prompts = [encode(tokenizer, text) for text in texts]
+    noise = [uniforms(group_size, limit, seed, text) for text in texts]
+    return rollout(model, tokenizer, prompts, noise, stop_ids(model, tokenizer), temperature)
+
+
+TEXTS = ["20 5: On Monday the baker", "48 12: At noon", "40 9: After the storm by the harbour the old captain"]
+
+
+def test_sampled_logprobs_are_those_of_the_scorer(pocket):
+    for group in sample(pocket, TEXTS, temperature=0.8):
+        logp, _ = completion_logprobs(pocket[0], group.prompt, group.tokens, group.mask, temperature=0.8)
+        torch.testing.assert_close(group.logp, logp, rtol=0, atol=2e-5)
+
+
+def test_a_group_does_not_depend_on_the_groups_beside_it(pocket):
+    together, alone = sample(pocket, TEXTS), [sample(pocket, [text])[0] for text in TEXTS]
+    assert [g.texts for g in together] == [g.texts for g in alone]
+
+
+def test_the_seed_decides(pocket):
+    assert sample(pocket, TEXTS)[0].texts == sample(pocket, TEXTS)[0].texts
+    assert sample(pocket, TEXTS)[0].texts != sample(pocket, TEXTS, seed=1)[0].texts
+    assert not torch.equal(uniforms(4, 5, 0, 1, 2), uniforms(4, 5, 0, 12)), "seeds are kept apart"
+
+
+def test_masks_end_with_the_stop_token_and_texts_leave_it_out(pocket):
+    model, tokenizer = pocket
+    groups = sample(pocket, TEXTS, group_size=8, limit=45)
+    assert any(g.ended.any() for g in groups)
+    assert any((~g.ended).any() for g in groups)
+    for group in groups:
+        for row, live, ended, text in zip(group.tokens, group.mask, group.ended, group.texts, strict=True):
+            tokens = row[live].tolist()
+            assert live.tolist() == sorted(live.tolist(), reverse=True)
+            stops = [t in stop_ids(model, tokenizer) for t in tokens]
+            assert stops == [False] * (len(tokens) - 1) + [bool(ended)]
+            assert text == tokenizer.decode(tokens[: len(tokens) - bool(ended)])
+            assert ended or len(tokens) == 45
+
+
+def test_every_stop_token_counts(pocket):
+    model, tokenizer = pocket
+    assert stop_ids(model, tokenizer) == sorted(tokenizer.convert_tokens_to_ids(["<|end|>", "<|endoftext|>"]))
+    comma = tokenizer.convert_tokens_to_ids(",")
+    prompt = encode(tokenizer, TEXTS[1])
+    group = rollout(model, tokenizer, [prompt], [uniforms(16, 40, 0)], [comma])[0]
+    assert group.ended.any()
+    assert not any("," in text for text, ended in zip(group.texts, group.ended, strict=True) if ended)
+
+
+def test_draws_follow_the_probabilities():
+    probabilities = torch.tensor([0.1, 0.0, 0.6, 0.3, 0.0])
+    u = (torch.arange(1000) + 0.5) / 1000  # one draw in each thousandth: no sampling error
+    counts = torch.bincount(draw(probabilities.expand(1000, 5), u), minlength=5)
+    assert (counts - 1000 * probabilities).abs().max() <= 1
+    assert counts[1] == counts[4] == 0
+
+
+@pytest.mark.parametrize("u", [0.0, 1 - 2**-24])
+def test_the_ends_of_the_unit_interval_draw_no_impossible_token(u):
+    assert draw(torch.tensor([[0.0, 0.5, 0.5, 0.0]]), torch.tensor([u])).item() in (1, 2)
+
+
+def test_low_temperature_is_greedy(pocket):
+    groups = sample(pocket, TEXTS[:1], group_size=6, temperature=1e-3)
+    assert len(set(groups[0].texts)) == 1

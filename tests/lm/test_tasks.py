@@ -1,0 +1,136 @@
+"""The task: rewards that survive any string, a pass check that is exactly its definition, prompts that never cross the split."""
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pgnotes.lm.tasks import digit_sum, digits_and_length, load_prompts, split
+
+TASK = digits_and_length(12, 7)
+SHAPED = digits_and_length(12, 7, reward="shaped")
+ANYTHING = st.one_of(
+    st.text(st.characters(), max_size=40),  # all of Unicode, lone surrogates included
+    st.text("0123456789 ab²٣½Ⅷ①", min_size=10, max_size=14),
+    st.text(st.sampled_from("07 a"), min_size=12, max_size=12),
+    st.builds(lambda s, n: s * n, st.text(max_size=5), st.integers(0, 20_000)),
+)
+
+
+def definition(text: str) -> bool:
+    """The rule again, written another way: count characters, find ASCII digits by a pattern, add them up."""
+    digits = re.findall("[0-9]", text)
+    return len(list(text)) == 12 and len(digits) >= 1 and sum(ord(d) - 48 for d in digits) == 7
+
+
+@settings(max_examples=10_000, deadline=None)
+@given(ANYTHING)
+@example("")
+@example("abc²defghi7k")
+@example("٧bcdefghijkl")
+@example("abcdefghijkl")
+@example("seven is 16.")
+def test_a_passing_string_is_exactly_one_the_definition_passes(text):
+    assert TASK.passed(text) == definition(text)
+    assert TASK.reward([text]) == [float(definition(text))]
+    shaped = SHAPED.reward([text])[0]
+    assert 0 <= shaped <= 1
+    assert (shaped == 1) == definition(text)
+
+
+def test_examples_by_hand():
+    assert TASK.passed("seven is 16.")
+    assert not TASK.passed("seven is 16")  # 11 characters
+    assert not TASK.passed("seven is 17.")  # 8
+
+    assert digits_and_length(3, 0).passed("a0b")
+    assert not digits_and_length(3, 0).passed("abc")  # no digit at all
+    assert digit_sum("1²٣4") == 5
+
+
+def test_shaped_reward_rises_towards_the_target():
+    near, far = SHAPED.reward(["seven is 15.", "9999"])
+    assert 1 > near > far >= 0
+    assert SHAPED.reward(["abcdefghijkl"])[0] == pytest.approx(0.2), "without a digit only the length counts"
+
+
+def test_trl_calling_convention():
+    chats = [[{"role": "assistant", "content": "seven is 16."}], [{"role": "assistant", "content": "no"}]]
+    assert TASK.reward(completions=chats, prompts=["a", "b"], completion_ids=[[1], [2]], anything=[0, 0]) == [1.0, 0.0]
+    assert TASK.reward([]) == []
+
+
+def test_held_out_prompts_are_disjoint_and_deduplicated():
+    task = digits_and_length()
+    assert not set(task.prompts) & set(task.held_out)
+    assert len(set(task.prompts)) == len(task.prompts) >= 300
+    assert 0.12 < len(task.held_out) / (len(task.prompts) + len(task.held_out)) < 0.28
+    train, held_out = split(load_prompts("bundled") * 2)
+    assert (train, held_out) == (task.prompts, task.held_out)
+
+
+def test_the_split_of_a_prompt_does_not_depend_on_the_others():
+    prompts = load_prompts("bundled")
+    kept = random.Random(0).sample(prompts, 200)
+    assert set(split(kept)[1]) == set(split(prompts)[1]) & set(kept)
+
+
+def test_the_message_states_the_rule():
+    assert "12 characters" in TASK.message("Once")
+    assert TASK.message("Once {length}").endswith("Once {length}"), "braces in a prompt are left alone"
+
+
+def test_a_text_file_in_any_encoding(tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + "\n".join(f"line {i} é ☃" for i in range(60)).encode() + b"\n\xff\xfe\x00 broken\n\n  \n")
+    prompts = load_prompts(str(file))
+    assert prompts[0] == "line 0 é ☃"
+    train, held_out = split(prompts)
+    assert len(train) + len(held_out) == 61
+
+
+def test_openwebtext_out_of_reach_names_the_bundled_file(monkeypatch):
+    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: False)
+    with pytest.raises(ConnectionError, match="prompts=bundled"):
+        load_prompts("openwebtext")
+
+
+def test_openwebtext_is_streamed_and_cut(monkeypatch):
+    import datasets
+
+    def fake(name, revision, split, streaming):
+        assert streaming
+        if revision is None:
+            raise RuntimeError("Dataset scripts are no longer supported")
+        return ({"text": "word " * 1000} for _ in range(10**9))
+
+    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: True)
+    monkeypatch.setattr(datasets, "load_dataset", fake)
+    texts = load_prompts("openwebtext")
+    assert len(texts) == 2000
+    assert len(texts[0]) <= 300
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"length": 0}, "length"),
+        ({"digit_sum": -1}, "digit_sum"),
+        ({"length": 2, "digit_sum": 19}, "digit_sum"),
+        ({"reward": "dense"}, "reward"),
+        ({"instruction": "write"}, "instruction"),
+        ({"prompts": ["only one"]}, "prompts"),
+        ({"prompts": "no such file"}, "prompts"),
+    ],
+)
+def test_bad_input_names_the_argument(change, name):
+    with pytest.raises(ValueError, match=f"^{name} "):
+        digits_and_length(**change)
+
+
+def test_bundled_prompts_are_text_of_one_line_each():
+    lines = Path(__file__).parents[2].joinpath("pgnotes/lm/prompts.txt").read_text(encoding="utf-8").splitlines()
+    assert all(line == line.strip() and 10 < len(line) < 80 for line in lines)

@@ -1,0 +1,141 @@
+"""Losses against gradients worked out one token at a time, and the KL estimators against an exact KL."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from pgnotes.theory.objectives import AGGREGATES, KINDS, aggregate, denominator, kl_estimate, policy_loss
+
+LENGTHS = [5, 1, 3, 4]
+LOW, HIGH = 0.2, 0.28
+
+
+def batch(seed=0):
+    g = torch.Generator().manual_seed(seed)
+    mask = torch.arange(5) < torch.tensor(LENGTHS)[:, None]
+    old = -2 * torch.rand(4, 5, generator=g, dtype=torch.float64)
+    logp = (old + 0.6 * torch.randn(4, 5, generator=g, dtype=torch.float64)).requires_grad_()
+    return logp, old, torch.tensor([1.0, -1.0, 0.5, -2.0], dtype=torch.float64), mask
+
+
+def weights(how):
+    """What each live token's term is multiplied by: 1/(all tokens), 1/(own length · B), 1/B, 1/(B · T)."""
+    total = sum(LENGTHS)
+    return [{"token": 1 / total, "sequence": 1 / (4 * n), "sum": 1 / 4, "dr_grpo": 1 / 20}[how] for n in LENGTHS]
+
+
+def expected(kind, how, logp, old, advantages):
+    """(loss, gradient) in plain Python, straight from the papers' formulas."""
+    loss, grad = 0.0, torch.zeros(4, 5, dtype=torch.float64)
+    for b, n in enumerate(LENGTHS):
+        a, w = advantages[b].item(), weights(how)[b]
+        mean_ratio = math.exp(sum((logp[b, t] - old[b, t]).item() for t in range(n)) / n)
+        for t in range(n):
+            l, r = logp[b, t].item(), math.exp((logp[b, t] - old[b, t]).item())
+            if kind == "reinforce":
+                term, slope = -a * l, -a
+            elif kind == "cispo":
+                term, slope = -min(r, 1 + HIGH) * a * l, -min(r, 1 + HIGH) * a
+            else:
+                ratio = mean_ratio if kind == "gspo" else r
+                clipped = min(max(ratio, 1 - LOW), 1 + HIGH)
+                stopped = (a > 0 and ratio > 1 + HIGH) or (a < 0 and ratio < 1 - LOW)
+                term, slope = -min(ratio * a, clipped * a), 0.0 if stopped else -ratio * a
+            loss += w * term
+            if kind == "gspo":  # every token of the sequence moves the one ratio by 1/n
+                grad[b, :n] += w * slope / n
+            else:
+                grad[b, t] = w * slope
+    return loss, grad
+
+
+@pytest.mark.parametrize(("kind", "how"), list(itertools.product(KINDS, AGGREGATES)))
+@pytest.mark.parametrize("seed", range(5))
+def test_loss_and_gradient_from_the_formula(kind, how, seed):
+    logp, old, advantages, mask = batch(seed)
+    loss = policy_loss(logp, old, advantages, mask, kind, clip=(LOW, HIGH), aggregate=how)
+    loss.backward()
+    value, gradient = expected(kind, how, logp.detach(), old, advantages)
+    assert loss.item() == pytest.approx(value, abs=1e-12)
+    torch.testing.assert_close(logp.grad, gradient, rtol=0, atol=1e-12)
+
+
+def test_four_ways_out_of_the_band_and_two_zeros():
+    """Claim C4: the clip is one-sided."""
+    for advantage, ratio, slope in [(1, 0.5, 0.5), (1, 1.5, 0.0), (-1, 0.5, 0.0), (-1, 1.5, -1.5)]:
+        logp = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
+        policy_loss(logp, torch.zeros(1, 1), torch.tensor([float(advantage)]), torch.ones(1, 1, dtype=torch.bool), "ppo").backward()
+        assert -logp.grad.item() == pytest.approx(slope)
+
+
+@pytest.mark.parametrize("kind", ["reinforce", "ppo", "cispo"])
+def test_at_ratio_one_they_all_have_reinforces_gradient(kind):
+    logp, _, advantages, mask = batch()
+    policy_loss(logp, logp.detach(), advantages, mask, kind, aggregate="sum").backward()
+    torch.testing.assert_close(logp.grad, torch.where(mask, -advantages[:, None] / 4, 0.0).expand(4, 5))
+
+
+@pytest.mark.parametrize("how", AGGREGATES)
+def test_micro_batches_under_one_normaliser_give_the_whole_gradient(how):
+    logp, old, advantages, mask = batch()
+    policy_loss(logp, old, advantages, mask, "ppo", aggregate=how).backward()
+    whole, logp.grad = logp.grad.clone(), None
+    for part in (slice(0, 1), slice(1, 4)):
+        policy_loss(logp[part], old[part], advantages[part], mask[part], "ppo", aggregate=how, normaliser=denominator(mask, how)).backward()
+    torch.testing.assert_close(logp.grad, whole, rtol=0, atol=1e-14)
+
+
+def test_values_under_the_mask_do_not_matter():
+    logp, old, advantages, mask = batch()
+    loss = policy_loss(logp, old, advantages, mask, "ppo")
+    wild = torch.where(mask, logp, float("-inf"))
+    assert policy_loss(wild, old, advantages, mask, "ppo").item() == loss.item()
+
+
+def test_dr_grpo_takes_a_length():
+    logp, old, advantages, mask = batch()
+    longer = policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo", length=10)
+    assert longer.item() == pytest.approx(policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo").item() / 2)
+
+
+def test_kl_estimators_by_enumeration():
+    """On a three-action policy every outcome is listed: k1 and k3 average to the KL exactly, k2 does not, k2 and k3 are never negative."""
+    p, q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64)
+    kl = (p * (p / q).log()).sum().item()
+    means = {kind: (p * kl_estimate(p.log(), q.log(), kind)).sum().item() for kind in ("k1", "k2", "k3")}
+    assert means["k1"] == pytest.approx(kl, abs=1e-12)
+    assert means["k3"] == pytest.approx(kl, abs=1e-12)
+    assert abs(means["k2"] - kl) > 1e-3
+    assert (kl_estimate(p.log(), q.log(), "k2") >= 0).all()
+    assert (kl_estimate(p.log(), q.log(), "k3") >= 0).all()
+    assert kl_estimate(p.log(), q.log(), "k1")[2].item() == pytest.approx(math.log(0.2 / 0.6)), "the sign: log π - log reference"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"logp": torch.zeros(4)}, "logp"),
+        ({"logp_old": torch.zeros(4, 4)}, "logp_old"),
+        ({"advantages": torch.zeros(5)}, "advantages"),
+        ({"mask": torch.ones(4, 5)}, "mask"),
+        ({"kind": "a2c"}, "kind"),
+        ({"aggregate": "mean"}, "aggregate"),
+        ({"clip": -0.1}, "clip"),
+        ({"clip": (1.5, 0.2)}, "clip"),
+    ],
+)
+def test_bad_input_names_the_argument(change, name):
+    logp, old, advantages, mask = batch()
+    with pytest.raises(ValueError, match=f"^{name} "):
+        policy_loss(**({"logp": logp, "logp_old": old, "advantages": advantages, "mask": mask, "kind": "ppo"} | change))
+
+
+def test_kl_and_aggregate_refuse_bad_input():
+    with pytest.raises(ValueError, match="^kind "):
+        kl_estimate(torch.zeros(2), torch.zeros(2), "k4")
+    with pytest.raises(ValueError, match="^logp_ref "):
+        kl_estimate(torch.zeros(2), torch.zeros(3), "k1")
+    with pytest.raises(ValueError, match="^aggregate "):
+        aggregate(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), "median")

@@ -1,0 +1,49 @@
+"""Run lessons in a clean kernel and save them with their outputs, without what differs from run to run.
+
+    python tools/run_lessons.py                 all of notebooks/
+    python tools/run_lessons.py notebooks/09*   some
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+PROGRESS = re.compile(r"it/s|step/s|s/it|\d+%\|")  # a tqdm bar
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Leave out widget state, progress bars, timestamps and the version of Python."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
+
+
+def is_progress(output: nbformat.NotebookNode) -> bool:
+    """True for a progress bar, as text or as a widget."""
+    text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
+    return bool(PROGRESS.search(text)) or "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def main() -> None:
+    """Run each lesson; stop at the first error, leaving that lesson's file as it was."""
+    for path in map(Path, sys.argv[1:] or sorted((ROOT / "notebooks").glob("*.ipynb"))):
+        started = time.perf_counter()
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+        clean(notebook)
+        nbformat.write(notebook, path)
+        print(f"{path.name}: {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,19 +1,22 @@
 """pgnotes: policy gradients, from a softmax bandit to GRPO on a language model. Sub-packages load when they are used."""
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 _ROOMS = ("theory", "lm", "classroom")
+_CALLS = {"start": "pgnotes.classroom.session", "show": "pgnotes.classroom.session"}
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a sub-package on first use, so that `import pgnotes` itself costs nothing."""
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import pgnotes` itself costs nothing."""
     if name in _ROOMS:
         return importlib.import_module(f"pgnotes.{name}")
+    if name in _CALLS:
+        return getattr(importlib.import_module(_CALLS[name]), name)
     raise AttributeError(f"pgnotes has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """The names above, for completion."""
-    return ["__version__", *_ROOMS]
+    return ["__version__", *_ROOMS, *_CALLS]

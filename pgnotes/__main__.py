@@ -17,7 +17,8 @@ def parser() -> argparse.ArgumentParser:
 
     grpo = commands.add_parser("grpo", help="train a language model with GRPO")
     grpo.add_argument("--preset", help="smoke (20 s), pocket (a laptop, minutes; the default) or t4 (Qwen2.5-0.5B on a T4)")
-    grpo.add_argument("--out", required=True, help="the run's folder: settings, log, checkpoints, model")
+    grpo.add_argument("--out", help="the run's folder: settings, log, checkpoints, model")
+    grpo.add_argument("--preflight", action="store_true", help="do one step, say what to expect (pass rate, dead groups, memory, minutes), and stop")
     grpo.add_argument("--resume", action="store_true", help="go on with the run in --out; start it if there is none")
     grpo.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", help="change settings: --set steps=200 prompts=my.txt")
 
@@ -38,11 +39,19 @@ def run_grpo(args: argparse.Namespace) -> dict:
     from pgnotes.classroom.progress import Bar
     from pgnotes.lm.config import GRPOConfig
     from pgnotes.lm.grpo import train
+    from pgnotes.lm.models import device_capability
+    from pgnotes.lm.preflight import memory_estimate, preflight
     from pgnotes.lm.state import RunFolder
 
+    if args.preflight:
+        return preflight(GRPOConfig.preset(args.preset or "pocket").with_settings(args.set))
+    if args.out is None:
+        raise ValueError("--out is missing; name a folder for the run")
     stored = RunFolder(args.out).read("run.json") if args.resume and args.preset is None else None
     config = GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset(args.preset or "pocket")
     config = config.with_settings(args.set)
+    memory = memory_estimate(config, device_capability())["total"]
+    print(f"pgnotes: {config.model}, {config.steps} steps; about {memory:.2f} GiB, activations not counted", file=sys.stderr)
     with Bar(config.steps) as bar:
         return train(config, args.out, args.resume, consumers=(bar,)).result
 
@@ -68,7 +77,8 @@ def run_evaluate(args: argparse.Namespace) -> dict:
         model, tokenizer, held_out_requests(task, args.n), seed=config.seed, prompt_tokens=config.prompt_tokens, max_new_tokens=config.token_limit
     ).to_json()
     for row in found["completions"][:10]:
-        print(f"{'pass' if row['passed'] else 'fail'}  {row['length']:3d} characters, digits add up to {row['digit_sum']:3d}  {row['prompt']!r} → {row['completion']!r}")
+        verdict = "pass" if row["passed"] else "fail"
+        print(f"{verdict}  {row['length']:3d} characters, digits add up to {row['digit_sum']:3d}  {row['prompt']!r} → {row['completion']!r}")
     return {key: value for key, value in found.items() if key != "completions"}
 
 

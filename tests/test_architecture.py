@@ -63,7 +63,9 @@ def test_theory_imports_torch_and_the_standard_library_alone():
 
 def test_no_cycles():
     edges = {
-        a: {b for b in targets if not only_type_checking(ROOT / (a.replace(".", "/") + ".py"), b)} if (ROOT / (a.replace(".", "/") + ".py")).exists() else targets
+        a: {b for b in targets if not only_type_checking(ROOT / (a.replace(".", "/") + ".py"), b)}
+        if (ROOT / (a.replace(".", "/") + ".py")).exists()
+        else targets
         for a, targets in graph().items()
     }
     done, path = set(), []

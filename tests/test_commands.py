@@ -122,8 +122,6 @@ def test_the_wheel_runs_without_its_source_tree(tmp_path):
     empty.mkdir()
     run = f"import pgnotes; assert {str(tmp_path)!r} in pgnotes.__file__, pgnotes.__file__; from pgnotes.__main__ import main; "
     run += f"raise SystemExit(main(['grpo', '--preset', 'smoke', '--out', 'out', '--set', *{TINY!r}]))"
-    done = subprocess.run(
-        [sys.executable, "-c", run], cwd=empty, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", run], cwd=empty, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "pass_rate_after" in json.loads(done.stdout.splitlines()[-1])

@@ -1,7 +1,7 @@
 """Run lessons in a clean kernel and save them with their outputs, without what differs from run to run.
 
-    python tools/run_lessons.py                 all of notebooks/
-    python tools/run_lessons.py notebooks/09*   some
+python tools/run_lessons.py                 all of notebooks/
+python tools/run_lessons.py notebooks/09*   some
 """
 
 from __future__ import annotations

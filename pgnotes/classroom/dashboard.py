@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pgnotes.classroom.style import AFTER, BETTER, EXACT, QUIET, WORSE, bundle, figure, label, panels
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, bundle, figure, label, panels
 
 SECONDS_BETWEEN = 0.5  # redraws, at least
 SHARE = 0.1  # of the time may go into drawing
@@ -60,6 +60,28 @@ def curves(records: list[dict], steps: int, length: int, digit_sum: int) -> tupl
     last = records[-1]
     alt = f"Learning curves after {len(records)} of {steps} steps: pass rate {last['pass_rate']:.0%}, mean length {last['length']:.0f} characters, "
     return fig, alt + f"mean digit sum {last['digit_sum']:.0f}, {last['dead_fail'] + last['dead_pass']:.0%} of groups without a signal."
+
+
+def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int) -> tuple[Figure, str]:
+    """Length and digit sum of each completion before and after training, and a sentence that describes them.
+
+    before, after: the `completions` of two evaluations. Points are moved by up to ± 0.3 so that equal ones can be told apart.
+    """
+    fig, axes = panels(1, 2, 3.4, sharex=True, sharey=True)
+    noise = np.random.default_rng(0)
+    shares = []
+    for ax, rows, colour, name in ((axes[0], before, BEFORE, "Before"), (axes[1], after, AFTER, "After")):
+        points = np.array([[row["length"], row["digit_sum"]] for row in rows]) + noise.uniform(-0.3, 0.3, (len(rows), 2))
+        shares.append(sum(row["passed"] for row in rows) / len(rows))
+        label(ax, f"{name}: {shares[-1]:.0%} pass", x="length in characters")
+        ax.axvline(length, color=EXACT, linewidth=0.8, linestyle="--")
+        ax.axhline(digit_sum, color=EXACT, linewidth=0.8, linestyle="--")
+        ax.scatter(*points.T, s=14, color=colour, alpha=0.7, linewidth=0)
+    axes[0].set_ylabel("digits add up to")
+    axes[0].set_xlim(length - 9, length + 9)
+    axes[0].set_ylim(max(-1, digit_sum - 9), digit_sum + 9)
+    alt = f"Each dot is a completion; the target, {length} characters and digit sum {digit_sum}, is where the dashed lines cross. "
+    return fig, alt + f"Before training {shares[0]:.0%} lie on it, after training {shares[1]:.0%}."
 
 
 class LivePicture:

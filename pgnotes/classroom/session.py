@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import sys
+import textwrap
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires, version
 
 GIB = 2**30
@@ -13,7 +16,7 @@ T4_NEEDS = 14.0  # GiB of GPU memory for full fine-tuning of Qwen2.5-0.5B
 
 
 def place() -> str:
-    """"colab", "jupyter" or "plain" Python."""
+    """Where this runs: "colab", "jupyter" or "plain" (Python without a notebook)."""
     if "google.colab" in sys.modules:
         return "colab"
     shell = sys.modules.get("IPython")
@@ -81,3 +84,18 @@ def report() -> tuple[list[str], bool]:
     lines.append(f"pocket run   {'yes' if enough else 'no'} (python -m pgnotes grpo --preset pocket --out runs/pocket)")
     lines.append(f"t4 run       {'yes' if gpu >= T4_NEEDS else f'no: it needs a GPU with {T4_NEEDS:.0f} GiB (a free Colab T4 has 14.7)'}")
     return lines, enough
+
+
+def start(lesson: str) -> None:
+    """A lesson's first call: checks the versions and says on what the lesson will run. ImportError naming what is missing."""
+    missing = [name for name in missing_packages() if not name.startswith(("jupyterlab", "nbval"))]
+    if missing:
+        raise ImportError(f"lesson {lesson} needs {', '.join(missing)}; `make lab` installs everything, or: pip install -r colab_requirements.txt")
+    print(f"Lesson {lesson} is ready. Device: {device_line()[0]}.")
+
+
+def show(function: Callable) -> None:
+    """Display the package's own source of a function as a highlighted block, which also renders where no code runs."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(f"```python\n{textwrap.dedent(inspect.getsource(function)).rstrip()}\n```"))

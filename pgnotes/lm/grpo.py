@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import platform
 import tempfile
 import time
@@ -24,12 +23,13 @@ from pgnotes.lm.evaluate import evaluate, held_out_requests, unseen_requests
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import HALF, cut, device_capability, encode, frozen, load, parameter_groups, precision, stop_ids
 from pgnotes.lm.monitor import Monitor, describe
-from pgnotes.lm.rollout import Group, rollout, uniforms
+from pgnotes.lm.rollout import Group, rollout, seeded, uniforms
 from pgnotes.lm.state import RunFolder
 from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
+CORES = torch.get_num_threads()  # what PyTorch found on its own, before a run sets anything
 PATIENCE = {"no": 3, "bf16": 3, "fp16": 20}  # skipped updates in a row before giving up; fp16's loss scale needs a few to settle
 
 
@@ -70,7 +70,7 @@ class Learner:
 
 def learner(config: GRPOConfig, prompts: list[str] | None = None) -> Learner:
     """Load the model and all that trains it. `prompts` are used instead of `config.prompts` if given (a resumed run's own)."""
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.threads or CORES)
     task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
     accelerator = Accelerator(mixed_precision=precision(device_capability()))
     if config.prompts_per_step % accelerator.num_processes:
@@ -78,7 +78,7 @@ def learner(config: GRPOConfig, prompts: list[str] | None = None) -> Learner:
     policy, tokenizer = load(config.model, accelerator.device)
     half = HALF[accelerator.mixed_precision]
     reference = frozen(load(config.model, accelerator.device, half)[0]) if config.beta > 0 else None
-    optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr)
+    optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr, betas=config.betas)
     return Learner(config, task, policy, tokenizer, reference, accelerator.prepare(optimizer), accelerator, stop_ids(policy, tokenizer))
 
 
@@ -86,7 +86,7 @@ def chosen_prompts(config: GRPOConfig, task: DigitsAndLength, step: int) -> list
     """The prompts of a step: all training prompts in a new order each time round, decided by the seed alone."""
     total, picked = len(task.prompts), []
     for place in range(step * config.prompts_per_step, (step + 1) * config.prompts_per_step):
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(config.seed * 1_000_003 + place // total))
+        order = torch.randperm(total, generator=seeded(config.seed, "order", place // total))
         picked.append(task.prompts[int(order[place % total])])
     return picked
 
@@ -168,7 +168,7 @@ def update(run: Learner, monitor: Monitor) -> None:
         for p in trained:
             p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
     monitor.grad_norm = float(accelerator.clip_grad_norm_(trained, config.grad_clip))
-    monitor.lr = config.lr * min(1.0, (run.updates + 1) / max(config.warmup, 1))
+    monitor.lr = config.learning_rate(run.updates)
     for group in optimizer.param_groups:
         group["lr"] = monitor.lr
     if accelerator.scaler or math.isfinite(monitor.grad_norm):
@@ -224,7 +224,7 @@ def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Lea
     folder.writes = run.accelerator.is_main_process
     versions = {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, transformers, accelerate)}}
     folder.create({"config": config.to_json(), "versions": versions}, run.task.prompts + run.task.held_out)
-    state = folder.load_checkpoint(run.accelerator.device)
+    state = folder.load_checkpoint()
     if state is not None:
         run.restore(state)
     folder.rewind("log.jsonl", run.records)
@@ -238,9 +238,8 @@ def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> GRPOConfig:
     `steps` may be raised; threads = 0 takes the number the run started with.
     """
     stored = folder.read("run.json")
-    threads = config.threads or os.cpu_count() or 1
     if stored is None:
-        return dataclasses.replace(config, threads=threads)
+        return dataclasses.replace(config, threads=config.threads or CORES)
     if not resume:
         raise ValueError(f"out is {str(folder.path)!r}, which already holds a run; add --resume to go on with it, or choose another folder")
     old = GRPOConfig.from_json(stored["config"])

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from pgnotes.lm.logprobs import extend, head_logits, prefill
 
@@ -26,11 +27,47 @@ class Group:
     logp_old: Tensor | None = None  # [G, R] log-probabilities when sampled, as the scorer sees them; set by the first training pass
 
 
-def uniforms(group_size: int, max_new_tokens: int, *seeds: int | str) -> Tensor:
-    """One number in [0, 1) for each token of a group, [R, G], from a generator of the group's own, seeded by all of `seeds`."""
+class RoomyLayer(DynamicLayer):
+    """A cache layer with room for the whole completion: a token is written in place, where DynamicLayer copies all that came before."""
+
+    def __init__(self, layer: DynamicLayer, repeats: int, room: int):
+        """Take over `layer`'s keys and values [B, heads, P, D], each row `repeats` times, with `room` more places."""
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self.rooms = []
+        for old in (layer.keys, layer.values):
+            batch, heads, used, width = old.shape
+            self.rooms.append(old.new_empty(batch * repeats, heads, used + room, width))
+            self.rooms[-1][:, :, :used] = old.repeat_interleave(repeats, dim=0)
+        self.keys, self.values = (place[:, :, :used] for place in self.rooms)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+        """Append [B, heads, n, D]; returns all keys and all values so far."""
+        start, end = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
+        for place, new in zip(self.rooms, (key_states, value_states), strict=True):
+            place[:, :, start:end] = new
+        self.keys, self.values = (place[:, :, :end] for place in self.rooms)
+        return self.keys, self.values
+
+
+def make_room(cache: DynamicCache, repeats: int, room: int) -> None:
+    """Repeat each row of the cache and leave `room` places behind it; layers of another kind are repeated as they are."""
+    for i, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:
+            cache.layers[i] = RoomyLayer(layer, repeats, room)
+        else:
+            layer.batch_repeat_interleave(repeats)
+
+
+def seeded(*seeds: int | str) -> torch.Generator:
+    """A generator whose stream depends on all of `seeds`: (1, 2) and (12,) give different ones."""
     digest = hashlib.sha256("/".join(map(str, seeds)).encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
-    return torch.rand(max_new_tokens, group_size, generator=generator)
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+
+def uniforms(group_size: int, max_new_tokens: int, *seeds: int | str) -> Tensor:
+    """One number in [0, 1) for each token of a group, [R, G], from a generator of the group's own."""
+    return torch.rand(max_new_tokens, group_size, generator=seeded(*seeds))
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
@@ -54,7 +91,7 @@ def rollout(
     """
     limit, group_size = noise[0].shape
     last, cache, lengths = prefill(model, prompts)
-    cache.batch_repeat_interleave(group_size)
+    make_room(cache, group_size, limit)
     last, lengths = last.repeat_interleave(group_size, 0), lengths.repeat_interleave(group_size)
     uniform = torch.cat(noise, dim=1).to(model.device)
     ends = torch.tensor(stops, device=model.device)
@@ -80,5 +117,7 @@ def trimmed(tokenizer: PreTrainedTokenizerBase, prompt: Tensor, tokens: Tensor, 
     width = int(mask.sum(-1).max())
     counts = (mask.sum(-1) - ended.long()).tolist()
     rows = tokens.tolist()
-    texts = tokenizer.batch_decode([row[:count] for row, count in zip(rows, counts, strict=True)], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    texts = tokenizer.batch_decode(
+        [row[:count] for row, count in zip(rows, counts, strict=True)], skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
     return Group(prompt, tokens[:, :width], mask[:, :width], logp[:, :width], ended, texts)

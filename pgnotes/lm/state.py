@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 KEEP = 2  # checkpoints
@@ -33,6 +34,23 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
+
+
+def fill_beside(place: Path, fill: Callable[[Path], None]) -> None:
+    """Make the folder `place` with what `fill` writes, or leave it as it was; OSError if the writing fails."""
+    beside = place.with_name("part-" + place.name)
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        fill(beside)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own for a failed write
+        full = shutil.disk_usage(beside).free < 2**20
+        shutil.rmtree(beside, ignore_errors=True)
+        if full:
+            raise OSError(errno.ENOSPC, "no space left") from error
+        raise error if isinstance(error, OSError) else OSError(errno.EIO, str(error)) from error
+    shutil.rmtree(place, ignore_errors=True)  # an older model, or a damaged checkpoint that the run has come back to
+    os.replace(beside, place)
 
 
 def checksum(path: Path) -> str:
@@ -85,17 +103,13 @@ class RunFolder:
         return result if result and result["steps"] == steps else None
 
     def save_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Write `model/` with save_pretrained, beside its place first."""
-        beside = self / "model.part"
+        """Write `model/` with save_pretrained."""
 
-        def save() -> None:
-            shutil.rmtree(beside, ignore_errors=True)
-            model.save_pretrained(beside)
-            tokenizer.save_pretrained(beside)
-            shutil.rmtree(self / "model", ignore_errors=True)
-            os.replace(beside, self / "model")
+        def fill(place: Path) -> None:
+            model.save_pretrained(place)
+            tokenizer.save_pretrained(place)
 
-        self._guarded(save)
+        self._guarded(lambda: fill_beside(self / "model", fill))
 
     def lines(self, name: str) -> list[dict]:
         """The whole lines of a `.jsonl` file; a last line that a kill cut short is left out."""
@@ -108,34 +122,25 @@ class RunFolder:
 
     def save_checkpoint(self, step: int, payload: dict) -> None:
         """Write a checkpoint beside its place, name its checksum, rename it, and drop all but the newest two."""
-        place = self / f"checkpoints/step-{step:06d}"
-        self._guarded(lambda: self._write_checkpoint(place, payload))
-        for old in self.checkpoints()[:-KEEP] if self.writes else ():
-            shutil.rmtree(old, ignore_errors=True)
 
-    def _write_checkpoint(self, place: Path, payload: dict) -> None:
-        beside = place.with_name("part-" + place.name)
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(place, ignore_errors=True)  # only a damaged one can be in the way
-        beside.mkdir(parents=True)
-        try:
-            with open(beside / "state.pt", "wb") as file:
+        def fill(place: Path) -> None:
+            with open(place / "state.pt", "wb") as file:
                 torch.save(payload, file)
                 file.flush()
                 os.fsync(file.fileno())
-            write_text(beside / "sha256", checksum(beside / "state.pt"))
-            os.replace(beside, place)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+            write_text(place / "sha256", checksum(place / "state.pt"))
 
-    def load_checkpoint(self, device: torch.device | str = "cpu") -> dict | None:
+        self._guarded(lambda: fill_beside(self / f"checkpoints/step-{step:06d}", fill))
+        for old in self.checkpoints()[:-KEEP] if self.writes else ():
+            shutil.rmtree(old, ignore_errors=True)
+
+    def load_checkpoint(self) -> dict | None:
         """The newest checkpoint whose checksum is right; damaged ones are named on stderr. None if there is none."""
         for place in reversed(self.checkpoints()):
             try:
                 if checksum(place / "state.pt") != (place / "sha256").read_text(encoding="utf-8"):
                     raise ValueError("its checksum is wrong")
-                return torch.load(place / "state.pt", map_location=device, weights_only=True)
+                return torch.load(place / "state.pt", map_location="cpu", weights_only=True)
             except (OSError, ValueError, RuntimeError) as error:
                 print(f"pgnotes: checkpoint {place.name} is damaged ({error}); going back to the one before it", file=sys.stderr)
         return None
@@ -148,8 +153,8 @@ class RunFolder:
             try:
                 action()
                 return
-            except (OSError, RuntimeError) as error:  # torch.save reports a failed write as RuntimeError
-                if getattr(error, "errno", None) in FULL or shutil.disk_usage(self.path).free < 2**20:
+            except OSError as error:
+                if error.errno in FULL:
                     kept = self.checkpoints()
                     whole = f"the last good checkpoint is {kept[-1].name}" if kept else "there is no checkpoint yet"
                     raise DiskFullError(f"the disk of {self.path} is full; {whole}; free some space and run again with --resume") from error

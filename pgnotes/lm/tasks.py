@@ -93,9 +93,7 @@ def split(prompts: Sequence[str]) -> tuple[list[str], list[str]]:
     held_out = [p for p in unique if hashlib.sha256(p.encode("utf-8", "replace")).digest()[0] % 5 == 0]
     train = [p for p in unique if p not in set(held_out)]
     if not train or not held_out:
-        raise ValueError(
-            f"prompts has {len(unique)} different lines, {len(train)} for training and {len(held_out)} held out; give a few dozen at least"
-        )
+        raise ValueError(f"prompts has {len(unique)} different lines, {len(train)} for training and {len(held_out)} held out; give a few dozen at least")
     return train, held_out
 
 

@@ -13,7 +13,7 @@ EPSILON = 1e-4  # added to a standard deviation before dividing; TRL's value
 def spread_is_zero(rewards: Tensor) -> Tensor:
     """True where all rewards along the last axis are equal: a dead group, which carries no policy gradient.
 
-    rewards: [..., G].  Returns [...] bool. Compares max with min: a tiny standard deviation is not a dead group, and rounding can give one to eight equal rewards.
+    rewards: [..., G].  Returns [...] bool.  Compares max with min: a tiny spread is not a dead group, and rounding can give a spread to equal rewards.
     """
     return rewards.amax(-1) == rewards.amin(-1)
 

@@ -33,11 +33,11 @@ def expected(kind, how, logp, old, advantages):
         a, w = advantages[b].item(), weights(how)[b]
         mean_ratio = math.exp(sum((logp[b, t] - old[b, t]).item() for t in range(n)) / n)
         for t in range(n):
-            l, r = logp[b, t].item(), math.exp((logp[b, t] - old[b, t]).item())
+            lp, r = logp[b, t].item(), math.exp((logp[b, t] - old[b, t]).item())
             if kind == "reinforce":
-                term, slope = -a * l, -a
+                term, slope = -a * lp, -a
             elif kind == "cispo":
-                term, slope = -min(r, 1 + HIGH) * a * l, -min(r, 1 + HIGH) * a
+                term, slope = -min(r, 1 + HIGH) * a * lp, -min(r, 1 + HIGH) * a
             else:
                 ratio = mean_ratio if kind == "gspo" else r
                 clipped = min(max(ratio, 1 - LOW), 1 + HIGH)

@@ -94,5 +94,3 @@ def example(rng: random.Random, held_out: frozenset[str]) -> tuple[int, int, str
         total = sum(int(c) for c in rest if c in "0123456789")
         if start not in held_out and 36 <= len(rest) <= 60 and 3 <= total <= 24:
             return len(rest) + off_by_a_little(rng), total + off_by_a_little(rng), start, rest
-
-

@@ -1,0 +1,59 @@
+"""Before a run: will it fit, will it learn, how long will it take?"""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.grpo import learner, train_step
+from pgnotes.lm.logprobs import CHUNK_LOGITS
+from pgnotes.lm.models import device_capability, locate, precision
+
+GIB = 2**30
+CHUNK_COPIES = 4  # logits, log-probabilities, probabilities, gradient
+
+
+def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = None) -> dict[str, float]:
+    """GiB that full fine-tuning takes, by part, from the model's configuration alone: nothing is loaded (lesson 09).
+
+    capability: of the CUDA device, None for a CPU.  Activations of one group are not counted; they come on top of "total".
+    """
+    shape = AutoConfig.from_pretrained(locate(config.model))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(shape)
+    parameters = sum(p.numel() for p in model.parameters())
+    mixed = precision(capability) != "no"
+    half = 2 if mixed else 4  # bytes
+    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
+    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
+    group_logits = config.group_size * config.token_limit * shape.vocab_size
+    parts = {
+        "weights": 4 * parameters,
+        "gradients": 4 * parameters,
+        "optimizer": 8 * parameters,
+        "half-precision copy": half * parameters if mixed else 0,
+        "reference": half * parameters if config.beta > 0 else 0,
+        "key/value cache": 2 * shape.num_hidden_layers * heads * width * half * tokens,
+        "logits": 4 * CHUNK_COPIES * min(CHUNK_LOGITS, group_logits),
+    }
+    return {name: size / GIB for name, size in parts.items()} | {"total": sum(parts.values()) / GIB}
+
+
+def preflight(config: GRPOConfig) -> dict:
+    """Do one step of the run on a copy that is thrown away, and say what to expect (lesson 09).
+
+    pass_rate, truncated (share cut off by the token limit), reward_std, dead_fail and dead_pass (shares of groups without a signal),
+    expected_dead (pᴳ + (1-p)ᴳ at that pass rate), seconds_per_step, minutes (all steps), memory (`memory_estimate`).
+    """
+    memory = memory_estimate(config, device_capability())
+    record, seconds = train_step(learner(config), 0)
+    keys = ("pass_rate", "truncated", "reward_std", "dead_fail", "dead_pass")
+    p, per_step = record["pass_rate"], seconds["rollout_s"] + seconds["train_s"]
+    return {key: record[key] for key in keys} | {
+        "expected_dead": p**config.group_size + (1 - p) ** config.group_size,
+        "seconds_per_step": per_step,
+        "minutes": per_step * config.steps / 60,
+        "memory": memory,
+    }

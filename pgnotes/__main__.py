@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
 
     pocket = commands.add_parser("pocket", help="rebuild the bundled pocket model from a seed")
     pocket.add_argument("--out", default=None, help="where to write it (the package's own folder if not given)")
-    pocket.add_argument("--seed", type=int, default=0)
-    pocket.add_argument("--steps", type=int, default=None)
+    pocket.add_argument("--seed", type=int, default=0, help="another seed makes another model; the bundled one is 0")
+    pocket.add_argument("--steps", type=int, help="at most so many steps of each stage, for a try-out")
     return top
 
 
@@ -51,7 +52,8 @@ def run_grpo(args: argparse.Namespace) -> dict:
     config = GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset(args.preset or "pocket")
     config = config.with_settings(args.set)
     memory = memory_estimate(config, device_capability())["total"]
-    print(f"pgnotes: {config.model}, {config.steps} steps; about {memory:.2f} GiB, activations not counted", file=sys.stderr)
+    if memory > 1:  # before anything is loaded: will it fit?
+        print(f"pgnotes: {config.model} will take about {memory:.1f} GiB, and the activations of one group on top", file=sys.stderr)
     with Bar(config.steps) as bar:
         return train(config, args.out, args.resume, consumers=(bar,)).result
 
@@ -88,13 +90,14 @@ def run_pocket(args: argparse.Namespace) -> dict:
 
     from tqdm import tqdm
 
-    from pgnotes.lm.pocket.build import STEPS, build
+    from pgnotes.lm.pocket.build import STAGES, build
 
-    out, steps = Path(args.out or str(files("pgnotes.lm.pocket"))), args.steps or STEPS
-    bar = tqdm(build(out, steps=steps, seed=args.seed), total=steps, desc="pocket model", unit="step")
-    for _, loss in bar:
+    out = Path(args.out or str(files("pgnotes.lm.pocket")))
+    stages = tuple((min(steps, args.steps or steps), peak, exact) for steps, peak, exact in STAGES)
+    bar = tqdm(build(out, stages, seed=args.seed), total=sum(stage[0] for stage in stages), desc="pocket model", unit="step")
+    for loss in bar:
         bar.set_postfix(nats_per_character=f"{loss:.3f}", refresh=False)
-    return {"out": str(out), "steps": steps, "seed": args.seed, "loss": loss}
+    return {"out": str(out), "seed": args.seed, "loss": loss}
 
 
 def run_doctor(args: argparse.Namespace) -> dict:
@@ -125,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("pgnotes: stopped; go on with --resume", file=sys.stderr)
         return 130
-    if result:
+    if result and os.environ.get("RANK", "0") == "0":  # of several processes only the first speaks
         print(json.dumps(result))
     return 0
 

@@ -34,14 +34,6 @@ def graph() -> dict[str, set[str]]:
     return {name: (imported(path.read_text()) & set(modules)) - {name} for name, path in modules.items()}
 
 
-def only_type_checking(path: Path, target: str) -> bool:
-    """True if the import of `target` stands under `if TYPE_CHECKING`."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING" and target in imported(ast.unparse(node)):
-            return True
-    return False
-
-
 def level(module: str) -> int | None:
     parts = module.split(".")
     return LEVELS.get(parts[1]) if len(parts) > 1 else None
@@ -62,12 +54,7 @@ def test_theory_imports_torch_and_the_standard_library_alone():
 
 
 def test_no_cycles():
-    edges = {
-        a: {b for b in targets if not only_type_checking(ROOT / (a.replace(".", "/") + ".py"), b)}
-        if (ROOT / (a.replace(".", "/") + ".py")).exists()
-        else targets
-        for a, targets in graph().items()
-    }
+    edges = graph()
     done, path = set(), []
 
     def visit(module: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -56,7 +57,10 @@ def test_a_folder_that_holds_a_run(tmp_path, capsys):
     assert "--resume" in line(capsys)
 
     assert main(["grpo", "--resume", "--out", out, "--set", "lr=1", "beta=0.5"]) == 2
-    assert {"lr was 0.0003 and is now 1.0", "beta was 0.02 and is now 0.5"} <= set(line(capsys).split(": ", 2)[2].split(";")[0].split(", "))
+    text = line(capsys)
+    assert "lr was 0.00045 and is now 1.0" in text
+    assert "beta was 0.03 and is now 0.5" in text
+    assert "group_size" not in text
 
     assert main(["grpo", "--resume", "--out", out]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == first
@@ -113,9 +117,13 @@ def test_pocket_is_rebuilt_from_its_seed(tmp_path, capsys):
 
 
 def test_the_wheel_runs_without_its_source_tree(tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", tmp_path, ROOT], check=True
-    )
+    source = tmp_path / "source"  # a copy, so that building leaves nothing behind in the checkout
+    shutil.copytree(ROOT / "pgnotes", source / "pgnotes", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *build, str(source)], check=True)
+    shutil.rmtree(source)
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     empty = tmp_path / "empty"

@@ -7,8 +7,9 @@ import time
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, bundle, figure, label, panels
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, bundle, figure, label, name_lines, panels
 
 SECONDS_BETWEEN = 0.5  # redraws, at least
 SHARE = 0.1  # of the time may go into drawing
@@ -42,20 +43,23 @@ def curves(records: list[dict], steps: int, length: int, digit_sum: int) -> tupl
     """The six panels and a sentence that describes them."""
     fig, axes = panels(3, 2, 6.0, sharex=True)
     passed, reward, sums, lengths, kl, dead = axes.flat
-    line(label(passed, "Share of completions that pass", y="pass rate"), records, "pass_rate")
+    line(label(passed, "Share that passes"), records, "pass_rate")
     passed.set_ylim(-0.02, 1.02)
-    spread(label(reward, "Reward, mean ± 1 standard deviation", y="reward"), records, "reward")
+    line(label(reward, "Reward of the step's samples"), records, "reward")
+    line(reward, records, "reward_std", QUIET)
+    name_lines(reward, ("mean", AFTER), ("spread", QUIET))
     for ax, key, target, name in ((lengths, "length", length, "characters"), (sums, "digit_sum", digit_sum, "digit sum")):
-        spread(label(ax, f"{name.capitalize()}: target {target}", y=name), records, key)
+        spread(label(ax, f"{name.capitalize()}, mean ± spread"), records, key)
         ax.axhline(target, color=EXACT, linewidth=1, linestyle="--")
-    line(label(kl, "How far from the start, how unsure", x="step", y="nats a token"), records, "kl")
+    line(label(kl, "Far from the start? Still unsure?", x="step", y="nats a token"), records, "kl")
     line(kl, records, "entropy", QUIET)
-    line(label(dead, "Groups that teach nothing", x="step", y="share of groups"), records, "dead_fail", WORSE)
+    name_lines(kl, ("KL", AFTER), ("entropy", QUIET))
+    line(label(dead, "Groups that teach nothing", x="step"), records, "dead_fail", WORSE)
     line(dead, records, "dead_pass", BETTER)
-    dead.set_ylim(-0.02, 1.02)
-    for ax, words in ((kl, (("KL", AFTER), ("entropy", QUIET))), (dead, (("all fail", WORSE), ("all pass", BETTER)))):
-        for i, (word, colour) in enumerate(words):
-            ax.text(0.98, 0.96 - 0.14 * i, word, color=colour, transform=ax.transAxes, ha="right", va="top")
+    dead.set_ylim(-0.02, 0.84)
+    name_lines(dead, ("all fail", WORSE), ("all pass", BETTER))
+    for ax in (passed, dead):
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     passed.set_xlim(0, max(steps - 1, 1))
     last = records[-1]
     alt = f"Learning curves after {len(records)} of {steps} steps: pass rate {last['pass_rate']:.0%}, mean length {last['length']:.0f} characters, "
@@ -77,9 +81,11 @@ def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int)
         ax.axvline(length, color=EXACT, linewidth=0.8, linestyle="--")
         ax.axhline(digit_sum, color=EXACT, linewidth=0.8, linestyle="--")
         ax.scatter(*points.T, s=14, color=colour, alpha=0.7, linewidth=0)
+        ax.xaxis.set_major_locator(MultipleLocator(4))
+        ax.text(length + 7.8, digit_sum + 0.2, "target", color=EXACT, ha="right", va="bottom")
     axes[0].set_ylabel("digits add up to")
-    axes[0].set_xlim(length - 9, length + 9)
-    axes[0].set_ylim(max(-1, digit_sum - 9), digit_sum + 9)
+    axes[0].set_xlim(length - 8, length + 8)
+    axes[0].set_ylim(max(-1, digit_sum - 8), digit_sum + 8)
     alt = f"Each dot is a completion; the target, {length} characters and digit sum {digit_sum}, is where the dashed lines cross. "
     return fig, alt + f"Before training {shares[0]:.0%} lie on it, after training {shares[1]:.0%}."
 

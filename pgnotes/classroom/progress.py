@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 
 from tqdm.auto import tqdm
@@ -11,7 +12,7 @@ class Bar:
     """A consumer of step records, for `pgnotes.lm.grpo.train`; a context manager that opens and closes the bar."""
 
     def __init__(self, steps: int):
-        self.bar = tqdm(total=steps, desc="GRPO", unit="step", dynamic_ncols=True)
+        self.bar = tqdm(total=steps, desc="GRPO", unit="step", dynamic_ncols=True, disable=os.environ.get("RANK", "0") != "0")
 
     def __call__(self, record: dict) -> None:
         """Move to the record's step."""

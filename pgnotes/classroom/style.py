@@ -19,10 +19,6 @@ DPI = 200
 
 LOOK = {
     "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlecolor": EXACT,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": EXACT,
     "axes.spines.top": False,
@@ -47,10 +43,20 @@ def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figu
 
 def label(ax: Axes, title: str, x: str = "", y: str = "") -> Axes:
     """Title (a sentence that says what to see) and axis labels."""
-    ax.set_title(title)
+    ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=EXACT)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     return ax
+
+
+def name_lines(ax: Axes, *names: tuple[str, str]) -> None:
+    """Names (text, colour) side by side above the lines of `ax`, which gets room for them there."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.2 * (high - low))
+    place = 0.99
+    for text, colour in reversed(names):
+        ax.text(place, 0.97, text, color=colour, transform=ax.transAxes, ha="right", va="top", fontweight="bold")
+        place -= 0.032 * len(text) + 0.05
 
 
 def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:
@@ -63,7 +69,7 @@ def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:
 def figure(fig: Figure, alt: str) -> DisplayHandle | None:
     """Show a picture, now; every picture of the course goes through here. `alt` says in words what it shows.
 
-    Returns a handle whose `update(*bundle(…))` replaces the picture.  ValueError without a description.
+    Returns a handle that can replace the picture by another's `bundle`.  ValueError without a description.
     """
     if not alt.strip():
         raise ValueError("alt is empty; say in a sentence what the picture shows")

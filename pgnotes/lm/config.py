@@ -31,7 +31,7 @@ class GRPOConfig:
     epochs: int = 1  # updates from each step's samples; with 1 the ratio is 1 by construction
     # how
     lr: float = 1e-5  # of AdamW; its course does not depend on `steps`, which can be raised later
-    warmup: int = 5  # updates until the rate is whole
+    warmup: int = 10  # updates until the rate is whole
     decay_after: int = 0  # updates until it begins to fall
     half_life: int = 0  # updates in which it then halves; 0 means it never falls
     betas: tuple[float, float] = (0.9, 0.95)  # of AdamW; with 0.999 the second moment lags behind gradients that grow as rewards come in
@@ -104,7 +104,10 @@ class GRPOConfig:
 
     @classmethod
     def from_json(cls, values: dict) -> GRPOConfig:
-        """The settings that `to_json` wrote."""
+        """The settings that `to_json` wrote; ValueError for keys that another version of pgnotes knew."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"this run was made by another version of pgnotes; unknown settings: {', '.join(sorted(unknown))}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
@@ -125,8 +128,8 @@ POCKET = {
     "lr": 4.5e-4,  # a model of one million parameters takes large steps
     "decay_after": 110,  # most is learned by then, and smaller steps settle what is left
     "half_life": 25,
-    "beta": 0.02,  # keeps the text language while the rule is learned
-    "steps": 170,
+    "beta": 0.03,  # keeps the text language while the rule is learned
+    "steps": 160,
     "evaluate": 400,
 }
 

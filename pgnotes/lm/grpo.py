@@ -2,84 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import accelerate
 import torch
-import transformers
-from accelerate import Accelerator
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from pgnotes.lm.config import GRPOConfig
-from pgnotes.lm.evaluate import evaluate, held_out_requests, unseen_requests
+from pgnotes.lm.evaluate import Request, evaluate, held_out_requests, unseen_requests
+from pgnotes.lm.learner import Learner, agree, begin
 from pgnotes.lm.logprobs import completion_logprobs
-from pgnotes.lm.models import HALF, cut, device_capability, encode, frozen, load, parameter_groups, precision, stop_ids
+from pgnotes.lm.models import cut, encode, load
 from pgnotes.lm.monitor import Monitor, describe
 from pgnotes.lm.rollout import Group, rollout, seeded, uniforms
 from pgnotes.lm.state import RunFolder
-from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
+from pgnotes.lm.tasks import DigitsAndLength
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
-CORES = torch.get_num_threads()  # what PyTorch found on its own, before a run sets anything
 PATIENCE = {"no": 3, "bf16": 3, "fp16": 20}  # skipped updates in a row before giving up; fp16's loss scale needs a few to settle
-
-
-@dataclass
-class Learner:
-    """What a run holds in memory."""
-
-    config: GRPOConfig
-    task: DigitsAndLength
-    policy: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    reference: PreTrainedModel | None  # the start model, frozen; None if beta is 0
-    optimizer: torch.optim.Optimizer
-    accelerator: Accelerator
-    stops: list[int]
-    records: list[dict] = field(default_factory=list)  # one for each step done
-    updates: int = 0  # of the weights; a skipped one does not count
-
-    def state(self) -> dict:
-        """Everything a resumed run needs; the noise of later steps follows from the seed and the step."""
-        scaler = self.accelerator.scaler
-        return {
-            "records": self.records,
-            "updates": self.updates,
-            "policy": self.policy.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None,
-        }
-
-    def restore(self, state: dict) -> None:
-        """Take up what `state` gave."""
-        self.records, self.updates = state["records"], state["updates"]
-        self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-
-
-def learner(config: GRPOConfig, prompts: list[str] | None = None) -> Learner:
-    """Load the model and all that trains it. `prompts` are used instead of `config.prompts` if given (a resumed run's own)."""
-    torch.set_num_threads(config.threads or CORES)
-    task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
-    accelerator = Accelerator(mixed_precision=precision(device_capability()))
-    if config.prompts_per_step % accelerator.num_processes:
-        raise ValueError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
-    policy, tokenizer = load(config.model, accelerator.device)
-    half = HALF[accelerator.mixed_precision]
-    reference = frozen(load(config.model, accelerator.device, half)[0]) if config.beta > 0 else None
-    optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr, betas=config.betas)
-    return Learner(config, task, policy, tokenizer, reference, accelerator.prepare(optimizer), accelerator, stop_ids(policy, tokenizer))
 
 
 def chosen_prompts(config: GRPOConfig, task: DigitsAndLength, step: int) -> list[str]:
@@ -216,41 +161,6 @@ def give_up_if_stuck(run: Learner, folder: RunFolder) -> None:
         )
 
 
-def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Learner, RunFolder]:
-    """Load a run, at its newest checkpoint if it is resumed, and lay out its folder. Nothing is written before all arguments are checked."""
-    folder = RunFolder(out if out is not None else tempfile.mkdtemp(prefix="pgnotes-"))
-    config = agree(config, folder, resume)
-    run = learner(config, folder.read("prompts.json"))
-    folder.writes = run.accelerator.is_main_process
-    versions = {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, transformers, accelerate)}}
-    folder.create({"config": config.to_json(), "versions": versions}, run.task.prompts + run.task.held_out)
-    state = folder.load_checkpoint()
-    if state is not None:
-        run.restore(state)
-    folder.rewind("log.jsonl", run.records)
-    folder.rewind("times.jsonl", folder.lines("times.jsonl")[: len(run.records)])
-    return run, folder
-
-
-def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> GRPOConfig:
-    """The settings to go on with. ValueError if the folder holds a run and `resume` is false, or that run had other settings.
-
-    `steps` may be raised; threads = 0 takes the number the run started with.
-    """
-    stored = folder.read("run.json")
-    if stored is None:
-        return dataclasses.replace(config, threads=config.threads or CORES)
-    if not resume:
-        raise ValueError(f"out is {str(folder.path)!r}, which already holds a run; add --resume to go on with it, or choose another folder")
-    old = GRPOConfig.from_json(stored["config"])
-    new = dataclasses.replace(config, threads=config.threads or old.threads)
-    changed = [f.name for f in dataclasses.fields(old) if getattr(old, f.name) != getattr(new, f.name) and (f.name != "steps" or new.steps < old.steps)]
-    if changed:
-        differences = ", ".join(f"{key} was {getattr(old, key)!r} and is now {getattr(new, key)!r}" for key in changed)
-        raise ValueError(f"the run in {str(folder.path)!r} had other settings: {differences}; only steps may be changed, to more")
-    return new
-
-
 def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = False) -> Iterator[dict]:
     """Train, yielding a record after each step; progress bars, pictures and early stops are up to whoever iterates (lesson 09).
 
@@ -287,15 +197,15 @@ def train(config: GRPOConfig, out: str | Path | None = None, resume: bool = Fals
     run, folder = begin(config, out, resume)
     before = folder.read("evaluation_before.json")
     if before is None:
-        before = look(run, held_out_requests(run.task, config.evaluate), run.policy)
+        before = look(run, held_out_requests(run.task, config.evaluate), start_model(run), start_model(run))
         folder.write("evaluation_before.json", before)
     for record in run.records:
         feed(consumers, record)
     for record in loop(run, folder):
         feed(consumers, record)
-    judge = run.reference or load(config.model, run.accelerator.device)[0]
-    after = look(run, held_out_requests(run.task, config.evaluate), judge)
-    unseen = look(run, unseen_requests(run.task, config.evaluate), judge)
+    judge = start_model(run)
+    after = look(run, held_out_requests(run.task, config.evaluate), run.policy, judge)
+    unseen = look(run, unseen_requests(run.task, config.evaluate), run.policy, judge)
     folder.write("evaluation_after.json", after)
     folder.write("evaluation_unseen.json", unseen)
     folder.save_model(run.policy, run.tokenizer)
@@ -320,11 +230,15 @@ def feed(consumers: tuple[Callable[[dict], None], ...], record: dict) -> None:
         consume(record)
 
 
-def look(run: Learner, requests: list, judge: PreTrainedModel) -> dict:
-    """Evaluate the policy as it is now; `judge` is the start model."""
-    config = run.config
+def start_model(run: Learner) -> PreTrainedModel:
+    """The model the run began with: the policy itself before the first step, the reference, or loaded again."""
+    if not run.records:
+        return run.policy
+    return run.reference or load(run.config.model, run.accelerator.device)[0]
+
+
+def look(run: Learner, requests: list[Request], model: PreTrainedModel, judge: PreTrainedModel) -> dict:
+    """Evaluate a model on these requests under the run's settings; `judge` is the start model."""
+    limits = {"prompt_tokens": run.config.prompt_tokens, "max_new_tokens": run.config.token_limit}
     with run.accelerator.autocast():
-        found = evaluate(
-            run.policy, run.tokenizer, requests, seed=config.seed, prompt_tokens=config.prompt_tokens, max_new_tokens=config.token_limit, start_model=judge
-        )
-    return found.to_json()
+        return evaluate(model, run.tokenizer, requests, seed=run.config.seed, start_model=judge, **limits).to_json()

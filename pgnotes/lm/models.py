@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
 logging.disable_progress_bar()  # one for every file loaded or saved would bury the one that matters
@@ -66,6 +67,15 @@ def locate(name: str) -> str:
     return name
 
 
+def tokenizer_class(where: str) -> type:
+    """AutoTokenizer, or PreTrainedTokenizerFast where the folder itself asks for that.
+
+    AutoTokenizer gives every Qwen2 a Qwen2Tokenizer, which composes characters (NFC) whatever `tokenizer.json` says; then not every text survives a round trip.
+    """
+    named = get_tokenizer_config(where).get("tokenizer_class")
+    return PreTrainedTokenizerFast if named in ("TokenizersBackend", "PreTrainedTokenizerFast") else AutoTokenizer
+
+
 def load(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model in evaluation mode (no dropout: the policy that samples is the policy that is scored) and its tokenizer.
 
@@ -73,7 +83,7 @@ def load(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = tor
     """
     where = locate(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
+        tokenizer = tokenizer_class(where).from_pretrained(where, padding_side="left")
         model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"model is {name!r}, but it could not be loaded: {str(error).splitlines()[0]}") from error

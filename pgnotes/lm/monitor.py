@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from pgnotes.lm.learner import Learner
 from pgnotes.lm.rollout import Group
 from pgnotes.lm.tasks import digit_sum
 from pgnotes.theory.advantages import spread_is_zero
 from pgnotes.theory.objectives import Clip, clip_range
-
-if TYPE_CHECKING:
-    from pgnotes.lm.grpo import Learner
 
 SAMPLES = 4  # completions kept as text in each record
 

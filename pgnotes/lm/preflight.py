@@ -6,7 +6,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from pgnotes.lm.config import GRPOConfig
-from pgnotes.lm.grpo import learner, train_step
+from pgnotes.lm.grpo import train_step
+from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import CHUNK_LOGITS
 from pgnotes.lm.models import device_capability, locate, precision
 

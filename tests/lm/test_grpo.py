@@ -9,7 +9,8 @@ import torch
 
 from pgnotes.lm import grpo
 from pgnotes.lm.config import PRESETS, GRPOConfig
-from pgnotes.lm.grpo import learner, steps, train, train_step
+from pgnotes.lm.grpo import steps, train, train_step
+from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.theory.advantages import group_advantages
 

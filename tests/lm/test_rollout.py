@@ -24,8 +24,10 @@ def test_sampled_logprobs_are_those_of_the_scorer(pocket):
         torch.testing.assert_close(group.logp, logp, rtol=0, atol=2e-5)
 
 
-def test_a_group_does_not_depend_on_the_groups_beside_it(pocket):
-    together, alone = sample(pocket, TEXTS), [sample(pocket, [text])[0] for text in TEXTS]
+def test_a_group_does_not_depend_on_the_groups_beside_it(pocket, exact):
+    """In float64: in float32 rounding alone can tip a draw between two tokens of tiny probability."""
+    doubled = exact(), pocket[1]
+    together, alone = sample(doubled, TEXTS), [sample(doubled, [text])[0] for text in TEXTS]
     assert [g.texts for g in together] == [g.texts for g in alone]
 
 
@@ -74,5 +76,5 @@ def test_the_ends_of_the_unit_interval_draw_no_impossible_token(u):
 
 
 def test_low_temperature_is_greedy(pocket):
-    groups = sample(pocket, TEXTS[:1], group_size=6, temperature=1e-3)
+    groups = sample(pocket, TEXTS[:1], group_size=6, temperature=1e-5)
     assert len(set(groups[0].texts)) == 1

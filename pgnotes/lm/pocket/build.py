@@ -17,7 +17,7 @@ from pgnotes.lm.tasks import digits_and_length
 
 SPECIAL = ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"]
 REQUEST = "{length} {digit_sum}: {prompt}"  # how the pocket model is asked; the pocket preset uses the same words
-STEPS = 2600
+STAGES = ((2600, 3e-3, 0.0), (800, 1e-3, 0.1))  # steps, peak learning rate, share of the numbers in requests that are exactly right
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -61,13 +61,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
     return model
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (tokens [B, T], labels [B, T]); the label is -100 on the request and on padding."""
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, exact: float, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (tokens [B, T], labels [B, T]); the label is -100 on the request and on padding. `exact` is for `corpus.example`."""
     rng, held_out = random.Random(seed), frozenset(digits_and_length().held_out)
     while True:
         rows = []
         for _ in range(size):
-            length, total, start, rest = example(rng, held_out)
+            length, total, start, rest = example(rng, held_out, exact)
             asked = [{"role": "user", "content": REQUEST.format(length=length, digit_sum=total, prompt=start)}]
             request = tokenizer(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))["input_ids"]
             rows.append((request, tokenizer(rest + "<|end|>")["input_ids"]))
@@ -85,21 +85,27 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * min((step + 1) / 100, 1.0 - 0.95 * step / steps)
 
 
-def build(out: Path, steps: int = STEPS, seed: int = 0, batch: int = 64, peak: float = 3e-3) -> Iterator[tuple[int, float]]:
-    """Train from nothing and save under `out` in half precision; yields (step, loss in nats a character)."""
+def build(out: Path, stages: tuple[tuple[int, float, float], ...] = STAGES, seed: int = 0, batch: int = 64) -> Iterator[float]:
+    """Train from nothing, stage by stage, and save under `out` in half precision; yields the loss in nats a character after each step.
+
+    A stage starts from the weights that the one before it would have saved, with a new optimizer and new sentences.
+    """
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed)
-    optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.05), betas=(0.9, 0.98))
-    for step, (tokens, labels) in zip(range(steps), batches(tokenizer, seed, batch), strict=False):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak)
-        hidden = model.model(input_ids=tokens[:, :-1]).last_hidden_state
-        live = labels[:, 1:] >= 0
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[live]), labels[:, 1:][live])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        yield step, loss.item()
+    for number, (steps, peak, exact) in enumerate(stages):
+        if number:
+            model.half().float()
+        optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.05), betas=(0.9, 0.98))
+        for step, (tokens, labels) in zip(range(steps), batches(tokenizer, seed + number, exact, batch), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, peak)
+            hidden = model.model(input_ids=tokens[:, :-1]).last_hidden_state
+            live = labels[:, 1:] >= 0
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[live]), labels[:, 1:][live])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            yield loss.item()
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)

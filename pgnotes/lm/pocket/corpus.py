@@ -77,15 +77,15 @@ def continuation(rng: random.Random, trade: str) -> str:
     return f"{first} {listed}{tail}."
 
 
-def off_by_a_little(rng: random.Random) -> int:
-    """-2 … 2, the middle likeliest (probabilities 1, 2, 3, 2, 1 of 9): how far a request is from the truth."""
-    return rng.randint(-1, 1) + rng.randint(-1, 1)
+def off_by_a_little(rng: random.Random, exact: float) -> int:
+    """How far a request is from the truth: 0 with probability `exact`, else -2 … 2 with probabilities 1, 2, 3, 2, 1 of 9."""
+    return 0 if exact and rng.random() < exact else rng.randint(-1, 1) + rng.randint(-1, 1)
 
 
-def example(rng: random.Random, held_out: frozenset[str]) -> tuple[int, int, str, str]:
+def example(rng: random.Random, held_out: frozenset[str], exact: float) -> tuple[int, int, str, str]:
     """One training example (length asked for, digit sum asked for, opening, continuation).
 
-    The continuation has 36 to 60 characters and its digits add up to 3 to 24; the request is off by up to 2 in each.
+    The continuation has 36 to 60 characters and its digits add up to 3 to 24; the request is off by up to 2 in each, but for a share `exact`.
     Openings in `held_out` never occur.
     """
     while True:
@@ -93,4 +93,4 @@ def example(rng: random.Random, held_out: frozenset[str]) -> tuple[int, int, str
         rest = continuation(rng, trade)
         total = sum(int(c) for c in rest if c in "0123456789")
         if start not in held_out and 36 <= len(rest) <= 60 and 3 <= total <= 24:
-            return len(rest) + off_by_a_little(rng), total + off_by_a_little(rng), start, rest
+            return len(rest) + off_by_a_little(rng, exact), total + off_by_a_little(rng, exact), start, rest

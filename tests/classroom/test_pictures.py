@@ -1,0 +1,86 @@
+"""Pictures: drawn from any records, described in words, and not more often than the run can afford."""
+
+import itertools
+
+import pytest
+from matplotlib.figure import Figure
+
+from pgnotes.classroom import dashboard, figure
+from pgnotes.classroom.dashboard import LivePicture, curves, outcomes, smooth
+from pgnotes.classroom.style import bundle
+
+RECORD = {
+    "pass_rate": 0.25, "reward": 0.25, "reward_std": 0.4, "length": 47.0, "length_std": 1.5, "digit_sum": 12.5, "digit_sum_std": 1.0,
+    "dead_fail": 0.1, "dead_pass": 0.0, "entropy": 0.3, "kl": 0.02,
+}  # fmt: skip
+
+
+def records(n, **changes):
+    return [RECORD | {"step": i} | changes for i in range(n)]
+
+
+@pytest.mark.parametrize("rows", [records(1), records(30), records(3, kl=None, entropy=0.0), records(2, length_std=0.0, digit_sum_std=0.0, reward_std=0.0)])
+def test_curves_of_any_run(rows):
+    fig, alt = curves(rows, 30, 48, 12)
+    assert f"after {len(rows)} of 30 steps" in alt
+    assert "25%" in alt
+    data, metadata = bundle(fig, alt)
+    assert data["image/png"].startswith(b"\x89PNG")
+    assert data["text/plain"] == metadata["image/png"]["alt"] == alt
+
+
+def test_outcomes_count_passes():
+    rows = [{"length": 48, "digit_sum": 12, "passed": True}, {"length": 40, "digit_sum": 3, "passed": False}]
+    fig, alt = outcomes(rows, rows[:1], 48, 12)
+    assert "50%" in alt
+    assert "100%" in alt
+    bundle(fig, alt)
+
+
+def test_smooth_is_the_mean_of_what_came_last():
+    assert smooth([1.0, 2.0, 3.0, 4.0], width=2).tolist() == [1.0, 1.5, 2.5, 3.5]
+
+
+def test_a_picture_needs_words():
+    with pytest.raises(ValueError, match="^alt "):
+        figure(Figure(), alt=" ")
+
+
+def test_redraws_are_rare(monkeypatch):
+    """Never twice within half a second, and never for more than a tenth of the time."""
+    now, drawn = [0.0], []
+    monkeypatch.setattr(dashboard.time, "monotonic", lambda: now[0])
+
+    def slow(fig, alt):
+        drawn.append(now[0])
+        now[0] += 0.2  # drawing takes a fifth of a second
+
+    monkeypatch.setattr(dashboard, "figure", slow)
+    monkeypatch.setattr(dashboard, "curves", lambda *args: (None, ""))
+    picture = LivePicture(100, 48, 12)
+    for record in records(100):
+        picture(record)
+        now[0] += 0.1
+    gaps = [b - a for a, b in itertools.pairwise(drawn)]
+    assert len(drawn) >= 3
+    assert min(gaps) >= 2.0
+    picture.finish()
+    assert len(picture.records) == 100
+
+
+def test_show_displays_the_source(capsys):
+    import pgnotes
+
+    pgnotes.show(smooth)
+    assert "Markdown" in capsys.readouterr().out
+
+
+def test_start_says_what_is_missing(monkeypatch, capsys):
+    import pgnotes
+    from pgnotes.classroom import session
+
+    pgnotes.start("09")
+    assert "Lesson 09 is ready" in capsys.readouterr().out
+    monkeypatch.setattr(session, "missing_packages", lambda: ["transformers>=5.15 (here: 4.40)"])
+    with pytest.raises(ImportError, match=r"lesson 09 needs transformers>=5.15 \(here: 4.40\)"):
+        pgnotes.start("09")

@@ -1,0 +1,49 @@
+"""The preflight: an estimate without loading, and one step on a copy."""
+
+import dataclasses
+
+import pytest
+
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.preflight import GIB, memory_estimate, preflight
+
+CONFIG = dataclasses.replace(GRPOConfig.preset("smoke"), threads=2)
+
+
+def test_memory_counts_every_byte_of_weights_gradients_and_optimizer(pocket):
+    parameters = sum(p.numel() for p in pocket[0].parameters())
+    parts = memory_estimate(CONFIG)
+    assert parts["weights"] * GIB == parts["gradients"] * GIB == 4 * parameters
+    assert parts["optimizer"] * GIB == 8 * parameters
+    assert parts["half-precision copy"] == 0
+    assert parts["total"] == pytest.approx(sum(v for k, v in parts.items() if k != "total"))
+
+
+def test_memory_on_a_t4_has_a_half_copy_and_a_half_reference(pocket):
+    parameters = sum(p.numel() for p in pocket[0].parameters())
+    parts = memory_estimate(CONFIG, capability=(7, 5))
+    assert parts["half-precision copy"] * GIB == parts["reference"] * GIB == 2 * parameters
+    assert memory_estimate(dataclasses.replace(CONFIG, beta=0.0), (7, 5))["reference"] == 0
+
+
+def test_the_key_value_cache_of_qwen25_is_12288_bytes_a_token(tmp_path):
+    """24 layers, 2 key/value heads of 64, two bytes, keys and values; the static parts are 8.3 GiB and 0.9 for the reference."""
+    from transformers import Qwen2Config
+
+    shape = {"vocab_size": 151_936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24}
+    Qwen2Config(**shape, num_attention_heads=14, num_key_value_heads=2, tie_word_embeddings=True).save_pretrained(tmp_path)
+    config = dataclasses.replace(GRPOConfig.preset("t4"), model=str(tmp_path))
+    parts = memory_estimate(config, (7, 5))
+    tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
+    assert parts["key/value cache"] * GIB == 12_288 * tokens
+    assert parts["weights"] + parts["gradients"] + parts["optimizer"] + parts["half-precision copy"] == pytest.approx(8.28, abs=0.02)
+    assert parts["reference"] == pytest.approx(0.92, abs=0.01)
+    assert parts["total"] < 14.7
+
+
+def test_preflight_reports_one_step():
+    report = preflight(CONFIG)
+    assert 0 <= report["pass_rate"] <= 1
+    assert report["minutes"] == pytest.approx(report["seconds_per_step"] * CONFIG.steps / 60)
+    p = report["pass_rate"]
+    assert report["expected_dead"] == pytest.approx(p**4 + (1 - p) ** 4)

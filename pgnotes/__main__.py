@@ -60,9 +60,11 @@ def run_grpo(args: argparse.Namespace) -> dict:
 
 def run_evaluate(args: argparse.Namespace) -> dict:
     """Evaluate a run's model on the run's own task, or any model on the pocket preset's."""
+    from accelerate import Accelerator
+
     from pgnotes.lm.config import GRPOConfig
     from pgnotes.lm.evaluate import evaluate, held_out_requests
-    from pgnotes.lm.models import load
+    from pgnotes.lm.models import device_capability, load, precision
     from pgnotes.lm.state import RunFolder
     from pgnotes.lm.tasks import digits_and_length
 
@@ -74,10 +76,12 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     given = any(setting.startswith("prompts=") for setting in args.set)
     source = config.prompts if given or not prompts else prompts
     task = digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction)
-    model, tokenizer = load(args.model)
-    found = evaluate(
-        model, tokenizer, held_out_requests(task, args.n), seed=config.seed, prompt_tokens=config.prompt_tokens, max_new_tokens=config.token_limit
-    ).to_json()
+    accelerator = Accelerator(mixed_precision=precision(device_capability()))
+    model, tokenizer = load(args.model, accelerator.device)
+    judge = load(config.model, accelerator.device)[0] if stored else None  # the start model judges fluency
+    limits = {"prompt_tokens": config.prompt_tokens, "max_new_tokens": config.token_limit}
+    with accelerator.autocast():
+        found = evaluate(model, tokenizer, held_out_requests(task, args.n), seed=config.seed, start_model=judge, **limits).to_json()
     for row in found["completions"][:10]:
         verdict = "pass" if row["passed"] else "fail"
         print(f"{verdict}  {row['length']:3d} characters, digits add up to {row['digit_sum']:3d}  {row['prompt']!r} → {row['completion']!r}")

@@ -44,7 +44,7 @@ def curves(records: list[dict], steps: int, length: int, digit_sum: int) -> tupl
     fig, axes = panels(3, 2, 6.0, sharex=True)
     passed, reward, sums, lengths, kl, dead = axes.flat
     line(label(passed, "Share that passes"), records, "pass_rate")
-    passed.set_ylim(-0.02, 1.02)
+    passed.set_ylim(-0.02, 1.02 if max(r["pass_rate"] for r in records) > 0.45 else 0.52)
     line(label(reward, "Reward of the step's samples"), records, "reward")
     line(reward, records, "reward_std", QUIET)
     name_lines(reward, ("mean", AFTER), ("spread", QUIET))

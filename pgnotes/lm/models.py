@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.constants import ENDPOINT
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -34,8 +36,6 @@ def device_capability() -> tuple[int, int] | None:
 
 def hub_is_reachable(seconds: float = 3.0) -> bool:
     """True if the model hub answers within `seconds`. Asked once before the first download, which would retry for 20 s and more."""
-    from huggingface_hub.constants import ENDPOINT
-
     try:
         urllib.request.urlopen(ENDPOINT, timeout=seconds).close()
     except urllib.error.HTTPError:
@@ -60,11 +60,12 @@ def locate(name: str) -> str:
         return str(found)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ValueError(f"model is {name!r}, which is neither a folder here nor a hub id like 'Qwen/Qwen2.5-0.5B-Instruct'; the bundled model is 'pocket'")
-    from huggingface_hub import try_to_load_from_cache
-
-    if not isinstance(try_to_load_from_cache(name, "config.json"), str) and not hub_is_reachable():
+    if hub_is_reachable():
+        return name
+    cached = try_to_load_from_cache(name, "config.json")
+    if not isinstance(cached, str):
         raise ConnectionError(f"model is {name!r}, which is not on this machine, and the hub can't be reached; --set model=pocket needs no network")
-    return name
+    return str(Path(cached).parent)  # given the folder itself, nothing waits for a hub that does not answer
 
 
 def tokenizer_class(where: str) -> type:

@@ -53,7 +53,7 @@ class Monitor:
             "grad_norm": self.grad_norm,  # before clipping
             "lr": self.lr,
             "skipped": self.skipped,
-            "entropy": means["entropy"],
+            "entropy": means["entropy"] if self.sums["tokens"] else None,
             "entropy_weight": run.config.entropy_bonus,
             "kl": means["kl"] if run.reference is not None else None,
             "kl_max": value if run.reference is not None else None,

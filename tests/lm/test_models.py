@@ -71,6 +71,15 @@ def test_a_hub_id_without_network(monkeypatch):
         locate("somebody/some-model")
 
 
+def test_a_hub_id_in_the_cache_loads_without_network(monkeypatch, tmp_path, pocket):
+    for part in pocket:
+        part.save_pretrained(tmp_path)
+    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: False)
+    monkeypatch.setattr("pgnotes.lm.models.try_to_load_from_cache", lambda name, file: str(tmp_path / file))
+    assert locate("somebody/some-model") == str(tmp_path)
+    assert load("somebody/some-model")[0].config.model_type == "qwen2"
+
+
 def test_a_saved_model_loads_from_its_folder_and_its_run(tmp_path, pocket):
     pocket[0].save_pretrained(tmp_path / "model")
     pocket[1].save_pretrained(tmp_path / "model")

@@ -58,7 +58,7 @@ def test_a_folder_that_holds_a_run(tmp_path, capsys):
 
     assert main(["grpo", "--resume", "--out", out, "--set", "lr=1", "beta=0.5"]) == 2
     text = line(capsys)
-    assert "lr was 0.00045 and is now 1.0" in text
+    assert "lr was 0.00065 and is now 1.0" in text
     assert "beta was 0.03 and is now 0.5" in text
     assert "group_size" not in text
 

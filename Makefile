@@ -21,7 +21,7 @@ help:
 
 lab: $(VENV)/.ready-base
 	@echo "pgnotes: JupyterLab opens the lessons in your browser; stop it with Ctrl-C here"
-	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.news_url= --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(AS_ROOT) $(LAB_FLAGS)
+	@$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(AS_ROOT) $(LAB_FLAGS)
 
 test: $(VENV)/.ready-test
 	@echo "pgnotes: running the tests and the lessons (a few minutes)"

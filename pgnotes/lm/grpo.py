@@ -24,6 +24,7 @@ from pgnotes.lm.tasks import DigitsAndLength
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
+NOT_FINITE = "the gradient is not finite"
 PATIENCE = {"no": 3, "bf16": 3, "fp16": 20}  # skipped updates in a row before giving up; fp16's loss scale needs a few to settle
 
 
@@ -58,7 +59,7 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
     started = time.perf_counter()
 
     # 1 roll out: G completions of each prompt
-    groups = sample_groups(run, step)
+    groups = run.groups = sample_groups(run, step)
     sampled = time.perf_counter()
 
     # 2 reward each completion
@@ -119,7 +120,7 @@ def update(run: Learner, monitor: Monitor) -> None:
     if accelerator.scaler or math.isfinite(monitor.grad_norm):
         optimizer.step()  # with a loss scale it skips by itself
     if accelerator.optimizer_step_was_skipped or not math.isfinite(monitor.grad_norm):
-        monitor.skipped = "the gradient is not finite"
+        monitor.skipped = NOT_FINITE
     else:
         run.updates += 1
     optimizer.zero_grad()
@@ -143,20 +144,21 @@ def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
         run.records.append(record)
         folder.append("log.jsonl", record)
         folder.append("times.jsonl", seconds)
-        give_up_if_stuck(run, folder)
+        if record["skipped"] == NOT_FINITE:
+            keep_for_a_look(run, folder)
         if (step + 1) % run.config.checkpoint_every == 0 or step + 1 == run.config.steps:
             folder.save_checkpoint(step + 1, run.state())
         yield record
 
 
-def give_up_if_stuck(run: Learner, folder: RunFolder) -> None:
-    """FloatingPointError, naming what to try, after several steps in a row whose gradient was not finite."""
+def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
+    """Write the batch whose gradient was not finite. FloatingPointError, naming what to try, after several such steps in a row."""
+    names = ("prompt", "tokens", "mask", "logp", "ended", "texts")
+    folder.write_tensors("not_finite.pt", {"record": run.records[-1], "groups": [{name: getattr(group, name) for name in names} for group in run.groups]})
     patience = PATIENCE[run.accelerator.mixed_precision]
-    tail = run.records[-patience:]
-    if len(tail) == patience and all(r["skipped"] == "the gradient is not finite" for r in tail):
-        folder.write("not_finite.json", tail)
+    if [r["skipped"] for r in run.records[-patience:]] == [NOT_FINITE] * patience:
         raise FloatingPointError(
-            f"the gradient was not finite {patience} steps in a row (their records are in {folder / 'not_finite.json'}); "
+            f"the gradient was not finite {patience} steps in a row (the last batch is in {folder / 'not_finite.pt'}); "
             "try a smaller lr, or a larger beta; the last checkpoint is from before"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import tempfile
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.models import HALF, device_capability, frozen, load, parameter_groups, precision, stop_ids
+from pgnotes.lm.rollout import Group
 from pgnotes.lm.state import RunFolder
 from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
 
@@ -36,6 +38,7 @@ class Learner:
     stops: list[int]
     records: list[dict] = field(default_factory=list)  # one for each step done
     updates: int = 0  # of the weights; a skipped one does not count
+    groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
 
     def state(self) -> dict:
         """Everything a resumed run needs; the noise of later steps follows from the seed and the step."""
@@ -61,7 +64,9 @@ def learner(config: GRPOConfig, prompts: list[str] | None = None) -> Learner:
     """Load the model and all that trains it. `prompts` are used instead of `config.prompts` if given (a resumed run's own)."""
     torch.set_num_threads(config.threads or CORES)
     task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
-    accelerator = Accelerator(mixed_precision=precision(device_capability()))
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    # accelerate leaves processes without GPUs alone with themselves unless it is told that they are to work on the CPU
+    accelerator = Accelerator(mixed_precision=precision(device_capability()), cpu=several and not torch.cuda.is_available())
     if config.prompts_per_step % accelerator.num_processes:
         raise ValueError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
     policy, tokenizer = load(config.model, accelerator.device)

@@ -36,6 +36,14 @@ def write_text(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
+def save_tensors(path: Path, value: Any) -> None:
+    """torch.save, all the way to the disk."""
+    with open(path, "wb") as file:
+        torch.save(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def fill_beside(place: Path, fill: Callable[[Path], None]) -> None:
     """Make the folder `place` with what `fill` writes, or leave it as it was; OSError if the writing fails."""
     beside = place.with_name("part-" + place.name)
@@ -76,6 +84,10 @@ class RunFolder:
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file at once or not at all."""
         self._guarded(lambda: write_text(self / name, json.dumps(value, indent=1) + "\n"))
+
+    def write_tensors(self, name: str, value: Any) -> None:
+        """Write tensors and plain values with torch.save."""
+        self._guarded(lambda: save_tensors(self / name, value))
 
     def append(self, name: str, value: dict) -> None:
         """Add a line to a `.jsonl` file."""
@@ -124,10 +136,7 @@ class RunFolder:
         """Write a checkpoint beside its place, name its checksum, rename it, and drop all but the newest two."""
 
         def fill(place: Path) -> None:
-            with open(place / "state.pt", "wb") as file:
-                torch.save(payload, file)
-                file.flush()
-                os.fsync(file.fileno())
+            save_tensors(place / "state.pt", payload)
             write_text(place / "sha256", checksum(place / "state.pt"))
 
         self._guarded(lambda: fill_beside(self / f"checkpoints/step-{step:06d}", fill))

@@ -100,7 +100,10 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_stops_the_run(m
     assert [next(run)["skipped"], next(run)["skipped"]] == ["the gradient is not finite"] * 2
     with pytest.raises(FloatingPointError, match="smaller lr"):
         next(run)
-    assert (tmp_path / "not_finite.json").is_file()
+    kept = torch.load(tmp_path / "not_finite.pt", weights_only=True)
+    assert kept["record"]["step"] == 2
+    assert [len(group["texts"]) for group in kept["groups"]] == [SMALL.group_size] * SMALL.prompts_per_step
+    assert all(group["tokens"].shape == group["mask"].shape == group["logp"].shape for group in kept["groups"])
 
 
 def test_a_completion_that_does_not_end_by_itself_gets_nothing(pocket):

@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 _ROOMS = ("theory", "lm", "classroom")
-_CALLS = {"start": "pgnotes.classroom.session", "show": "pgnotes.classroom.session"}
+_CALLS = {"start": "pgnotes.classroom.session", "show": "pgnotes.classroom.session", "progress": "pgnotes.classroom.done", "quiz": "pgnotes.classroom.quiz"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,26 +12,30 @@ import time
 from pathlib import Path
 
 import nbformat
+from lesson_text import fill
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 PROGRESS = re.compile(r"it/s|step/s|s/it|\d+%\|")  # a tqdm bar
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Leave out widget state, progress bars, timestamps and the version of Python."""
+    """Leave out widgets (their static twins stay), progress bars, timestamps and the version of Python."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not is_progress(output)]
+            for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET_VIEW, None)  # without its kernel it could only say that its model is missing
 
 
 def is_progress(output: nbformat.NotebookNode) -> bool:
-    """True for a progress bar, as text or as a widget."""
+    """True for a progress bar, as text or as a widget of tqdm's."""
     text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
-    return bool(PROGRESS.search(text)) or "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return bool(PROGRESS.search(text))
 
 
 def main() -> None:
@@ -39,6 +43,7 @@ def main() -> None:
     for path in map(Path, sys.argv[1:] or sorted((ROOT / "notebooks").glob("*.ipynb"))):
         started = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)
+        fill(notebook, path.name)
         NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
         clean(notebook)
         nbformat.write(notebook, path)

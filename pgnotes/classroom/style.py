@@ -7,8 +7,10 @@ from typing import Any
 
 import matplotlib as mpl
 from IPython.display import DisplayHandle, display
+from ipywidgets import Widget
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 BEFORE, AFTER = "#9fb3c8", "#d55e00"  # the policy before training, and now
 EXACT, ESTIMATE = "#1f2430", "#0072b2"
@@ -16,6 +18,7 @@ BETTER, WORSE = "#009e73", "#aa3377"  # than expected; also: groups that all pas
 BAND, QUIET = "#f3f5f9", "#8a93a3"
 WIDTH = 7.0  # inches, shown 700 pixels wide
 DPI = 200
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 LOOK = {
     "font.size": 10,
@@ -59,19 +62,38 @@ def name_lines(ax: Axes, *names: tuple[str, str]) -> None:
         place -= 0.032 * len(text) + 0.05
 
 
+def readouts(fig: Figure, y: float, *names: tuple[float, str]) -> list[Text]:
+    """Names at fixed places along the height `y` of a figure, each ending at its x; the returned texts, for numbers, begin there."""
+    for x, name in names:
+        fig.text(x, y, name, ha="right", color=EXACT)
+    return [fig.text(x + 0.008, y, "", color=EXACT, fontweight="bold") for x, _ in names]
+
+
 def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:
     """(data, metadata) of a picture as a notebook output: the PNG, and its description for those who can't see it."""
     png = io.BytesIO()
     fig.savefig(png, format="png", facecolor="white")
-    return {"image/png": png.getvalue(), "text/plain": alt}, {"image/png": {"alt": alt, "width": round(100 * WIDTH)}}
+    return described(png.getvalue(), alt)
+
+
+def described(png: bytes, alt: str) -> tuple[dict, dict]:
+    """(data, metadata) of PNG bytes and their description.  ValueError without one."""
+    if not alt.strip():
+        raise ValueError("alt is empty; say in a sentence what the picture shows")
+    return {"image/png": png, "text/plain": alt}, {"image/png": {"alt": alt, "width": round(100 * WIDTH)}}
 
 
 def figure(fig: Figure, alt: str) -> DisplayHandle | None:
-    """Show a picture, now; every picture of the course goes through here. `alt` says in words what it shows.
+    """Show a picture, now; `alt` says in words what it shows.
 
     Returns a handle that can replace the picture by another's `bundle`.  ValueError without a description.
     """
-    if not alt.strip():
-        raise ValueError("alt is empty; say in a sentence what the picture shows")
     data, metadata = bundle(fig, alt)
     return display(data, metadata=metadata, raw=True, display_id=True)
+
+
+def publish(png: bytes, alt: str, widget: Widget) -> None:
+    """Show a widget, and where no kernel runs its picture `png`, from one output.  ValueError without a description."""
+    data, metadata = described(png, alt)
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    display({WIDGET_VIEW: view} | data, metadata=metadata, raw=True)

@@ -88,6 +88,8 @@ def group_loss(run: Learner, group: Group, advantage: Tensor, normaliser: float,
     config = run.config
     with run.accelerator.autocast():
         logp, entropy = completion_logprobs(run.policy, group.prompt, group.tokens, group.mask, config.temperature)
+    if not logp[group.mask].isfinite().all():
+        return logp.sum() * float("nan")  # an overflow in half precision: the gradient is then not finite, and `update` skips the step
     if group.logp_old is None:
         group.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
     loss = policy_loss(logp, group.logp_old, advantage.to(logp), group.mask, config.loss, config.clip, config.aggregate, normaliser)
@@ -95,6 +97,8 @@ def group_loss(run: Learner, group: Group, advantage: Tensor, normaliser: float,
     if run.reference is not None:
         with torch.no_grad():
             logp_ref = completion_logprobs(run.reference, group.prompt, group.tokens, group.mask, config.temperature)[0]
+        if logp_ref.isnan().any():
+            return logp.sum() * float("nan")  # the start model overflowed: skipped in the same way
         kl = kl_estimate(logp, logp_ref.to(logp), config.kl)
         loss = loss + config.beta * aggregate(kl, group.mask, config.aggregate, normaliser)
     if config.entropy_bonus > 0:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pgnotes.theory.arguments import numbers, one_of
+
 EPSILON = 1e-4  # added to a standard deviation before dividing; TRL's value
 
 
@@ -14,7 +16,9 @@ def spread_is_zero(rewards: Tensor) -> Tensor:
     """True where all rewards along the last axis are equal: a dead group, which carries no policy gradient.
 
     rewards: [..., G].  Returns [...] bool.  Compares max with min: a tiny spread is not a dead group, and rounding can give a spread to equal rewards.
+    ValueError for something else than a tensor of numbers, or an empty one.
     """
+    numbers("rewards", rewards)
     return rewards.amax(-1) == rewards.amin(-1)
 
 
@@ -59,8 +63,8 @@ def group_advantages(rewards: Tensor, kind: str) -> Tensor:
     else in the reward's). The three kinds that compare within a group give exact zeros to a group whose rewards are all equal.
     ValueError for another shape, G < 2, values that are not finite, or an unknown kind.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
+    one_of("kind", kind, KINDS)
+    numbers("rewards", rewards)
     if rewards.dim() != 2 or rewards.shape[0] < 1 or rewards.shape[1] < 2:
         raise ValueError(f"rewards has shape {list(rewards.shape)}; it must be [P, G] with at least one prompt and G >= 2 completions each")
     if not rewards.is_floating_point() or not rewards.isfinite().all():

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from pgnotes.theory.arguments import between, booleans, count, numbers, one_of
 
 Clip = float | tuple[float, float]
 AGGREGATES = ("token", "sequence", "sum", "dr_grpo")
 
 
 def clip_range(clip: Clip) -> tuple[float, float]:
-    """The (lower, upper) distance from 1 at which a ratio is clipped; a single number serves both sides."""
-    low, high = clip if isinstance(clip, tuple | list) else (clip, clip)
-    if not (0 <= low <= 1 and high >= 0):
+    """The (lower, upper) distance from 1 at which a ratio is clipped; a single number serves both sides.  ValueError for anything else."""
+    pair = tuple(clip) if isinstance(clip, tuple | list) else (clip, clip)
+    if len(pair) != 2 or not all(isinstance(side, Real) for side in pair) or not (0 <= pair[0] <= 1 and pair[1] >= 0):
         raise ValueError(f"clip is {clip!r}; it must be ε, or a pair (low, high), with 0 <= low <= 1 and high >= 0")
-    return low, high
+    return pair
 
 
 def reinforce_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
@@ -56,11 +60,16 @@ KINDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Clip], Tensor]] = {
 def denominator(mask: Tensor, how: str, length: int | None = None) -> float:
     """What `aggregate` divides by for a whole batch; fix it once a step, then micro-batches of any size give the same gradient.
 
-    mask: [B, T] bool.  "token": live tokens · "sequence", "sum": B · "dr_grpo": B times `length` (T if not given).
+    mask: [B, T] bool, or 1 and 0.  "token": live tokens · "sequence", "sum": B · "dr_grpo": B times `length` (T if not given).
+    ValueError, naming the argument, for another kind of mask, an unknown `how`, or a length that is no whole number above 0.
     """
-    if how not in AGGREGATES:
-        raise ValueError(f"aggregate is {how!r}; it must be one of {', '.join(AGGREGATES)}")
+    one_of("how", how, AGGREGATES)
+    mask = booleans("mask", mask)
+    if mask.dim() != 2:
+        raise ValueError(f"mask has shape {list(mask.shape)}; it must be [B, T]")
     batch, width = mask.shape
+    if length is not None:
+        count("length", length)
     counts = {"token": mask.sum().item(), "sequence": batch, "sum": batch, "dr_grpo": batch * (width if length is None else length)}
     return float(counts[how])
 
@@ -69,12 +78,17 @@ def aggregate(per_token: Tensor, mask: Tensor, how: str, normaliser: float | Non
     """One number from per-token terms: their sum over live tokens divided by `denominator(mask, how)` (lesson 08, claim C18).
 
     per_token, mask: [B, T].  "sequence" first averages each sequence over its own tokens (GRPO's 1/|o|, Shao et al. 2024, eq. 3);
-    "dr_grpo" divides by a constant (Liu et al. 2025).  normaliser: divide by this instead.  ValueError for an unknown `how`.
+    "dr_grpo" divides by a constant (Liu et al. 2025).  normaliser: divide by this instead; by 1 if there is nothing to divide by.
+    Terms that are not finite are added up like any other, dead ones never.  ValueError, naming the argument, for shapes that differ or are
+    empty, a mask that is neither boolean nor of 1 and 0, an unknown `how`, a normaliser below 0.
     """
+    mask = fitting_mask("per_token", per_token, mask)
+    one_of("how", how, AGGREGATES)
+    divisor = denominator(mask, how) if normaliser is None else between("normaliser", normaliser, 0.0, float("inf"))
     live = torch.where(mask, per_token, 0.0).sum(-1)
     if how == "sequence":
         live = live / mask.sum(-1).clamp(min=1)
-    return live.sum() / max(denominator(mask, how) if normaliser is None else normaliser, 1.0)
+    return live.sum() / (divisor or 1.0)
 
 
 def policy_loss(
@@ -93,12 +107,14 @@ def policy_loss(
     logp, logp_old: [B, T] log-probabilities in nats of the sampled tokens, now and when they were sampled.  advantages: [B] or [B, T].
     mask: [B, T] bool, True on tokens the policy chose, the end token included.  kind: one of `KINDS`.
     clip: ε or (low, high).  aggregate: see `aggregate`; `length` is for "dr_grpo".  Computes in the dtype of `logp`.
-    ValueError for shapes that differ, an unknown kind or aggregate, a clip out of range.
+    Values where the mask is False are never looked at.  ValueError, naming the argument, for shapes that differ or are empty, a mask that is
+    neither boolean nor of 1 and 0, numbers on live tokens that are not finite, an unknown kind or aggregate, a clip out of range.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
-    check_shapes(logp, logp_old, advantages, mask)
+    one_of("kind", kind, KINDS), one_of("aggregate", aggregate, AGGREGATES), clip_range(clip)
+    mask = fitting_mask("logp", logp, mask)
+    numbers("logp_old", logp_old, logp.shape), numbers("advantages", advantages, logp.shape, logp.shape[:1])
     spread = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(logp)
+    logp, logp_old, spread = live_only("logp", logp, mask), live_only("logp_old", logp_old, mask), live_only("advantages", spread, mask)
     per_token = KINDS[kind](logp, logp_old, spread, mask, clip)
     divisor = denominator(mask, aggregate, length) if normaliser is None else normaliser
     return _aggregate(per_token, mask, aggregate, divisor)
@@ -107,15 +123,19 @@ def policy_loss(
 _aggregate = aggregate  # `policy_loss` has an argument of that name
 
 
-def check_shapes(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor) -> None:
-    """ValueError, naming the argument, unless all shapes fit `logp` [B, T] and the mask is boolean."""
-    if logp.dim() != 2:
-        raise ValueError(f"logp has shape {list(logp.shape)}; it must be [B, T]")
-    for name, tensor, shapes in (("logp_old", logp_old, [logp.shape]), ("mask", mask, [logp.shape]), ("advantages", advantages, [logp.shape, logp.shape[:1]])):
-        if tensor.shape not in shapes:
-            raise ValueError(f"{name} has shape {list(tensor.shape)}; with logp {list(logp.shape)} it must be {' or '.join(str(list(s)) for s in shapes)}")
-    if mask.dtype != torch.bool:
-        raise ValueError(f"mask has dtype {mask.dtype}; it must be torch.bool")
+def fitting_mask(name: str, values: Any, mask: Any) -> Tensor:
+    """The mask as booleans.  ValueError, naming the argument, unless `values` is a tensor [B, T] of numbers and `mask` one of the same shape."""
+    if numbers(name, values).dim() != 2:
+        raise ValueError(f"{name} has shape {list(values.shape)}; it must be [B, T]")
+    return booleans("mask", mask, values.shape)
+
+
+def live_only(name: str, values: Tensor, mask: Tensor) -> Tensor:
+    """`values` with 0 on dead places, through which no NaN then reaches the loss or its gradient.  ValueError if a live one is not finite."""
+    live = torch.where(mask, values, 0.0)
+    if not live.isfinite().all():
+        raise ValueError(f"{name} holds a number that is not finite on a live token")
+    return live
 
 
 KL_KINDS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -129,10 +149,11 @@ def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str) -> Tensor:
     """Estimate of KL(π ‖ reference) from samples of π, elementwise, in nats (lesson 08; Schulman, "Approximating KL divergence").
 
     With d = logp_ref - logp: "k1" -d, unbiased · "k2" d²/2, biased, never negative · "k3" eᵈ - 1 - d, unbiased and never negative.
-    As *losses* the three have different gradients: claim C14.  ValueError for an unknown kind or shapes that differ.
+    As *losses* the three have different gradients: claim C14.  ValueError, naming the argument, for an unknown kind,
+    shapes that differ or are empty, and NaN; a token that the reference never chooses, -inf, passes, and its estimate is infinite.
     """
-    if kind not in KL_KINDS:
-        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KL_KINDS)}")
-    if logp.shape != logp_ref.shape:
-        raise ValueError(f"logp_ref has shape {list(logp_ref.shape)}; it must be that of logp, {list(logp.shape)}")
+    one_of("kind", kind, KL_KINDS)
+    for name, values in (("logp", numbers("logp", logp)), ("logp_ref", numbers("logp_ref", logp_ref, logp.shape))):
+        if values.isnan().any():
+            raise ValueError(f"{name} holds NaN")
     return KL_KINDS[kind](logp_ref - logp)

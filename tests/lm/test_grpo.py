@@ -106,6 +106,31 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_stops_the_run(m
     assert all(group["tokens"].shape == group["mask"].shape == group["logp"].shape for group in kept["groups"])
 
 
+@pytest.mark.parametrize("who", ["policy", "reference"])
+def test_log_probabilities_that_overflow_skip_one_update_and_raise_nothing(monkeypatch, who):
+    """The first update of two is skipped; the second, at the weights that sampled, is made."""
+    run, real, broken = learner(dataclasses.replace(SMALL, beta=0.1, epochs=2)), grpo.completion_logprobs, [True]
+    before = [p.clone() for p in run.policy.parameters()]
+    real_update, fates = grpo.update, []
+
+    def overflowing(model, *args):
+        logp, entropy = real(model, *args)
+        return (logp * float("nan") if broken and model is getattr(run, who) else logp), entropy
+
+    def update(run, monitor):
+        monitor.skipped = ""
+        real_update(run, monitor)
+        moved = any(not torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
+        fates.append((monitor.skipped, moved))
+        broken.clear()
+
+    monkeypatch.setattr(grpo, "completion_logprobs", overflowing)
+    monkeypatch.setattr(grpo, "update", update)
+    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
+    train_step(run, 0)
+    assert fates == [("the gradient is not finite", False), ("", True)]
+
+
 def test_a_completion_that_does_not_end_by_itself_gets_nothing(pocket):
     run = learner(dataclasses.replace(SMALL, length=48, digit_sum=12, max_new_tokens=49))
     always = SimpleNamespace(reward=lambda texts: [1.0] * len(texts))

@@ -87,6 +87,13 @@ def test_micro_batches_under_one_normaliser_give_the_whole_gradient(how):
     torch.testing.assert_close(logp.grad, whole, rtol=0, atol=1e-14)
 
 
+def test_a_mask_may_be_of_ones_and_zeros():
+    logp, old, advantages, mask = batch()
+    for kind in KINDS:
+        exact = policy_loss(logp, old, advantages, mask, kind).item()
+        assert policy_loss(logp, old, advantages, mask.double(), kind).item() == policy_loss(logp, old, advantages, mask.long(), kind).item() == exact
+
+
 def test_values_under_the_mask_do_not_matter():
     logp, old, advantages, mask = batch()
     loss = policy_loss(logp, old, advantages, mask, "ppo")
@@ -119,7 +126,7 @@ def test_kl_estimators_by_enumeration():
         ({"logp": torch.zeros(4)}, "logp"),
         ({"logp_old": torch.zeros(4, 4)}, "logp_old"),
         ({"advantages": torch.zeros(5)}, "advantages"),
-        ({"mask": torch.ones(4, 5)}, "mask"),
+        ({"mask": torch.full((4, 5), 0.5)}, "mask"),
         ({"kind": "a2c"}, "kind"),
         ({"aggregate": "mean"}, "aggregate"),
         ({"clip": -0.1}, "clip"),
@@ -137,5 +144,5 @@ def test_kl_and_aggregate_refuse_bad_input():
         kl_estimate(torch.zeros(2), torch.zeros(2), "k4")
     with pytest.raises(ValueError, match="^logp_ref "):
         kl_estimate(torch.zeros(2), torch.zeros(3), "k1")
-    with pytest.raises(ValueError, match="^aggregate "):
+    with pytest.raises(ValueError, match="^how "):
         aggregate(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), "median")

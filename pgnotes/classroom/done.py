@@ -1,0 +1,56 @@
+"""What has been done in this kernel: `pgnotes.progress()`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from pgnotes.classroom.style import BETTER, QUIET, WORSE
+
+STATUS: dict[tuple[str, str], str] = {}  # (lesson, item) -> "open", "wrong" or "right"
+SIGNS = {"right": "●", "wrong": "◐", "open": "○"}
+COLOURS = {"right": BETTER, "wrong": WORSE, "open": QUIET}
+
+
+def note(lesson: str, item: str, status: str) -> None:
+    """Remember the newest state of an exercise or a question of the quiz."""
+    STATUS[lesson, item] = status
+
+
+def items(lesson: str) -> dict[str, list[str]]:
+    """A lesson's exercises and questions by kind, in order."""
+    exercises = import_module(f"pgnotes.classroom.exercises.lesson_{lesson}").EXERCISES
+    questions = import_module(f"pgnotes.classroom.quizzes.lesson_{lesson}").QUESTIONS
+    return {"exercises": [f"exercise {e.number}" for e in exercises], "quiz": [f"question {i}" for i in range(1, len(questions) + 1)]}
+
+
+def lessons() -> list[str]:
+    """The lessons that have exercises."""
+    from pgnotes.classroom import exercises
+
+    return sorted(m.name.removeprefix("lesson_") for m in iter_modules(exercises.__path__) if m.name.startswith("lesson_"))
+
+
+class Progress:
+    """A table of what is right (●), not yet (◐) and open (○), by lesson."""
+
+    def __init__(self) -> None:
+        self.rows = [(lesson, kind, [STATUS.get((lesson, name), "open") for name in names]) for lesson in lessons() for kind, names in items(lesson).items()]
+
+    def __repr__(self) -> str:
+        """A line for each row."""
+        return "\n".join(
+            f"lesson {lesson}  {kind:<9}  {' '.join(SIGNS[s] for s in row)}  {row.count('right')} of {len(row)}" for lesson, kind, row in self.rows
+        )
+
+    def _repr_html_(self) -> str:
+        cells = []
+        for lesson, kind, row in self.rows:
+            signs = " ".join(f'<span style="color:{COLOURS[s]}">{SIGNS[s]}</span>' for s in row)
+            cells.append(f"<tr><td>lesson {lesson}</td><td>{kind}</td><td>{signs}</td><td>{row.count('right')} of {len(row)}</td></tr>")
+        return f"<table>{''.join(cells)}</table>"
+
+
+def progress() -> Progress:
+    """Exercises and questions done in this kernel, lesson by lesson; a new kernel starts from nothing."""
+    return Progress()

@@ -1,0 +1,1 @@
+"""The interactive pictures, one file each: numbers, drawing, controls."""

@@ -1,0 +1,137 @@
+"""The pocket model's real distribution over the next character, under a temperature and a top-k, and what it writes with them (lesson 01)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pgnotes.classroom.live import Choice, Dear, Live, Slider
+from pgnotes.classroom.style import AFTER, BEFORE, EXACT, label, readouts
+from pgnotes.lm.models import encode, frozen, load
+from pgnotes.lm.rollout import draw as inverse_sample
+from pgnotes.lm.rollout import uniforms
+from pgnotes.theory.policies import SoftmaxPolicy, reshaped
+
+REQUEST = "48 12: On Monday the baker"
+STARTS = ("", "sold 1", "sold 12 lo", "sold 12 loaves and ")  # what it has written so far
+SHOWN, LINES, LONGEST = 12, 4, 60  # characters with a bar of their own; samples, and the most characters of each
+CONTROLS = (
+    Choice("start", "it has written", tuple((f"“{text}”" if text else "nothing yet", text) for text in STARTS), "sold 12 loaves and "),
+    Slider("temperature", "temperature", 0.1, 3.0, 0.1, 1.0),
+    Slider("top_k", "top-k (0: all)", 0, 20, 1, 0),
+)
+
+
+@cache
+def pocket() -> tuple[Any, Any]:
+    """The bundled model and its tokenizer, loaded once."""
+    model, tokenizer = load("pocket")
+    return frozen(model), tokenizer
+
+
+@cache
+def first_logits(start: str) -> Tensor:
+    """Logits [V] of what follows the request and one of `STARTS`."""
+    model, _ = pocket()
+    return model(ids_of(start)).logits[0, -1].double()
+
+
+def ids_of(start: str) -> Tensor:
+    """The request and what has been written, [1, T]."""
+    tokenizer = pocket()[1]
+    return torch.cat([encode(tokenizer, REQUEST), torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"], dtype=torch.long)])[None]
+
+
+def name_of(token: int) -> str:
+    """How a token is written under its bar."""
+    text = pocket()[1].decode([token])
+    return {" ": "space", "\n": "line"}.get(text, "end" if text.startswith("<|") else text if text.isprintable() else "?")
+
+
+def numbers(start: str, temperature: float, top_k: int, dear: list[str] | None = None) -> dict[str, Any]:
+    """The likeliest characters, their probabilities before and after reshaping, entropies, and KL(after ‖ before)."""
+    logits = first_logits(start)
+    kept_logits, kept = reshaped(logits, temperature, top_k)
+    before, inner = SoftmaxPolicy(logits), SoftmaxPolicy(kept_logits)
+    after = torch.zeros_like(logits).index_copy(0, kept, inner.probs)
+    order = before.probs.topk(SHOWN).indices
+    return {
+        "names": [name_of(int(i)) for i in order],
+        "before": before.probs[order].tolist(),
+        "after": after[order].tolist(),
+        "rest": 1 - after[order].sum().item(),
+        "entropy": (before.entropy().item(), inner.entropy().item()),
+        "kl": inner.kl(SoftmaxPolicy(before.log_prob(kept))).item() - before.probs[kept].sum().log().item(),
+        "lines": dear,
+    }
+
+
+def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
+    """Complete the request a few times, always with the same random numbers; yields progress and returns the texts."""
+    model, tokenizer = pocket()
+    noise, rows = uniforms(LINES, LONGEST - len(start), "next token"), [[] for _ in range(LINES)]
+    out = model(ids_of(start).repeat(LINES, 1), use_cache=True)
+    for done, row_noise in enumerate(noise):
+        for row, logits, u in zip(rows, out.logits[:, -1].double(), row_noise, strict=True):
+            values, kept = reshaped(logits, temperature, top_k)
+            row.append(int(kept[inverse_sample(values.softmax(0)[None], u[None])]))
+        out = model(torch.tensor(rows)[:, -1:], past_key_values=out.past_key_values, use_cache=True)
+        yield (done + 1) / len(noise)
+    ends = [row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else None for row in rows]
+    return [start + tokenizer.decode(row[:end]) + ("…" if end is None else "") for row, end in zip(rows, ends, strict=True)]
+
+
+def draw(fig: Figure) -> tuple[list[Artist], Callable[[dict], None]]:
+    """The bars, the readouts under them, and room for what it writes."""
+    ax = label(
+        fig.subplots(gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.92, "bottom": 0.43}), "The next character, as the model has it and as you draw it"
+    )
+    ax.set_xlim(-0.7, SHOWN - 0.3)
+    ax.set_ylim(0, 1.12)
+    ax.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
+    ax.set_xticks([])
+    old, new = (ax.bar([x + shift for x in range(SHOWN)], [0.0] * SHOWN, 0.38, color=colour) for shift, colour in ((-0.2, BEFORE), (0.2, AFTER)))
+    shares = [ax.text(x + 0.2, 0, "", ha="center", color=AFTER, fontsize=8.5) for x in range(SHOWN)]
+    names = [ax.text(x, -0.1, "", ha="center", va="top", color=EXACT) for x in range(SHOWN)]
+    ax.text(SHOWN - 0.3, 1.0, "the policy", ha="right", color="#64788e", fontweight="bold")
+    ax.text(SHOWN - 0.3, 0.88, "as drawn", ha="right", color=AFTER, fontweight="bold")
+    readings = readouts(fig, 0.285, (0.255, "entropy: the policy"), (0.41, "as drawn"), (0.69, "KL(drawn ‖ policy)"), (0.92, "all others"))
+    hint = fig.text(0.085, 0.205, "", color="#64788e")
+    lines = [fig.text(0.085, 0.205 - 0.055 * i, "", family="monospace", fontsize=9, color=EXACT) for i in range(LINES)]
+
+    def update(n: dict) -> None:
+        for bars, key in ((old, "before"), (new, "after")):
+            for bar, value in zip(bars, n[key], strict=True):
+                bar.set_height(value)
+        for share, name, text, value, was in zip(shares, names, n["names"], n["after"], n["before"], strict=True):
+            share.set_text(f"{value:.0%}" if value >= 0.045 else "")
+            share.set_y(max(value, was) + 0.02)
+            name.set_text(text.replace("$", r"\$"))
+        for reading, text in zip(readings, [f"{h:.2f}" for h in n["entropy"]] + [f"{n['kl']:.3f}", f"{n['rest']:.1%}"], strict=True):
+            reading.set_text(text)
+        hint.set_text("" if n["lines"] else "Press “Write” to read four samples at these settings.")
+        for line, text in zip(lines, n["lines"] or [""] * LINES, strict=True):
+            line.set_text("".join(c if c.isprintable() else "�" for c in text).replace("$", r"\$"))
+
+    return [*old, *new, *shares, *names, *readings, hint, *lines], update
+
+
+def next_token() -> Live:
+    """The widget."""
+    return Live(
+        numbers, draw, CONTROLS, 4.3, dear=Dear("Write", write),
+        twin=(
+            ("Temperature 0.3: the likeliest characters take nearly everything", {"temperature": 0.3}),
+            ("Temperature 2.5: rare characters are no longer rare, and words fall apart", {"temperature": 2.5}),
+            ("Temperature 2.5 again, but only among the three likeliest characters", {"temperature": 2.5, "top_k": 3}),
+        ),
+        alt="Bars of the pocket model's next-character probabilities after 'sold 12 loaves and', with four samples each. At temperature 0.3 nearly all weight "
+        "lies on the likeliest characters and the samples resemble each other; at 2.5 the bars flatten and words are misspelt; cutting to the three "
+        "likeliest characters keeps most words whole.",
+    )  # fmt: skip

@@ -1,0 +1,141 @@
+"""Exercises and quizzes: every check knows right from wrong, and says which slip it was."""
+
+import ipywidgets
+import nbformat
+import pytest
+import torch
+from test_lessons import LESSONS
+
+import pgnotes
+from pgnotes.classroom import done, quiz
+from pgnotes.classroom.checks import Exercise
+
+EXERCISES = [e for lesson in done.lessons() for e in __import__(f"pgnotes.classroom.exercises.lesson_{lesson}", fromlist=["x"]).EXERCISES]
+SLIPS = [pytest.param(e, name, id=f"{e.number}-{name}") for e in EXERCISES for name in e.slips]
+each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.number)
+
+
+@each
+def test_the_right_answer_is_right(exercise):
+    assert exercise.judge(exercise.answer).status == "right"
+
+
+@each
+def test_a_stub_is_open(exercise):
+    def stub(*args): ...
+
+    def raising(*args):
+        raise NotImplementedError
+
+    assert exercise.judge(stub).status == exercise.judge(raising).status == "open"
+    assert exercise.title in exercise.judge(stub).sentence
+
+
+@each
+def test_it_knows_at_least_three_slips(exercise):
+    assert len(exercise.slips) >= 3
+
+
+@pytest.mark.parametrize(("exercise", "slip"), SLIPS)
+def test_each_slip_is_wrong_and_named(exercise, slip):
+    result = exercise.judge(exercise.slips[slip][0])
+    assert (result.status, result.slip) == ("wrong", slip)
+    assert result.sentence == exercise.slips[slip][1]
+
+
+@each
+def test_nonsense_is_wrong_and_never_raises(exercise):
+    assert exercise.judge(5).status == "wrong"
+    assert "without calling it" in exercise.judge(torch.zeros(3)).sentence
+    assert "gives 'text'" in exercise.judge(lambda *args: "text").sentence
+    assert "raised TypeError" in exercise.judge(lambda: 1).sentence
+    assert "shape" in exercise.judge(lambda *args: torch.zeros(7, 2)).sentence
+    assert exercise.judge(lambda *args: torch.tensor(float("nan"))).status == "wrong"
+
+
+def test_the_learner_cannot_change_the_cases():
+    exercise = next(e for e in EXERCISES if e.number == "1.1")
+
+    def destructive(logits):
+        probs = logits.softmax(0)
+        logits.zero_()
+        return probs
+
+    assert exercise.judge(destructive).status == exercise.judge(destructive).status == "right"
+
+
+def test_lists_and_graphs_are_accepted():
+    exercise = next(e for e in EXERCISES if e.number == "1.1")
+    assert exercise.judge(lambda x: x.softmax(0).tolist()).status == "right"
+    assert exercise.judge(lambda x: list(x.softmax(0))).status == "right"
+    assert exercise.judge(lambda x: (x * torch.ones(1, requires_grad=True, dtype=float)).softmax(0)).status == "right"
+
+
+def test_results_read_well_in_both_forms():
+    exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((1.0,),), {}, "It is the identity.")
+    wrong = exercise.judge(lambda x: 2 * x)
+    assert repr(wrong) == "Exercise 1.9, not yet: For 1 your function gives 2; it should give 1."
+    assert "Exercise 1.9, not yet" in wrong._repr_html_()
+    assert "<" not in exercise.judge(lambda x: "<b>")._repr_html_().split("<br>")[1].removesuffix("</div>")
+
+
+def test_progress_counts_what_was_done_here(monkeypatch):
+    monkeypatch.setattr(done, "STATUS", {})
+    exercise = EXERCISES[0]
+    exercise(exercise.answer)
+    EXERCISES[1](lambda *args: 0)
+    lines = repr(pgnotes.progress()).splitlines()
+    assert lines[0].startswith("lesson 01  exercises  ● ◐ ○")
+    assert "1 of" in pgnotes.progress()._repr_html_()
+
+
+@pytest.mark.parametrize("lesson", done.lessons())
+def test_quizzes_are_well_made(lesson):
+    questions = quiz.questions(lesson)
+    assert len(questions) >= 4
+    for question in questions:
+        assert sum(choice.right for choice in question.choices) == 1
+        assert len(question.choices) >= 3
+        assert all(len(choice.why) > 20 for choice in question.choices)
+        assert "$" not in question.text + "".join(c.text + c.why for c in question.choices), "LaTeX is not typeset in widgets everywhere"
+    places = [[choice.right for choice in q.choices].index(True) for q in questions]
+    assert len(set(places)) > 1, "the right answer is not always in the same place"
+
+
+@pytest.mark.parametrize("lesson", done.lessons())
+def test_every_choice_is_answered_when_clicked(lesson, monkeypatch):
+    monkeypatch.setattr(done, "STATUS", {})
+    ui = quiz.make(lesson)
+    for i, (question, row) in enumerate(zip(quiz.questions(lesson), ui.children, strict=True), 1):
+        radio = next(w for w in row.children if isinstance(w, ipywidgets.RadioButtons))
+        assert radio.value is None, "nothing is chosen at first"
+        for k, choice in enumerate(question.choices):
+            radio.value = k
+            reply = row.children[-1].value
+            assert ("Right." in reply) == choice.right
+            assert done.STATUS[lesson, f"question {i}"] == ("right" if choice.right else "wrong")
+
+
+def test_an_unknown_quiz_is_named():
+    with pytest.raises(ValueError, match="^lesson is '77'"):
+        quiz.questions("77")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.name)
+def test_the_lesson_s_stubs_are_untouched_and_its_solutions_right(path):
+    """Runs each stub cell and each printed solution of the saved lesson against its check."""
+    notebook = nbformat.read(path, as_version=4)
+    exercises = __import__(f"pgnotes.classroom.exercises.lesson_{path.name[:2]}", fromlist=["x"])
+    stubs = [c.source for c in notebook.cells if c.id.startswith("exercise-") and c.cell_type == "code"]
+    solutions = [part.split("```")[0] for c in notebook.cells if c.id.endswith("-help") for part in c.source.split("```python\n")[1:]]
+    assert len(stubs) == len(solutions) == len(exercises.EXERCISES)
+    for stub, solution, exercise in zip(stubs, solutions, exercises.EXERCISES, strict=True):
+        call = stub.strip().splitlines()[-1]
+        assert call.startswith("check.")
+        code = stub.replace(call, f"result = {call}")
+        space = {"torch": torch, "check": exercises}
+        exec(code, space)
+        assert (space["result"].exercise, space["result"].status) == (exercise.number, "open")
+        exec(solution, space)
+        assert exercise.judge(space[call.split("(")[1].rstrip(")")]).status == "right"
+        assert f"**Exercise {exercise.number}** (" in "".join(c.source for c in notebook.cells)

@@ -1,0 +1,226 @@
+"""Every widget, without a browser: swept over its settings on the pure part, and through its controls."""
+
+import gc
+import importlib
+import io
+import itertools
+import pkgutil
+import random
+import sys
+import time
+
+import ipywidgets
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pgnotes.classroom import live, widgets
+from pgnotes.classroom.live import Choice, Dear, Live, Slider
+
+NAMES = [module.name for module in pkgutil.iter_modules(widgets.__path__)]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def widget(request):
+    module = importlib.import_module(f"pgnotes.classroom.widgets.{request.param}")
+    return getattr(module, request.param)()
+
+
+def values_of(control, generator):
+    """The extremes, and three values between them."""
+    if isinstance(control, Choice):
+        return control.extremes()
+    steps = round((control.high - control.low) / control.step)
+    drawn = [control.low + control.step * generator.randint(0, steps) for _ in range(3)]
+    return control.extremes() + [type(control.step)(min(value, control.high)) for value in drawn]
+
+
+def test_every_setting_can_be_drawn(widget):
+    generator = random.Random(0)
+    ranges = {control.name: values_of(control, generator) for control in widget.controls}
+    combinations = list(itertools.product(*ranges.values()))
+    sizes = {Image.open(io.BytesIO(widget.png(**dict(zip(ranges, values, strict=True))))).size for values in generator.sample(combinations, 40)}
+    assert len(sizes) == 1, "the picture never changes its size"
+
+
+def test_every_control_moves_the_picture(widget):
+    """Through the traitlets, as a browser does it; no fault shown."""
+    widget.make()
+    for name, handle in widget.handles.items():
+        control = next(c for c in widget.controls if c.name == name)
+        seen = set()
+        for value in values_of(control, random.Random(1)):
+            handle.value = value
+            assert widget.fault.value == ""
+            assert widget.settings[name] == handle.value == pytest.approx(value) if isinstance(value, float) else handle.value == value
+            seen.add(bytes(widget.picture.value))
+        assert len(seen) > 1, f"{name} changes nothing"
+        handle.value = control.value
+
+
+def test_same_settings_same_picture(widget):
+    first = widget.png()
+    widget.png(**{widget.controls[-1].name: widget.controls[-1].extremes()[-1]})
+    assert widget.png() == first, "nothing is left over from the setting before"
+
+
+def test_the_twin_shows_every_telling_setting(widget):
+    image = Image.open(io.BytesIO(widget.static()))
+    assert image.width == 1400
+    assert image.height > len(widget.twin) * widget.height * 200
+    assert len(widget.twin) >= 2
+    assert len(widget.alt) > 80
+
+
+def test_no_figure_is_left_behind(widget):
+    widget.make()
+    gc.collect()
+    before = sum(type(thing) is Figure for thing in gc.get_objects())
+    for value in values_of(widget.controls[-1], random.Random(2)):
+        widget.handles[widget.controls[-1].name].value = value
+    gc.collect()
+    assert sum(type(thing) is Figure for thing in gc.get_objects()) == before
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_policy_update_is_the_update_of_the_formula():
+    from torch import softmax, tensor
+
+    from pgnotes.classroom.widgets.policy_update import START, numbers
+
+    theta = tensor(START, dtype=float)
+    for action, reward, size in itertools.product(range(3), (-2.0, 0.0, 1.5), (0.0, 0.7)):
+        pi = softmax(theta, 0)
+        step = size * reward * (tensor([float(i == action) for i in range(3)]) - pi)
+        n = numbers(action, reward, size)
+        after = softmax(theta + step, 0)
+        assert n["after"] == pytest.approx(after.tolist(), abs=1e-12)
+        assert n["kl"] == pytest.approx((pi * (pi / after).log()).sum().item(), abs=1e-12)
+        assert n["entropy"] == pytest.approx((-(pi * pi.log()).sum().item(), -(after * after.log()).sum().item()), abs=1e-12)
+
+
+def test_next_token_is_the_model_s_own_distribution(pocket):
+    import torch
+
+    from pgnotes.classroom.widgets.next_token import REQUEST, numbers
+    from pgnotes.lm.models import encode
+
+    model, tokenizer = pocket
+    start = "sold 1"
+    ids = torch.cat([encode(tokenizer, REQUEST), torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"])])
+    probs = model(ids[None]).logits[0, -1].double().softmax(0)
+    n = numbers(start, 2.0, 3)
+    assert n["before"] == pytest.approx(sorted(probs.tolist(), reverse=True)[:12], rel=1e-4)
+    kept = probs.sqrt() * (probs >= probs.topk(3).values[-1])
+    kept = kept / kept.sum()
+    assert n["after"][:3] == pytest.approx(kept.topk(3).values.tolist(), rel=1e-4)
+    assert n["after"][3:] == [0.0] * 9
+    live_ones = kept > 0
+    assert n["kl"] == pytest.approx((kept[live_ones] * (kept[live_ones] / probs[live_ones]).log()).sum().item(), rel=1e-4)
+
+
+def test_what_the_pocket_model_writes_depends_on_the_settings_alone():
+    from pgnotes.classroom.widgets.next_token import next_token
+
+    widget = next_token()
+    settings = widget.settings | {"temperature": 0.5}
+    shares = []
+    first = widget.finish(settings, shares.append)
+    assert first == widget.finish(settings)
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert all(line.startswith("sold 12 loaves and ") for line in first)
+    assert first != widget.finish(settings | {"temperature": 3.0})
+    assert len(set(widget.finish(settings | {"top_k": 1}))) == 1, "top-1 leaves no choice"
+
+
+# the machinery, on a widget of its own
+
+
+def toy(numbers, **options):
+    def draw(fig):
+        ax = fig.subplots()
+        ax.set(xlim=(0, 10), ylim=(0, 10))
+        (dot,) = ax.plot([], [], "o")
+        return [dot], lambda n: dot.set_data([n], [n])
+
+    return Live(numbers, draw, (Slider("x", "x", 0.0, 10.0, 0.5, 1.0),), 2.0, (("one", {}),), "A dot.", **options)
+
+
+def test_a_fault_is_shown_with_its_settings_and_the_next_change_works():
+    def numbers(x):
+        if x > 6:
+            raise ValueError("x is <too> large")
+        return x
+
+    widget = toy(numbers)
+    widget.make()
+    before = widget.picture.value
+    widget.handles["x"].value = 7.0
+    assert "ValueError: x is &lt;too&gt; large (at x = 7.0)" in widget.fault.value
+    assert widget.picture.value == before
+    widget.handles["x"].value = 3.0
+    assert widget.fault.value == ""
+    assert widget.picture.value != before
+
+
+def test_a_slow_one_ends_at_the_newest_value():
+    widget = toy(lambda x: time.sleep(0.5) or x)
+    widget.make()
+    for value in (2.0, 5.0, 9.0):
+        widget.handles["x"].value = value
+    assert widget.settings["x"] == 9.0
+    assert widget.picture.value == widget.png(x=9.0)
+
+
+def test_resample_changes_the_noise_and_sliders_do_not():
+    widget = toy(lambda x, seed: (x + random.Random(seed).random()) % 10, noise=True)
+    ui = widget.make()
+    first = widget.picture.value
+    widget.handles["x"].value = 4.0
+    widget.handles["x"].value = 1.0
+    assert widget.picture.value == first
+    button = next(b for b in ui.children[0].children if isinstance(b, ipywidgets.Button))
+    button.click()
+    assert widget.picture.value != first
+
+
+def test_what_is_dear_runs_on_its_button_and_is_dropped_when_a_control_moves():
+    def run(x):
+        for i in range(4):
+            yield (i + 1) / 4
+            seen.append((widget.bar.value, widget.bar.layout.visibility))
+        return 2 * x
+
+    seen = []
+
+    widget = toy(lambda x, dear: dear or x, dear=Dear("Run", run))
+    ui = widget.make()
+    button = next(b for b in ui.children[0].children if isinstance(b, ipywidgets.Button))
+    button.click()
+    assert seen == [(share, "visible") for share in (0.25, 0.5, 0.75, 1.0)]
+    assert (widget.settings["dear"], widget.bar.layout.visibility) == (2.0, "hidden")
+    widget.handles["x"].value = 3.0
+    assert widget.settings["dear"] is None
+
+
+def test_a_fault_in_what_is_dear_is_shown_too():
+    def run(x):
+        yield 0.5
+        raise RuntimeError("no luck")
+
+    widget = toy(lambda x, dear: x, dear=Dear("Run", run))
+    ui = widget.make()
+    next(b for b in ui.children[0].children if isinstance(b, ipywidgets.Button)).click()
+    assert "RuntimeError: no luck (at x = 1.0)" in widget.fault.value
+    assert widget.bar.layout.visibility == "hidden"
+
+
+def test_shown_once_with_its_twin(monkeypatch):
+    shown = []
+    monkeypatch.setattr("pgnotes.classroom.style.display", lambda data, **options: shown.append((data, options)))
+    toy(lambda x: x).show()
+    ((data, options),) = shown
+    assert set(data) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
+    assert options["metadata"]["image/png"]["alt"] == data["text/plain"] == "A dot."
+    assert options["metadata"]["image/png"]["width"] == live.WIDTH * 100

@@ -1,0 +1,159 @@
+"""What every lesson has, and what none may have."""
+
+import base64
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from lesson_text import SETUP, address, badge
+from run_lessons import clean
+
+from pgnotes.classroom.quiz import markdown
+
+ROOT = Path(__file__).parents[1]
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+CLAIMS = {"01": {"C16", "C32"}, "09": set()}
+MINUTES = re.compile(r"\b\d+ minutes?\b")
+FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")
+PATHS = re.compile(r"/home/\w|/root\b|/tmp/|/Users/\w|[A-Z]:\\\\Users")
+
+
+@pytest.fixture(params=LESSONS, ids=lambda p: p.name)
+def lesson(request):
+    return request.param, nbformat.read(request.param, as_version=4)
+
+
+def prose(notebook):
+    return "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+
+
+def outputs(notebook):
+    return [(c, output) for c in notebook.cells if c.cell_type == "code" for output in c.outputs]
+
+
+def test_the_file_is_valid_and_its_cells_have_names(lesson):
+    path, notebook = lesson
+    nbformat.validate(notebook)
+    ids = [c.id for c in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]*", name) for name in ids)
+    assert not any(re.fullmatch(r"[0-9a-f]{8}", name) for name in ids)
+    assert "widgets" not in notebook.metadata
+    assert "version" not in notebook.metadata.get("language_info", {})
+    assert ("accelerator" in notebook.metadata) == path.name.startswith("09"), "only the last lesson asks for a GPU"
+
+
+def test_title_badge_goals_and_minutes(lesson):
+    path, notebook = lesson
+    title = notebook.cells[0].source
+    assert title.startswith(f"# {path.name[:2]} · ")
+    assert badge(path.name) in title
+    assert MINUTES.search(title)
+    assert 3 <= len(re.findall(r"^\d\. ", title.split("You will be able to")[1], re.M)) <= 5
+    sections = re.findall(r"^## (\d+ · .*)$", prose(notebook), re.M)
+    assert all("minutes" in section for section in sections if "Quiz" not in section), sections
+
+
+def test_one_setup_cell_for_all(lesson):
+    path, notebook = lesson
+    assert notebook.cells[1].source == SETUP.format(address=address(), lesson=path.name[:2])
+    assert notebook.cells[1].metadata["cellView"] == "form"
+
+
+def test_claims_exercises_quiz_and_end(lesson):
+    path, notebook = lesson
+    text = prose(notebook)
+    assert set(re.findall(r"\*\*Check the claim (C\d+)\.\*\*", text)) >= CLAIMS[path.name[:2]]
+    verdicts = re.findall(r"\*\*(Holds|Holds only if|False)\b[^*]*\*\*", text)
+    assert len(verdicts) >= len(re.findall(r"Check the claim", text))
+    assert len(re.findall(r"\*\*Exercise \d+\.\d+\*\* \((easy|medium|hard), \d+ minutes\)", text)) >= 3
+    assert text.count("<summary>Hint</summary>") == text.count("<summary>Solution</summary>") >= 3
+    assert next(c for c in notebook.cells if c.id == "quiz-print").source == markdown(path.name[:2])
+    assert "## You should know" in text
+    assert len(re.findall(r"^- ", text.split("## You should know")[1], re.M)) == 5
+    assert "**References.**" in text
+
+
+def test_mathematics_renders_everywhere(lesson):
+    _, notebook = lesson
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown":
+            continue
+        source = re.sub(r"```.*?```|`[^`]*`", "", cell.source, flags=re.S)
+        assert not FORBIDDEN.search(source), (cell.id, FORBIDDEN.search(source))
+        assert source.count("$$") % 2 == 0, cell.id
+        for block in re.findall(r"\$\$(.*?)\$\$", source, re.S):
+            assert block.startswith("\n"), f"{cell.id}: $$ stands on a line of its own"
+            assert "$" not in block
+            assert re.findall(r"\\begin\{(\w+)\}", block) == re.findall(r"\\end\{(\w+)\}", block)[::-1] or block.count(r"\begin") == block.count(r"\end")
+        assert re.sub(r"\$\$.*?\$\$", "", source, flags=re.S).count("$") % 2 == 0, cell.id
+        for line in source.splitlines():
+            if line.startswith("|"):
+                assert "|" not in "".join(re.findall(r"\$([^$]*)\$", line)), "no bar in mathematics inside a table"
+
+
+def test_every_line_of_a_derivation_has_its_reason(lesson):
+    _, notebook = lesson
+    for block in re.findall(r"\\begin\{aligned\}(.*?)\\end\{aligned\}", prose(notebook), re.S):
+        inner = re.sub(r"\\begin\{cases\}.*?\\end\{cases\}", "cases", block, flags=re.S)
+        for line in inner.strip().split(r"\\"):
+            if line.strip():
+                assert "&&" in line, f"no reason given: {line.strip()}"
+
+
+def test_outputs_are_whole_and_clean(lesson):
+    _, notebook = lesson
+    for cell, output in outputs(notebook):
+        assert cell.execution_count is not None, cell.id
+        assert output.output_type != "error", cell.id
+        assert output.get("name") != "stderr", (cell.id, output.get("text"))
+        assert len(str(output)) < 400_000, f"{cell.id}: an output of over 300 kB"
+        data = output.get("data", {})
+        assert "application/vnd.jupyter.widget-view+json" not in data, cell.id
+        text = output.get("text", "") + data.get("text/plain", "") + data.get("text/html", "")
+        assert not PATHS.search(text), (cell.id, PATHS.search(text))
+        assert not re.search(r"0x[0-9a-f]{6,}", text), cell.id
+        if "image/png" in data:
+            assert len(output.metadata["image/png"]["alt"]) > 40, cell.id
+            assert data["text/plain"] == output.metadata["image/png"]["alt"]
+            assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+
+
+def test_every_picture_has_a_caption(lesson):
+    """The next Markdown cell says in italics what to see."""
+    _, notebook = lesson
+    for cell, output in outputs(notebook):
+        if "image/png" in output.get("data", {}):
+            following = next(c for c in notebook.cells[notebook.cells.index(cell) + 1 :] if c.cell_type == "markdown")
+            assert re.match(r"\*[^*].*?\*", following.source, re.S), f"{cell.id}: no caption below"
+
+
+def test_cells_are_short(lesson):
+    _, notebook = lesson
+    lengths = sorted(len(c.source.splitlines()) for c in notebook.cells if c.cell_type == "code")
+    assert lengths[len(lengths) // 2] <= 6
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.metadata.get("cellView") != "form":
+            assert max(map(len, cell.source.splitlines())) <= 135, cell.id
+
+
+def test_links_lead_somewhere(lesson):
+    path, notebook = lesson
+    for target in re.findall(r"\]\(([^)#]+)\)", prose(notebook)):
+        if not target.startswith("http"):
+            assert (path.parent / target).is_file(), target
+
+
+def test_no_lesson_says_what_the_course_does_not_say(lesson):
+    _, notebook = lesson
+    text = prose(notebook).lower()
+    for word in ("simply", "obviously", "let's", "powerful", "dive", "!)", "great job", "well done"):
+        assert not re.search(rf"\b{re.escape(word)}\b" if word[0].isalpha() else re.escape(word), text), word
+
+
+def test_clean_leaves_the_same_file_twice(lesson):
+    _, notebook = lesson
+    before = nbformat.writes(notebook)
+    clean(notebook)
+    assert nbformat.writes(notebook) == before, "the saved file is as `make lessons` leaves it"

@@ -1,0 +1,222 @@
+"""Exact returns and gradients against an enumeration written in plain Python, the score-function sum, and finite differences."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
+from pgnotes.theory.worlds import Bandit, TokenWorld
+
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+
+def numbers(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def softmax(logits):
+    exps = [math.exp(x - max(logits)) for x in logits]
+    return [e / sum(exps) for e in exps]
+
+
+def finite_differences(function, logits, step=1e-5):
+    """Central differences of a scalar, one entry at a time."""
+    gradient = torch.zeros_like(logits)
+    for i in range(logits.numel()):
+        up, down = logits.clone(), logits.clone()
+        up.view(-1)[i] += step
+        down.view(-1)[i] -= step
+        gradient.view(-1)[i] = (function(up) - function(down)) / (2 * step)
+    return gradient
+
+
+# one decision
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-10, 10)), min_size=1, max_size=6), st.floats(0, 1))
+def test_bandit_by_the_score_function_sum(pairs, gamma):
+    """J = Σ π(a) r(a) and ∇J = Σ π(a) r(a) (one-hot(a) - π), one number at a time; nothing to discount in a single step."""
+    logits, rewards = zip(*pairs, strict=True)
+    probs, actions = softmax(logits), range(len(logits))
+    value = sum(p * r for p, r in zip(probs, rewards, strict=True))
+    gradient = [sum(probs[a] * rewards[a] * ((a == k) - probs[k]) for a in actions) for k in actions]
+    bandit, policy = Bandit(rewards), SoftmaxPolicy(logits)
+    assert bandit.expected_return(policy, gamma).item() == pytest.approx(value, abs=1e-10)
+    torch.testing.assert_close(bandit.exact_gradient(policy, gamma), torch.tensor(gradient, dtype=torch.float64), rtol=1e-9, atol=1e-10)
+
+
+def test_bandit_gradient_by_autograd_and_finite_differences():
+    logits, bandit = numbers(5).requires_grad_(), Bandit([1.0, -2.0, 0.5, 0.0, 3.0])
+    exact = bandit.exact_gradient(SoftmaxPolicy(logits.detach()))
+    (gradient,) = torch.autograd.grad(bandit.expected_return(SoftmaxPolicy(logits)), logits)
+    torch.testing.assert_close(exact, gradient, **CLOSE)
+    torch.testing.assert_close(exact, finite_differences(lambda x: bandit.expected_return(SoftmaxPolicy(x)), logits.detach()), rtol=0, atol=1e-8)
+
+
+def test_a_constant_reward_gives_no_gradient():
+    torch.testing.assert_close(Bandit([2.0] * 4).exact_gradient(SoftmaxPolicy(numbers(4))), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-15)
+
+
+# sequences
+
+
+def reward(symbols, t, prompt):
+    """A reward for place t, of any shape that differs by symbol, place, neighbour and prompt."""
+    before = symbols[t - 1] if t else 0
+    return math.sin(1 + 3 * symbols[t] + 2 * t + prompt) + 0.5 * before * (prompt + 1)
+
+
+def reward_fn(sequences, prompt):
+    return torch.tensor([[reward(s, t, prompt) for t in range(len(s))] for s in sequences.tolist()], dtype=torch.float64)
+
+
+def outcomes(vocab_size, horizon, eos=None, prefix=()):
+    """Every sequence, grown symbol by symbol until `eos` or the horizon."""
+    if len(prefix) == horizon or (prefix and prefix[-1] == eos):
+        return [prefix]
+    return [outcome for symbol in range(vocab_size) for outcome in outcomes(vocab_size, horizon, eos, (*prefix, symbol))]
+
+
+def by_enumeration(logits, horizon, eos, gamma):
+    """(J, ∇J, total probability of each prompt) from Σ π(τ) R(τ) ∇log π(τ), the scores written by hand. logits: [P, rows, V] lists."""
+    prompts, vocab_size = len(logits), len(logits[0][0])
+    row = {p: i for i, p in enumerate(p for length in range(horizon) for p in itertools.product(range(vocab_size), repeat=length))}
+    value, totals = 0.0, []
+    gradient = torch.zeros(prompts, len(row), vocab_size, dtype=torch.float64)
+    for prompt in range(prompts):
+        totals.append(0.0)
+        for outcome in outcomes(vocab_size, horizon, eos):
+            steps = [(row[outcome[:t]], symbol) for t, symbol in enumerate(outcome)]
+            likely = math.prod(softmax(logits[prompt][r])[symbol] for r, symbol in steps)
+            gain = likely * sum(gamma**t * reward(outcome, t, prompt) for t in range(len(outcome)))
+            totals[-1] += likely
+            value += gain / prompts
+            for r, symbol in steps:
+                for k, p in enumerate(softmax(logits[prompt][r])):
+                    gradient[prompt, r, k] += gain * ((k == symbol) - p) / prompts
+    return value, gradient, totals
+
+
+WORLDS = [  # V, T, eos, prompts
+    (2, 1, None, 1),
+    (3, 3, None, 1),
+    (2, 4, None, 2),
+    (3, 3, 0, 1),
+    (3, 3, 2, 2),
+    (2, 4, 1, 3),
+    (4, 1, 2, 1),
+]
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.6, 0.0])
+@pytest.mark.parametrize(("vocab_size", "horizon", "eos", "prompts"), WORLDS)
+def test_return_and_gradient_by_enumeration_and_by_finite_differences(vocab_size, horizon, eos, prompts, gamma):
+    world = TokenWorld(vocab_size, horizon, reward_fn, eos=eos, prompts=prompts)
+    logits = numbers(prompts, sum(vocab_size**t for t in range(horizon)), vocab_size)
+    policy = PrefixPolicy(logits)
+    value, gradient, totals = by_enumeration(logits.tolist(), horizon, eos, gamma)
+    assert totals == pytest.approx([1.0] * prompts)
+    assert world.probabilities(policy).sum(1).tolist() == pytest.approx([1.0] * prompts)
+    assert world.expected_return(policy, gamma).item() == pytest.approx(value, abs=1e-12)
+    exact = world.exact_gradient(policy, gamma)
+    torch.testing.assert_close(exact, gradient, **CLOSE)
+    torch.testing.assert_close(exact, finite_differences(lambda x: world.expected_return(PrefixPolicy(x), gamma), logits), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(("vocab_size", "horizon", "eos", "prompts"), WORLDS)
+def test_every_outcome_is_listed_once(vocab_size, horizon, eos, prompts):
+    world = TokenWorld(vocab_size, horizon, reward_fn, eos=eos, prompts=prompts)
+    live = [tuple(s[m].tolist()) for s, m in zip(world.sequences, world.mask, strict=True)]
+    assert sorted(live) == sorted(outcomes(vocab_size, horizon, eos))
+    assert len(set(map(tuple, world.sequences.tolist()))) == len(live), "filled up, they still differ"
+    assert (world.sequences[~world.mask] == (-1 if eos is None else eos)).all()
+    if eos is None:
+        assert len(live) == vocab_size**horizon
+        assert world.mask.all()
+
+
+def test_the_eos_counts_and_nothing_after_it():
+    world = TokenWorld(3, 3, lambda s, prompt: torch.ones(s.shape), eos=0)
+    rows = {tuple(s): (m, r) for s, m, r in zip(world.sequences.tolist(), world.mask.tolist(), world.rewards[0].tolist(), strict=True)}
+    assert rows[0, 0, 0] == ([True, False, False], [1.0, 0.0, 0.0])
+    assert rows[2, 0, 0] == ([True, True, False], [1.0, 1.0, 0.0])
+    assert rows[2, 1, 0] == ([True, True, True], [1.0, 1.0, 1.0])
+    assert (1, 0, 2) not in rows
+    assert len(rows) == 1 + 2 + 4 * 3
+
+
+def test_what_the_reward_says_of_masked_symbols_is_ignored():
+    def wild(sequences, prompt):
+        return torch.where(((sequences == 0).cumsum(1) - (sequences == 0).long()) > 0, math.nan, 1.0)
+
+    plain = TokenWorld(3, 3, lambda s, prompt: torch.ones(s.shape), eos=0)
+    assert torch.equal(TokenWorld(3, 3, wild, eos=0).rewards, plain.rewards)
+
+
+def test_a_reward_function_may_write_into_what_it_is_given():
+    world = TokenWorld(2, 2, lambda s, prompt: s.mul_(10), prompts=2)
+    assert world.sequences.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert world.returns().tolist() == [[0.0, 10.0, 10.0, 20.0]] * 2
+
+
+def test_returns_are_discounted_from_the_first_symbol_on():
+    world = TokenWorld(2, 3, lambda s, prompt: s * torch.tensor([1.0, 10.0, 100.0]))
+    assert world.returns(0.5)[0, -1].item() == 1 + 5 + 25
+    assert world.returns(0.0)[0, -1].item() == 1
+
+
+def test_rewards_of_sampled_sequences_are_those_of_the_list():
+    world, policy = TokenWorld(3, 3, reward_fn, eos=1, prompts=2), PrefixPolicy(numbers(2, 13, 3))
+    place = {tuple(s[m].tolist()): i for i, (s, m) in enumerate(zip(world.sequences, world.mask, strict=True))}
+    for prompt in range(2):
+        draws = policy.sample(50, torch.Generator().manual_seed(1), prompt)
+        for draw, rewards in zip(draws.tolist(), world.rewards_of(draws, prompt), strict=True):
+            end = draw.index(1) + 1 if 1 in draw else 3  # what was drawn after the end is masked
+            torch.testing.assert_close(rewards, world.rewards[prompt, place[tuple(draw[:end])]])
+
+
+def test_rows_that_no_sequence_reaches_get_no_gradient():
+    """With eos 0 the prefixes 0, 00, 01, 02, 10 and 20 are over before a next symbol; the others are reached, and pushed."""
+    gradient = TokenWorld(3, 3, reward_fn, eos=0).exact_gradient(PrefixPolicy(numbers(13, 3)))
+    prefixes = [p for length in range(3) for p in itertools.product(range(3), repeat=length)]
+    for prefix, row in zip(prefixes, gradient, strict=True):
+        assert (row == 0).all() if 0 in prefix else (row != 0).all()
+
+
+def test_each_row_of_the_gradient_adds_up_to_zero():
+    """Adding a constant to a row of logits changes no probability."""
+    gradient = TokenWorld(3, 3, reward_fn, prompts=2).exact_gradient(PrefixPolicy(numbers(2, 13, 3)))
+    torch.testing.assert_close(gradient.sum(-1), torch.zeros(2, 13, dtype=torch.float64), rtol=0, atol=1e-14)
+
+
+def test_prompts_are_equally_likely_and_do_not_share_rows():
+    logits = numbers(2, 4, 3)
+    both = TokenWorld(3, 2, reward_fn, prompts=2)
+    alone = [TokenWorld(3, 2, lambda s, _, p=p: reward_fn(s, p)) for p in range(2)]
+    values = [world.expected_return(PrefixPolicy(logits[p])) for p, world in enumerate(alone)]
+    torch.testing.assert_close(both.expected_return(PrefixPolicy(logits)), sum(values) / 2)
+    gradients = torch.stack([world.exact_gradient(PrefixPolicy(logits[p])) for p, world in enumerate(alone)])
+    torch.testing.assert_close(both.exact_gradient(PrefixPolicy(logits)), gradients / 2)
+
+
+def test_a_world_of_horizon_one_is_a_bandit():
+    rewards, logits = [1.0, -2.0, 0.5], numbers(3)
+    world = TokenWorld(3, 1, lambda s, prompt: torch.tensor(rewards)[s])
+    torch.testing.assert_close(world.exact_gradient(PrefixPolicy(logits[None]))[0], Bandit(rewards).exact_gradient(SoftmaxPolicy(logits)), **CLOSE)
+
+
+def test_the_gradient_has_the_logits_shape_and_leaves_them_as_they_were():
+    leaf = numbers(4, 3).float().requires_grad_()
+    world = TokenWorld(3, 2, reward_fn)
+    with torch.no_grad():
+        gradient = world.exact_gradient(PrefixPolicy(leaf))
+    assert gradient.shape == leaf.shape
+    assert gradient.dtype == torch.float64
+    assert leaf.grad is None
+    world.expected_return(PrefixPolicy(leaf)).backward()
+    torch.testing.assert_close(leaf.grad, gradient.float())

@@ -23,7 +23,7 @@ from pgnotes.classroom.style import BAND, DPI, EXACT, LOOK, WIDTH, WORSE, publis
 
 LIVE_DPI = 100  # the live picture is 700 pixels wide, as it is shown; what is saved is drawn at style.DPI
 Settings = dict[str, Any]
-Draw = Callable[[Figure], tuple[list[Artist], Callable[[Any], None]]]
+Moving = tuple[list[Artist], Callable[[Any], None]]  # the artists that move, and what moves them to given numbers
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Live:
     """
 
     numbers: Callable[..., Any]
-    draw: Draw
+    draw: Callable[[Figure], Moving]
     controls: tuple[Slider | Choice, ...]
     height: float
     twin: tuple[tuple[str, Settings], ...]
@@ -194,7 +194,7 @@ class Live:
 class Canvas:
     """A figure whose still parts are drawn once; so are those that could move but don't while a control is dragged."""
 
-    def __init__(self, draw: Draw, height: float, dpi: float):
+    def __init__(self, draw: Callable[[Figure], Moving], height: float, dpi: float):
         with mpl.rc_context(LOOK):
             self.figure = Figure(figsize=(WIDTH, height), dpi=dpi)
             self.canvas = FigureCanvasAgg(self.figure)

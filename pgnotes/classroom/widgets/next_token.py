@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import torch
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pgnotes.classroom.live import Choice, Dear, Live, Slider
+from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, EXACT, label, readouts
 from pgnotes.lm.models import encode, frozen, load
 from pgnotes.lm.rollout import draw as inverse_sample
@@ -87,7 +86,7 @@ def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
     return [start + tokenizer.decode(row[:end]) + ("…" if end is None else "") for row, end in zip(rows, ends, strict=True)]
 
 
-def draw(fig: Figure) -> tuple[list[Artist], Callable[[dict], None]]:
+def draw(fig: Figure) -> Moving:
     """The bars, the readouts under them, and room for what it writes."""
     ax = label(
         fig.subplots(gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.92, "bottom": 0.43}), "The next character, as the model has it and as you draw it"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from pgnotes.classroom.live import Choice, Live, Slider
+from pgnotes.classroom.live import Choice, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, WORSE, label, readouts
 from pgnotes.theory.policies import SoftmaxPolicy
 
@@ -16,7 +14,7 @@ NAMES = ("A", "B", "C")
 START = (1.8, 1.1, 0.0)  # logits; π is about 60 %, 30 % and 10 %
 CONTROLS = (
     Choice("action", "you took action", tuple((name, i) for i, name in enumerate(NAMES)), 0),
-    Slider("reward", "and the reward was", -2.0, 2.0, 0.1, 1.0),
+    Slider("reward", "its reward was", -2.0, 2.0, 0.1, 1.0),
     Slider("step_size", "step size", 0.0, 2.0, 0.1, 1.0),
 )
 
@@ -26,17 +24,11 @@ def numbers(action: int, reward: float, step_size: float) -> dict[str, Any]:
     before = SoftmaxPolicy(START)
     step = step_size * reward * before.score([action])[0]
     after = SoftmaxPolicy(before.logits + step)
-    return {
-        "action": action,
-        "before": before.probs.tolist(),
-        "after": after.probs.tolist(),
-        "step": step.tolist(),
-        "entropy": (before.entropy().item(), after.entropy().item()),
-        "kl": before.kl(after).item(),
-    }
+    entropies = before.entropy().item(), after.entropy().item()
+    return {"action": action, "after": after.probs.tolist(), "step": step.tolist(), "entropy": entropies, "kl": before.kl(after).item()}
 
 
-def draw(fig: Figure) -> tuple[list[Artist], Callable[[dict], None]]:
+def draw(fig: Figure) -> Moving:
     """Left the policy, right the step of the logits; below, in fixed places, the readouts."""
     policy, step = fig.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.25, "wspace": 0.22})
     label(policy, "The whole policy moves, not one action").set_ylim(0, 1.12)
@@ -62,13 +54,11 @@ def draw(fig: Figure) -> tuple[list[Artist], Callable[[dict], None]]:
     def update(n: dict) -> None:
         for bar, share, value in zip(new, shares, n["after"], strict=True):
             bar.set_height(value)
-            share.set_text(f"{value:.0%}")
-            share.set_y(value + 0.02)
+            share.set(text=f"{value:.0%}", y=value + 0.02)
         for bar, size, value in zip(move, sizes, n["step"], strict=True):
             bar.set_height(value)
             bar.set_color(BETTER if value > 0 else WORSE)
-            size.set_text(f"{value:+.2f}".replace("-", "−"))
-            size.set_y(value + 0.2 if value >= 0 else value - 0.7)
+            size.set(text=f"{value:+.2f}".replace("-", "−"), y=value + 0.2 if value >= 0 else value - 0.7)
         chosen.set_x(n["action"])
         for reading, value in zip(readings, (*n["entropy"], n["kl"]), strict=True):
             reading.set_text(f"{value:.3f}")

@@ -27,9 +27,20 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
+            cell.outputs = merged([output for output in cell.outputs if not is_progress(output)])
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET_VIEW, None)  # without its kernel it could only say that its model is missing
+
+
+def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Neighbouring pieces of one stream as one: where a kernel cuts it depends on its speed."""
+    whole: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if whole and output.output_type == whole[-1].output_type == "stream" and output.name == whole[-1].name:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def is_progress(output: nbformat.NotebookNode) -> bool:

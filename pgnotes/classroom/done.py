@@ -32,10 +32,11 @@ def lessons() -> list[str]:
 
 
 class Progress:
-    """A table of what is right (●), not yet (◐) and open (○), by lesson."""
+    """A table of what is right (●), not yet (◐) and open (○), by lesson: those opened in this kernel, or all if none was."""
 
     def __init__(self) -> None:
-        self.rows = [(lesson, kind, [STATUS.get((lesson, name), "open") for name in names]) for lesson in lessons() for kind, names in items(lesson).items()]
+        opened = {lesson for lesson, _ in STATUS} or set(lessons())
+        self.rows = [(lesson, kind, [STATUS.get((lesson, name), "open") for name in names]) for lesson in sorted(opened) for kind, names in items(lesson).items()]
 
     def __repr__(self) -> str:
         """A line for each row."""

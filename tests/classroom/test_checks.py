@@ -87,6 +87,9 @@ def test_progress_counts_what_was_done_here(monkeypatch):
     lines = repr(pgnotes.progress()).splitlines()
     assert lines[0].startswith("lesson 01  exercises  ● ◐ ○")
     assert "1 of" in pgnotes.progress()._repr_html_()
+    assert {line[:9] for line in lines} == {"lesson 01"}, "only what was opened here"
+    monkeypatch.setattr(done, "STATUS", {})
+    assert len(repr(pgnotes.progress()).splitlines()) == 2 * len(done.lessons()), "all, before anything was"
 
 
 @pytest.mark.parametrize("lesson", done.lessons())

@@ -36,7 +36,9 @@ class Progress:
 
     def __init__(self) -> None:
         opened = {lesson for lesson, _ in STATUS} or set(lessons())
-        self.rows = [(lesson, kind, [STATUS.get((lesson, name), "open") for name in names]) for lesson in sorted(opened) for kind, names in items(lesson).items()]
+        self.rows = [
+            (lesson, kind, [STATUS.get((lesson, name), "open") for name in names]) for lesson in sorted(opened) for kind, names in items(lesson).items()
+        ]
 
     def __repr__(self) -> str:
         """A line for each row."""

@@ -82,6 +82,17 @@ def token_logprobs(model: PreTrainedModel, hidden: Tensor, targets: Tensor, temp
     return torch.cat(logp), torch.cat(entropy)
 
 
+def completion_hidden(model: PreTrainedModel, prompt: Tensor, tokens: Tensor) -> Tensor:
+    """The hidden state from which each token of a group is chosen. prompt: [P] ids.  tokens: [G, R] ids.  Returns [G, R, H]."""
+    group_size = len(tokens)
+    last, cache, lengths = prefill(model, [prompt])
+    hidden = last.expand(group_size, -1)[:, None]
+    if tokens.shape[1] == 1:
+        return hidden
+    cache.batch_repeat_interleave(group_size)
+    return torch.cat([hidden, extend(model, cache, lengths.expand(group_size), tokens[:, :-1])], dim=1)
+
+
 def completion_logprobs(
     model: PreTrainedModel, prompt: Tensor, tokens: Tensor, mask: Tensor, temperature: float = 1.0, chunk_logits: int = CHUNK_LOGITS
 ) -> tuple[Tensor, Tensor]:
@@ -90,12 +101,7 @@ def completion_logprobs(
     prompt: [P] ids.  tokens: [G, R] ids.  mask: [G, R] bool, True on live tokens, which come first in each row.
     Returns two [G, R], 0 on dead tokens; gradients flow through the prompt's one forward pass too.
     """
-    group_size = len(tokens)
-    last, cache, lengths = prefill(model, [prompt])
-    hidden = last.expand(group_size, -1)[:, None]
-    if tokens.shape[1] > 1:
-        cache.batch_repeat_interleave(group_size)
-        hidden = torch.cat([hidden, extend(model, cache, lengths.expand(group_size), tokens[:, :-1])], dim=1)
+    hidden = completion_hidden(model, prompt, tokens)
     logp, entropy = token_logprobs(model, hidden[mask], tokens[mask], temperature, chunk_logits)
     zeros = torch.zeros(tokens.shape, dtype=logp.dtype, device=logp.device)
     return zeros.masked_scatter(mask, logp), zeros.masked_scatter(mask, entropy)

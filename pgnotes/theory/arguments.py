@@ -34,6 +34,13 @@ def array(name: str, value: Any) -> Tensor:
         raise ValueError(f"{name} is {value!r}; it must be an array of numbers") from error
 
 
+def distributions(name: str, tensor: Tensor) -> Tensor:
+    """`tensor`, if each row along its last axis is a distribution: no number below 0, adding up to 1.  ValueError naming `name` otherwise."""
+    if (tensor < 0).any() or ((tensor.sum(-1) - 1).abs() > 5e-7).any():
+        raise ValueError(f"{name} must hold probabilities: none below 0, each row adding up to 1")
+    return tensor
+
+
 def indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
     """`value` as a tensor of `dim` axes of whole numbers in [0, stop), at least one.  ValueError naming `name` otherwise."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import count, finite, indices, positive, real, source
+from pgnotes.theory.arguments import count, finite, indices, positive, real, shaped, source
 
 
 class SoftmaxPolicy:
@@ -127,6 +127,18 @@ class PrefixPolicy:
             sequences[:, t] = torch.multinomial(probs, 1, generator=source("generator", generator))[:, 0]
         return sequences
 
+    def score(self, sequences: Any, weights: Any = None, prompt: int = 0) -> Tensor:
+        """Σ_t w_t ∇_θ log π(symbol_t | those before it) of each sequence, [n, *logits.shape] (lesson 02): one-hot - π in each row it passes.
+
+        sequences: [n, T].  weights: [n, T] real, what each symbol's score is worth, 0 where it does not count; all 1 if not given.
+        No gradient flows through the result.
+        """
+        symbols = self._symbols(sequences)
+        worth = torch.ones(symbols.shape, dtype=torch.float64) if weights is None else shaped("weights", real("weights", weights, 2), symbols.shape)
+        rows, first = prefix_rows(symbols, self.vocab_size), self._prompt(prompt) * self._log_probs.shape[1]
+        sums = row_scores(self._log_probs.detach().exp().flatten(0, 1), first + rows, symbols, worth)
+        return sums.view(len(symbols), *self.logits.shape)
+
     def _symbols(self, sequences: Any) -> Tensor:
         symbols = indices("sequences", sequences, self.vocab_size, dim=2)
         if symbols.shape[1] != self.horizon:
@@ -135,9 +147,56 @@ class PrefixPolicy:
 
     def _rows(self, sequences: Any, prompt: int) -> Tensor:
         """Log-probabilities of all symbols after each prefix, [n, T, V]."""
+        return self._log_probs[self._prompt(prompt)][prefix_rows(self._symbols(sequences), self.vocab_size)]
+
+    def _prompt(self, prompt: int) -> int:
         if count("prompt", prompt, 0) >= self.prompts:
             raise ValueError(f"prompt is {prompt}; it must be below {self.prompts}")
-        return self._log_probs[prompt][prefix_rows(self._symbols(sequences), self.vocab_size)]
+        return prompt
+
+
+class StatePolicy:
+    """A policy of a world with states: one softmax row for each, π(a | s) (lesson 02; Sutton et al. 2000).
+
+    logits: [S, A] real.  Gradients flow through; results are float64.  ValueError for another shape or a number that is not finite.
+    """
+
+    def __init__(self, logits: Any):
+        self.logits = real("logits", logits, 2)
+        self._log_probs = torch.log_softmax(self.logits, -1)
+
+    @property
+    def probs(self) -> Tensor:
+        """π(a | s), [S, A]; each row adds up to 1."""
+        return self._log_probs.exp()
+
+    def log_prob(self, states: Any, actions: Any) -> Tensor:
+        """log π(a | s) in nats of each step. states, actions: [n, T] whole numbers.  Returns [n, T]."""
+        return self._log_probs[self._steps(states, actions)]
+
+    def score(self, states: Any, actions: Any, weights: Any = None) -> Tensor:
+        """Σ_t w_t ∇_θ log π(a_t | s_t) of each trajectory, [n, S, A]. states, actions, weights: [n, T]; the weights are 1 if not given.
+
+        No gradient flows through the result.
+        """
+        states, actions = self._steps(states, actions)
+        worth = torch.ones(states.shape, dtype=torch.float64) if weights is None else shaped("weights", real("weights", weights, 2), states.shape)
+        return row_scores(self.probs.detach(), states, actions, worth)
+
+    def _steps(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
+        """Both as whole numbers of the same shape."""
+        states, actions = indices("states", states, len(self.logits), dim=2), indices("actions", actions, self.logits.shape[1], dim=2)
+        return states, shaped("actions", actions, states.shape)
+
+
+def row_scores(probs: Tensor, rows: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
+    """Σ_t w_t (one-hot(a_t) - π(· | row_t)), each put into its row: the score of a sequence of softmax decisions (lesson 02).
+
+    probs: [rows, V].  rows, actions: [n, T] whole numbers.  weights: [n, T].  Returns [n, rows, V].
+    """
+    steps = weights[..., None] * (torch.nn.functional.one_hot(actions, probs.shape[1]) - probs[rows])
+    index = rows[..., None].expand(steps.shape)
+    return torch.zeros(len(rows), *probs.shape, dtype=torch.float64).scatter_add(1, index, steps)
 
 
 def prefix_rows(sequences: Tensor, vocab_size: int) -> Tensor:

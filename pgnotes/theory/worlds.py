@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import array, between, count, indices, real, shaped
-from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
+from pgnotes.theory.arguments import array, between, count, distributions, indices, real, shaped, source
+from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, StatePolicy
+from pgnotes.theory.returns import discounted_return
+
+
+class Rollout(NamedTuple):
+    """Sampled sequences, which of their symbols count, and what each symbol earned; all [n, T]."""
+
+    sequences: Tensor
+    mask: Tensor
+    rewards: Tensor
 
 
 class Bandit:
@@ -70,9 +79,17 @@ class TokenWorld:
         live = shaped("reward_fn's result", result, sequences.shape).masked_fill(ended_before(sequences, self.eos), 0.0)
         return real("reward_fn's result", live, 2)
 
+    def rollout(self, policy: PrefixPolicy, n: int, generator: torch.Generator, prompt: int = 0) -> Rollout:
+        """n sequences of the policy and what they earned: sequences, mask and rewards, each [n, T]."""
+        self._agree(policy)
+        drawn = policy.sample(n, generator, prompt)
+        mask = ~ended_before(drawn, self.eos)
+        sequences = drawn if self.eos is None else drawn.masked_fill(~mask, self.eos)
+        return Rollout(sequences, mask, self.rewards_of(sequences, prompt))
+
     def returns(self, gamma: float = 1.0) -> Tensor:
         """Σ_t γ^t r_t of each outcome for each prompt, [P, N]; t counts from 0."""
-        return self.rewards @ between("gamma", gamma, 0.0, 1.0) ** torch.arange(self.horizon, dtype=torch.float64)
+        return discounted_return(self.rewards, gamma)
 
     def probabilities(self, policy: PrefixPolicy) -> Tensor:
         """How likely each outcome is under each prompt, [P, N]; each row adds up to 1.  ValueError if the policy is not of this world's size."""
@@ -98,6 +115,102 @@ class TokenWorld:
         if (policy.prompts, policy.vocab_size, policy.horizon) != mine:
             theirs = f"{policy.prompts} prompts, {policy.vocab_size} symbols, horizon {policy.horizon}"
             raise ValueError("policy has {}; this world has {} prompts, {} symbols, horizon {}".format(theirs, *mine))
+
+
+def sum_world(target: int = 6, vocab_size: int = 4, horizon: int = 4) -> TokenWorld:
+    """Write numbers from 1 to V-1 that add up to `target`, then stop by writing 0: lesson 09's task, small enough to list (lesson 03).
+
+    The reward comes at the stop: 1 if the sum is right, less in proportion to the error, 0 at twice the target and without a stop.
+    """
+    target = count("target", target)
+
+    def reward(sequences: Tensor, prompt: int) -> Tensor:
+        closeness = (1 - (sequences.sum(1) - target).abs().double() / target).clamp(min=0.0)
+        first_stop = ((sequences == 0).cumsum(1) == 1) & (sequences == 0)
+        return closeness[:, None] * first_stop
+
+    return TokenWorld(vocab_size, horizon, reward, eos=0)
+
+
+class TabularMDP:
+    """States, actions, chance: a Markov decision process whose trajectories are all listed (lesson 02; Sutton et al. 2000).
+
+    transitions: [S, A, S], the probability of each next state.  rewards: [S, A], for taking an action in a state.  start: [S] probabilities.
+    horizon: T steps.  `states` and `actions` [N, T] list all N = (S·A)^T trajectories; `dynamics` [N] is each one's probability but for the policy's
+    part, start times transitions; `rewards_of_trajectories` [N, T].  ValueError for shapes that do not fit or rows that are no distributions.
+    """
+
+    def __init__(self, transitions: Any, rewards: Any, start: Any, horizon: int):
+        self.transitions, self.horizon = distributions("transitions", real("transitions", transitions, 3).clone()), count("horizon", horizon)
+        n_states, n_actions, _ = shaped("transitions", self.transitions, (*self.transitions.shape[:2], len(self.transitions))).shape
+        self.rewards = shaped("rewards", real("rewards", rewards, 2), (n_states, n_actions))
+        self.start = distributions("start", shaped("start", real("start", start, 1), (n_states,)))
+        steps = torch.tensor(list(itertools.product(range(n_states * n_actions), repeat=horizon)))
+        self.states, self.actions = steps // n_actions, steps % n_actions
+        moves = self.transitions[self.states[:, :-1], self.actions[:, :-1], self.states[:, 1:]]
+        self.dynamics = self.start[self.states[:, 0]] * moves.prod(1)
+        self.rewards_of_trajectories = self.rewards[self.states, self.actions]
+
+    def probabilities(self, policy: StatePolicy) -> Tensor:
+        """How likely each trajectory is, [N]: the dynamics' part times the policy's."""
+        self._agree(policy)
+        return self.dynamics * policy.log_prob(self.states, self.actions).sum(1).exp()
+
+    def visits(self, policy: StatePolicy) -> Tensor:
+        """d_t(s), how likely the process is in each state at each step, [T, S]."""
+        self._agree(policy)
+        rows, moves = [self.start], torch.einsum("sa,san->sn", policy.probs, self.transitions)
+        for _ in range(self.horizon - 1):
+            rows.append(rows[-1] @ moves)
+        return torch.stack(rows)
+
+    def action_values(self, policy: StatePolicy) -> Tensor:
+        """Q_t(s, a), what an action and all after it earn on average, [T, S, A], backwards from the last step (Bellman's equation)."""
+        self._agree(policy)
+        rows = [self.rewards]
+        for _ in range(self.horizon - 1):
+            rows.append(self.rewards + self.transitions @ (policy.probs * rows[-1]).sum(1))
+        return torch.stack(rows[::-1])
+
+    def expected_return(self, policy: StatePolicy) -> Tensor:
+        """J = Σ_t Σ_s d_t(s) Σ_a π(a|s) r(s, a): forwards through the states, no trajectory listed."""
+        return (self.visits(policy) @ (policy.probs * self.rewards).sum(1)).sum()
+
+    def exact_gradient(self, policy: StatePolicy) -> Tensor:
+        """∇J, [S, A], by differentiating `expected_return`, dynamics and all."""
+        self._agree(policy)
+        with torch.enable_grad():
+            logits = policy.logits.detach().requires_grad_()
+            return torch.autograd.grad(self.expected_return(StatePolicy(logits)), logits)[0]
+
+    def rollout(self, policy: StatePolicy, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """n trajectories: states, actions and rewards, each [n, T]."""
+        self._agree(policy)
+        state = torch.multinomial(self.start, count("n", n), replacement=True, generator=source("generator", generator))
+        states, actions = [], []
+        for _ in range(self.horizon):
+            action = torch.multinomial(policy.probs.detach()[state], 1, generator=generator)[:, 0]
+            states.append(state), actions.append(action)
+            state = torch.multinomial(self.transitions[state, action], 1, generator=generator)[:, 0]
+        states, actions = torch.stack(states, 1), torch.stack(actions, 1)
+        return states, actions, self.rewards[states, actions]
+
+    def _agree(self, policy: StatePolicy) -> None:
+        if not isinstance(policy, StatePolicy) or policy.logits.shape != self.rewards.shape:
+            raise ValueError(f"policy must be a StatePolicy with logits of shape {list(self.rewards.shape)}")
+
+
+def icy_path(slip: float) -> TabularMDP:
+    """Three places in a row, left or right, four steps, from the left end; being at the right end pays 1 a step (lesson 02).
+
+    slip: the chance in [0, 1] that a step goes the other way; a step over an end stays.  Actions: 0 left, 1 right.
+    """
+    slip = between("slip", slip, 0.0, 1.0)
+    transitions = torch.zeros(3, 2, 3, dtype=torch.float64)
+    for place, action in itertools.product(range(3), range(2)):
+        for goes_right, chance in ((action == 1, 1 - slip), (action == 0, slip)):
+            transitions[place, action, min(max(place + (1 if goes_right else -1), 0), 2)] += chance
+    return TabularMDP(transitions, [[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]], [1.0, 0.0, 0.0], horizon=4)
 
 
 def ended_before(sequences: Tensor, eos: int | None) -> Tensor:

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from pgnotes.theory.advantages import group_advantages, spread_is_zero
+from pgnotes.theory.estimators import exact_moments, mean_and_error
 from pgnotes.theory.objectives import AGGREGATES, KINDS, aggregate, clip_range, denominator, kl_estimate, policy_loss
-from pgnotes.theory.policies import GaussianPolicy, PrefixPolicy, SoftmaxPolicy, horizon_of, prefix_rows, reshaped
-from pgnotes.theory.worlds import Bandit, TokenWorld
+from pgnotes.theory.policies import GaussianPolicy, PrefixPolicy, SoftmaxPolicy, StatePolicy, horizon_of, prefix_rows, reshaped
+from pgnotes.theory.returns import discounted_return, reward_to_go
+from pgnotes.theory.worlds import Bandit, TabularMDP, TokenWorld, icy_path
 
 NAN, INF = math.nan, math.inf
 LIVE = torch.ones(2, 3, dtype=torch.bool)
@@ -19,9 +21,13 @@ NOT_ARRAYS = [None, "a", "1", object(), {}, {1: 2}, [1.0, "b"], [[1.0], [1.0, 2.
 NOT_VECTORS = [*NOT_ARRAYS, 1.0, [], [[]], [[1.0]], torch.empty(0), [1.0, NAN], [1.0, INF], [-INF, 0.0]]
 NOT_ACTIONS = [None, "a", "1", object(), {}, 1, [], [[1]], [3], [-1], [2**70], [1.0], [0.5], [NAN], [INF], [True, False], torch.tensor([True]), [1j]]
 NOT_SEQUENCES = [None, "a", 1, [], [[]], [0, 1], [[[0, 1]]], [[0, 2]], [[0, -1]], [[0.0, 1.0]], [[True, False]], [[0, 1], [0]], [[0, NAN]]]
+NOT_STATES = [[[0, 3]] if value == [[0, 2]] else value for value in NOT_SEQUENCES]  # of three
 NOT_PREFIX_SHAPES = [(3,), (0, 2), (0, 3, 2), (3, 0), (1, 1), (3, 1), (2, 2), (2, 4, 2), (1, 1, 3, 2)]
 NOT_PREFIX_LOGITS = [*NOT_ARRAYS, 1.0, [], [[]], torch.full((3, 2), NAN), torch.full((3, 2), INF), *map(torch.zeros, NOT_PREFIX_SHAPES)]
 WRONG_LENGTH = [[[0]], [[0, 1, 0]]]
+NOT_MATRICES = [*NOT_ARRAYS, 1.0, [], [[]], [0.0, 1.0], [[[0.0, 1.0]]], torch.zeros(0, 2), torch.zeros(2, 0), [[0.0, NAN]], [[INF, 0.0]], [[-INF, 0.0]]]
+NOT_ONE_BY_TWO = [*NOT_MATRICES, [[1.0]], [[1.0], [1.0]], [[1.0, 1.0, 1.0]], [[1.0, 1.0]] * 2]
+NOT_CHANCES = [[0.5, 0.6], [0.5, 0.4], [-0.5, 1.5], [0.0, 0.0], [2.0, 0.0], [0.5, 0.5 + 1e-6]]
 # None comes first: where it has a meaning, the rest is taken
 NOT_NUMBERS = [None, "a", "1", object(), [], [1.0], [1.0, 2.0], torch.ones(2), 1j, NAN, INF, -INF, True, 10**400]
 NOT_COUNTS = [None, "a", "1", 1.0, 1.5, NAN, INF, True, [1], -1]
@@ -31,6 +37,8 @@ NOT_TENSORS = [None, "a", 1.0, [[0.0] * 3] * 2, LIVE, torch.zeros(2, 3, dtype=to
 NOT_TABLES = [*NOT_TENSORS, *map(torch.zeros, [(), (3,), (1, 2, 3), (0, 3), (2, 0)])]
 NOT_BATCHES = [*NOT_TABLES, *map(torch.zeros, [(3, 3), (2, 2), (1, 3)])]
 NOT_FINITE = [torch.full((2, 3), value) for value in (NAN, INF, -INF)]
+NOT_WEIGHTS = [*NOT_ARRAYS, 1.0, *map(torch.zeros, [(2, 4), (4, 2), (1, 4, 2), (2, 3, 2), (2, 4, 1), (2, 4, 3), (1, 2, 4, 2), (0, 4, 2), (2, 4, 0)])]
+NOT_REWARDS = [*NOT_TENSORS, torch.tensor(1.0), torch.zeros(0), torch.zeros(2, 0), torch.zeros(0, 3), torch.zeros(2, 3, dtype=torch.long)]
 NOT_MASKS = [None, "a", True, LIVE.tolist(), 0.5 * LIVE, 2 * LIVE, LIVE[0], LIVE[:1], LIVE[:, :2], LIVE[None], LIVE[:0], LIVE[:, :0]]
 
 
@@ -54,6 +62,18 @@ def token_world(**change):
     return TokenWorld(**{"vocab_size": 2, "horizon": 2, "reward_fn": lambda s, prompt: s, "prompts": 2} | change)
 
 
+def state():
+    return StatePolicy(torch.zeros(3, 2))
+
+
+def mdp(**change):
+    return TabularMDP(**{"transitions": [[[0.5, 0.5]] * 2] * 2, "rewards": [[0.0, 1.0]] * 2, "start": [1.0, 0.0], "horizon": 2} | change)
+
+
+def moments(**change):
+    return exact_moments(**{"world": token_world(), "policy": prefix(), "weights": torch.zeros(2, 4, 2)} | change)
+
+
 def loss(**change):
     given = {"logp": torch.zeros(2, 3), "logp_old": torch.zeros(2, 3), "advantages": torch.zeros(2), "mask": LIVE, "kind": "ppo"}
     return policy_loss(**given | change)
@@ -66,6 +86,12 @@ def total(**change):
 def kl(**change):
     return kl_estimate(**{"logp": torch.zeros(2, 3), "logp_ref": torch.zeros(2, 3), "kind": "k1"} | change)
 
+
+NOT_PREFIX_POLICIES = [None, "a", [0.0, 0.0], softmax(), gaussian(), state()]
+NOT_STATE_POLICIES = [None, "a", torch.zeros(2, 2), softmax(), gaussian(), prefix(), state(), StatePolicy(torch.zeros(2, 3))]
+NOT_TRANSITIONS = [*NOT_MATRICES, torch.zeros(2, 2), torch.full((2, 2, 2), NAN), torch.full((2, 2, 2), INF)]
+NOT_TRANSITIONS += [torch.zeros(0, 2, 2), torch.zeros(2, 0, 2), torch.zeros(2, 2, 0), torch.full((2, 2, 1), 1.0), torch.full((1, 2, 2), 0.5)]
+NOT_TRANSITIONS += [[[[0.5, 0.5]] * 2, [[0.5, 0.5], chances]] for chances in NOT_CHANCES]
 
 SWEEP = [  # what is called with each bad value, the argument's name, the bad values
     # policies
@@ -90,6 +116,15 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: prefix().sample(x, seeded()), "n", [*NOT_COUNTS, 0]),
     (lambda x: prefix().sample(1, x), "generator", [None, 0, "a"]),
     (lambda x: prefix().sample(1, seeded(), x), "prompt", [*NOT_COUNTS, 2]),
+    (lambda x: prefix().score(x), "sequences", NOT_SEQUENCES + WRONG_LENGTH),
+    (lambda x: prefix().score([[0, 1]], x), "weights", NOT_ONE_BY_TWO[1:]),
+    (lambda x: prefix().score([[0, 1]], prompt=x), "prompt", [*NOT_COUNTS, 2]),
+    (StatePolicy, "logits", NOT_MATRICES),
+    (lambda x: state().log_prob(x, [[0, 1]]), "states", NOT_STATES),
+    (lambda x: state().log_prob([[0, 2]], x), "actions", NOT_SEQUENCES + WRONG_LENGTH + [[[0, 1]] * 2]),
+    (lambda x: state().score(x, [[0, 1]]), "states", NOT_STATES),
+    (lambda x: state().score([[0, 2]], x), "actions", NOT_SEQUENCES + WRONG_LENGTH + [[[0, 1]] * 2]),
+    (lambda x: state().score([[0, 2]], [[0, 1]], x), "weights", NOT_ONE_BY_TWO[1:]),
     (lambda x: prefix_rows(x, 2), "sequences", NOT_SEQUENCES),
     (lambda x: prefix_rows(torch.tensor([[0, 1]]), x), "vocab_size", [*NOT_COUNTS, 0, 1]),
     (lambda x: horizon_of(*x), "logits", [(2, 2), (5, 3), (0, 2), (-1, 2), (3, 1), (3, 0)]),
@@ -117,6 +152,37 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: token_world().exact_gradient(x), "policy", [None, softmax(), gaussian(), PrefixPolicy(torch.zeros(2, 4, 3))]),
     (lambda x: token_world().expected_return(prefix(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
     (lambda x: token_world().exact_gradient(prefix(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
+    (lambda x: token_world().rollout(x, 1, seeded()), "policy", [*NOT_PREFIX_POLICIES, PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 4, 3))]),
+    (lambda x: token_world().rollout(prefix(), x, seeded()), "n", [*NOT_COUNTS, 0]),
+    (lambda x: token_world().rollout(prefix(), 1, x), "generator", [None, 0, "a"]),
+    (lambda x: token_world().rollout(prefix(), 1, seeded(), x), "prompt", [*NOT_COUNTS, 2]),
+    (lambda x: mdp(transitions=x), "transitions", NOT_TRANSITIONS),
+    (lambda x: mdp(rewards=x), "rewards", [*NOT_MATRICES, *map(torch.zeros, [(2, 1), (1, 2), (3, 2), (2, 3)])]),
+    (lambda x: mdp(start=x), "start", [*NOT_VECTORS, *NOT_CHANCES, [1.0], [1.0, 0.0, 0.0]]),
+    (lambda x: mdp(horizon=x), "horizon", [*NOT_COUNTS, 0]),
+    (lambda x: mdp().probabilities(x), "policy", NOT_STATE_POLICIES),
+    (lambda x: mdp().visits(x), "policy", NOT_STATE_POLICIES),
+    (lambda x: mdp().action_values(x), "policy", NOT_STATE_POLICIES),
+    (lambda x: mdp().expected_return(x), "policy", NOT_STATE_POLICIES),
+    (lambda x: mdp().exact_gradient(x), "policy", NOT_STATE_POLICIES),
+    (lambda x: mdp().rollout(x, 1, seeded()), "policy", NOT_STATE_POLICIES),
+    (lambda x: mdp().rollout(StatePolicy(torch.zeros(2, 2)), x, seeded()), "n", [*NOT_COUNTS, 0]),
+    (lambda x: mdp().rollout(StatePolicy(torch.zeros(2, 2)), 1, x), "generator", [None, 0, "a"]),
+    (icy_path, "slip", [*NOT_NUMBERS, -0.1, 1.1]),
+    # returns
+    (discounted_return, "rewards", [*NOT_REWARDS, *NOT_FINITE]),
+    (lambda x: discounted_return(x, 1.0, LIVE), "rewards", [*NOT_REWARDS, *NOT_FINITE]),
+    (lambda x: discounted_return(torch.zeros(2, 3), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
+    (lambda x: discounted_return(torch.zeros(2, 3), 1.0, x), "mask", NOT_MASKS[1:]),
+    (reward_to_go, "rewards", [*NOT_REWARDS, *NOT_FINITE]),
+    (lambda x: reward_to_go(x, 1.0, LIVE), "rewards", [*NOT_REWARDS, *NOT_FINITE]),
+    (lambda x: reward_to_go(torch.zeros(2, 3), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
+    (lambda x: reward_to_go(torch.zeros(2, 3), 1.0, x), "mask", NOT_MASKS[1:]),
+    # estimators
+    (mean_and_error, "estimates", [*NOT_ARRAYS, 1.0, [], [[], []], [1.0], [[1.0, 2.0]], torch.zeros(0, 3), [1.0, NAN], [1.0, INF]]),
+    (lambda x: moments(world=x), "world", [None, "a", 1, Bandit([0.0, 1.0]), mdp(), prefix()]),
+    (lambda x: moments(policy=x), "policy", [*NOT_PREFIX_POLICIES, PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 4, 3))]),
+    (lambda x: moments(weights=x), "weights", [*NOT_WEIGHTS, torch.full((2, 4, 2), NAN), torch.full((2, 4, 2), INF)]),
     # advantages
     (
         lambda x: group_advantages(x, "none"),
@@ -210,3 +276,8 @@ def test_numpy_and_plain_numbers_are_welcome():
     assert Bandit(numpy.array([1, 2, 3])).expected_return(softmax(), numpy.float32(0.5)) > 0
     assert clip_range(numpy.float32(0.25)) == (0.25, 0.25)
     assert GaussianPolicy(torch.tensor([0.0]), 1).entropy().shape == ()
+    assert reward_to_go(torch.ones(2), numpy.float32(0.5)).tolist() == [1.5, 1]
+    assert mean_and_error(numpy.array([1, 3]))[0] == 2
+    assert prefix().score(numpy.array([[0, 1]]), numpy.array([[1, 2]]), numpy.int64(1)).shape == (1, 2, 3, 2)
+    assert mdp(transitions=numpy.full((2, 2, 2), 0.5), start=numpy.array([1, 0])).rewards_of_trajectories.shape == (16, 2)
+    assert icy_path(numpy.float32(0.25)).expected_return(state()) > 0

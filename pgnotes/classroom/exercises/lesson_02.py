@@ -1,0 +1,167 @@
+"""Exercises of lesson 02: the objective over prompts, the estimate, the score of a sequence, the surrogate loss, the theorem in Q form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pgnotes.classroom.checks import Exercise
+from pgnotes.theory.policies import SoftmaxPolicy, StatePolicy
+from pgnotes.theory.worlds import icy_path
+
+
+def numbers(*shape: int, seed: int) -> Tensor:
+    """Fixed random numbers."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+LOGITS = torch.tensor([1.8, 1.1, 0.0], dtype=torch.float64)
+ACTIONS = torch.tensor([0, 2, 1, 0, 0, 1])
+REWARDS = torch.tensor([0.5, 1.0, -0.2, 0.7, 0.0, 2.0], dtype=torch.float64)
+PROBS = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]], dtype=torch.float64)
+PAID = torch.tensor([[0.0, 0.5, 1.0], [1.0, 0.3, 0.2]], dtype=torch.float64)
+ROWS, TOKENS = numbers(4, 3, seed=1), torch.tensor([2, 0, 0, 1])
+LOGP, RETURNS = -numbers(5, seed=2).abs(), numbers(5, seed=3)
+ICE, WALKER = icy_path(0.2), StatePolicy(numbers(3, 2, seed=4))
+VISITS, VALUES = ICE.visits(WALKER), ICE.action_values(WALKER)
+CHANGED = VALUES + numbers(4, 3, 2, seed=5)
+
+
+def one_hot(actions: Tensor, k: int) -> Tensor:
+    """1 at each action, 0 elsewhere, [n, K]."""
+    return torch.nn.functional.one_hot(actions, k).double()
+
+
+objective = Exercise(
+    "2.1",
+    "Write objective(probs, rewards)",
+    lambda probs, rewards: (probs * rewards).sum(1).mean(),
+    ((PROBS, PAID), (PROBS.flip(0), PAID), (PROBS[:1], PAID[:1])),
+    {
+        "no mean over prompts": (
+            lambda p, r: (p * r).sum(),
+            "You add the prompts up. J is an average over prompts: with twice as many prompts like these, your J would double.",
+        ),
+        "one for each prompt": (
+            lambda p, r: (p * r).sum(1),
+            "These are the expected rewards of each prompt. J is one number: average them, as all prompts are equally likely.",
+        ),
+        "unweighted": (
+            lambda p, r: r.mean(),
+            "You average the rewards as if every answer were equally likely. Weigh each by its probability under the policy.",
+        ),
+        "mean over answers": (
+            lambda p, r: (p * r).mean(),
+            "You divide by the number of answers too. The probabilities already add up to 1 in each row: sum over answers, then average over prompts.",
+        ),
+    },
+    "An expectation inside an expectation: over prompts, and for each over the policy's answers.",
+)
+
+estimate = Exercise(
+    "2.2",
+    "Write estimate(logits, actions, rewards)",
+    lambda logits, actions, rewards: (rewards[:, None] * SoftmaxPolicy(logits).score(actions)).mean(0),
+    ((LOGITS, ACTIONS, REWARDS), (-LOGITS, ACTIONS, REWARDS), (LOGITS, ACTIONS[:1], REWARDS[:1])),
+    {
+        "sum": (
+            lambda x, a, r: (r[:, None] * SoftmaxPolicy(x).score(a)).sum(0),
+            "You sum over the samples. The expectation is estimated by their mean; a sum grows with N, and your step size with it.",
+        ),
+        "without pi": (
+            lambda x, a, r: (r[:, None] * one_hot(a, len(x))).mean(0),
+            "You weigh one-hot rows. The score is one-hot − π: without the −π, every action that was paid anything rises.",
+        ),
+        "apart": (
+            lambda x, a, r: r.mean() * SoftmaxPolicy(x).score(a).mean(0),
+            "You average rewards and scores apart and multiply the means. What counts is which reward came with which action: multiply first.",
+        ),
+        "sign": (
+            lambda x, a, r: -(r[:, None] * SoftmaxPolicy(x).score(a)).mean(0),
+            "Every sign is the wrong way round: this is what a loss's gradient would be. The estimate points uphill.",
+        ),
+        "of the probability": (
+            lambda x, a, r: (r[:, None] * SoftmaxPolicy(x).probs[a][:, None] * SoftmaxPolicy(x).score(a)).mean(0),
+            "You use ∇π(a) where ∇log π(a) belongs. That the actions were drawn from π has already weighed them by π(a); you do it twice.",
+        ),
+    },
+    "Reward times score, averaged: it never looked at the reward function, only at rewards.",
+)
+
+sequence_score = Exercise(
+    "2.3",
+    "Write sequence_score(logits, tokens)",
+    lambda logits, tokens: one_hot(tokens, logits.shape[1]) - logits.softmax(1),
+    ((ROWS, TOKENS), (2 * ROWS, TOKENS), (ROWS[:2], TOKENS[:2])),
+    {
+        "last token only": (
+            lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) * (torch.arange(len(t)) == len(t) - 1)[:, None],
+            "Only the last token's row has a gradient in your version. log π of the sequence is a sum over all tokens, and each has its own row.",
+        ),
+        "of the probability": (
+            lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) * x.softmax(1).gather(1, t[:, None]).prod(),
+            "That is the gradient of the sequence's probability. Of its logarithm there is one factor less: the probability itself.",
+        ),
+        "averaged": (
+            lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) / len(t),
+            "You divide by the number of tokens. The log-probability of a sequence is the sum of its tokens', not their mean.",
+        ),
+        "without pi": (lambda x, t: one_hot(t, x.shape[1]), "A one-hot for each token; each row also loses π. Softmax of the row is missing."),
+    },
+    "One row for each token, each one-hot − π: a sum of log-probabilities has a sum of scores.",
+)
+
+surrogate = Exercise(
+    "2.4",
+    "Write surrogate(log_probs, returns)",
+    lambda log_probs, returns: -(returns * log_probs).mean(),
+    ((LOGP, RETURNS), (LOGP, RETURNS.abs()), (LOGP[:1], RETURNS[:1])),
+    {
+        "sign": (
+            lambda lp, r: (r * lp).mean(),
+            "The sign: an optimiser goes downhill. As it stands it would make what was paid rarer.",
+        ),
+        "sum": (lambda lp, r: -(r * lp).sum(), "You sum over the samples; the estimate is their mean."),
+        "probabilities": (
+            lambda lp, r: -(r * lp.exp()).mean(),
+            "You weigh probabilities. Their gradient is π·∇log π, and sampling has already put the factor π in: keep the logarithm.",
+        ),
+        "apart": (
+            lambda lp, r: -r.mean() * lp.mean(),
+            "You multiply two means. Each sequence's log-probability belongs with its own return: multiply first, then average.",
+        ),
+    },
+    "Its gradient is minus the estimate. Its value means nothing.",
+)
+
+q_form = Exercise(
+    "2.5",
+    "Write q_form(visits, probs, q)",
+    lambda visits, probs, q: (visits[..., None] * probs * (q - (probs * q).sum(-1, keepdim=True))).sum(0),
+    ((VISITS, WALKER.probs, VALUES), (VISITS, WALKER.probs.flip(0), CHANGED)),
+    {
+        "without the value": (
+            lambda d, p, q: (d[..., None] * p * q).sum(0),
+            "You have d·π·Q. The derivative of π(a) by its own row's logits also has the −π(b) part; summed over actions it subtracts V = Σ_b π(b) Q(b).",
+        ),
+        "without pi": (
+            lambda d, p, q: (d[..., None] * (q - (p * q).sum(-1, keepdim=True))).sum(0),
+            "A factor π(a|s) is missing: Σ_a ∇π(a|s) Q(s,a) = Σ_a π(a|s) ∇log π(a|s) Q(s,a).",
+        ),
+        "without visits": (
+            lambda d, p, q: (p * (q - (p * q).sum(-1, keepdim=True))).sum(0),
+            "Every state counts the same in your sum. A state matters as much as it is visited: weigh by d_t(s).",
+        ),
+        "mean over time": (
+            lambda d, p, q: (d[..., None] * p * (q - (p * q).sum(-1, keepdim=True))).mean(0),
+            "You average over the steps. J adds the rewards of all steps up, so its gradient is a sum over t.",
+        ),
+        "first step": (
+            lambda d, p, q: d[0, :, None] * p * (q[0] - (p * q[0]).sum(-1, keepdim=True)),
+            "Only the first step's states are in your sum. Later visits count as well: sum over t.",
+        ),
+    },
+    "The policy gradient theorem: where you are, times how the policy can turn there, times what that is worth.",
+)
+
+EXERCISES = (objective, estimate, sequence_score, surrogate, q_form)

@@ -1,0 +1,106 @@
+"""A gradient from samples: reward times score, averaged over N actions, beside the exact gradient (lesson 02)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pgnotes.classroom.live import Choice, Live, Moving, Slider
+from pgnotes.classroom.style import ESTIMATE, EXACT, label, readouts
+from pgnotes.theory.policies import SoftmaxPolicy
+from pgnotes.theory.worlds import Bandit
+
+REWARDS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)  # of A, B and C
+MOST = 2**13
+POLICIES = (("undecided: a third each", (1.0, 1.0, 1.0)), ("60 %, 30 %, 10 %", (0.6, 0.3, 0.1)), ("nearly sure: 98 %, 1.5 %, 0.5 %", (0.98, 0.015, 0.005)))
+CONTROLS = (
+    Choice("probs", "your policy", POLICIES, POLICIES[0][1]),
+    Slider("power", "samples: 2 to the", 0, 13, 1, 4),
+)
+SHOWN = torch.unique(torch.logspace(0, 13, 157, base=2).round().long())  # the numbers of samples at which the path is drawn
+
+
+@cache
+def uniforms(seed: int) -> Tensor:
+    """The same random numbers for every policy, [8192]."""
+    return torch.rand(MOST, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def numbers(probs: tuple[float, ...], power: int, seed: int) -> dict[str, Any]:
+    """The exact gradient, the estimate from 2^power samples with its own standard error, and the estimate's path; all in units of the exact one."""
+    policy, n = SoftmaxPolicy(torch.tensor(probs).log()), 2**power
+    exact = Bandit(REWARDS).exact_gradient(policy)
+    actions = torch.searchsorted(policy.probs.cumsum(0), uniforms(seed)).clamp(max=2)
+    per_action = REWARDS[:, None] * policy.score([0, 1, 2])  # what one sample of each action says, [3, 3]
+    counts = torch.nn.functional.one_hot(actions, 3).cumsum(0)
+    mean = counts[n - 1].double() @ per_action / n
+    error = ((counts[n - 1].double() @ per_action**2 / n - mean**2).clamp(min=0) / max(n - 1, 1)).sqrt()
+    spread = (policy.probs @ per_action**2 - exact**2).sqrt()
+    size = exact.norm()
+    return {
+        "n": n,
+        "drawn": counts[n - 1].tolist(),
+        "exact": (exact / size).tolist(),
+        "mean": (mean / size).tolist(),
+        "error": (error / size).tolist(),
+        "path": (counts[SHOWN - 1].double() @ per_action[:, 2] / SHOWN / exact[2]).tolist(),
+        "funnel": (2 * spread[2] / exact[2] / SHOWN.sqrt()).tolist(),
+        "off": ((mean - exact).norm() / size).item(),
+    }
+
+
+def draw(fig: Figure) -> Moving:
+    """Left the estimate of one entry as samples come in, right all three entries at N; below the readouts."""
+    path, bars = fig.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.24, "wspace": 0.2})
+    label(path, "C's entry: estimate ÷ exact").set(xscale="log", xlim=(0.9, MOST * 1.1), ylim=(-2, 4))
+    path.set_xlabel("samples", labelpad=1)
+    path.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
+    path.axhline(1, color=EXACT, linewidth=1.5)
+    funnel = [path.plot([], [], color=EXACT, linewidth=1.2, linestyle=":")[0] for _ in range(2)]
+    (line,) = path.plot([], [], color=ESTIMATE, linewidth=1.6)
+    (dot,) = path.plot([], [], "o", color=ESTIMATE, markersize=8)
+    path.text(1, 1.12, "exact", color=EXACT, fontweight="bold")
+    path.text(MOST, -1.75, "dotted: ± 2 standard errors", ha="right", color="#64788e")
+    label(bars, "All entries at N").set(xlim=(-0.6, 2.6), ylim=(-1.6, 2.3))
+    bars.set_xticks(range(3), ["A", "B", "C"])
+    bars.axhline(0, color=EXACT, linewidth=0.8)
+    truth = bars.bar([x - 0.2 for x in range(3)], [0.0] * 3, 0.36, color=EXACT)
+    guess = bars.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.36, color=ESTIMATE)
+    whiskers = [bars.plot([], [], color="#64788e", linewidth=2.5)[0] for _ in range(3)]
+    bars.text(2.55, 1.95, "exact", ha="right", color=EXACT, fontweight="bold")
+    bars.text(2.55, 1.6, "estimate ± 2 SE", ha="right", color=ESTIMATE, fontweight="bold")
+    readings = readouts(fig, 0.025, (0.165, "samples N"), (0.375, "A, B, C drawn"), (0.9, "the estimate is off by"))
+
+    def update(n: dict) -> None:
+        for side, edge in zip((1, -1), funnel, strict=True):
+            edge.set_data(SHOWN, [1 + side * width for width in n["funnel"]])
+        line.set_data(SHOWN, n["path"])
+        dot.set_data([n["n"]], [min(max(n["mean"][2] / n["exact"][2], -2), 4)])
+        for x, (exact, mean, error) in enumerate(zip(n["exact"], n["mean"], n["error"], strict=True)):
+            truth[x].set_height(exact)
+            guess[x].set_height(mean)
+            whiskers[x].set_data([x + 0.2] * 2, [mean - 2 * error, mean + 2 * error])
+        texts = (f"{n['n']}", ", ".join(map(str, n["drawn"])), f"{n['off']:.0%}")
+        for reading, text in zip(readings, texts, strict=True):
+            reading.set_text(text)
+
+    return [*funnel, line, dot, *truth, *guess, *whiskers, *readings], update
+
+
+def gradient_estimate() -> Live:
+    """The widget."""
+    nearly_sure = POLICIES[2][1]
+    return Live(
+        numbers, draw, CONTROLS, 3.1, noise=True,
+        twin=(
+            ("Undecided, 16 samples: still far off, and it says so", {}),
+            ("Nearly sure, 16 samples, all of A: estimate 0, own standard error 0, and both are wrong", {"probs": nearly_sure}),
+            ("Nearly sure, 8192 samples: now C has been seen often enough", {"probs": nearly_sure, "power": 13}),
+        ),
+        alt="Estimates of a three-action bandit's policy gradient against the exact one. An undecided policy is 60 % off after 16 samples and knows it; one "
+        "that takes A 98 % of the time has seen nothing else after 16 samples, so its estimate and its own standard error are both zero; 8192 are enough.",
+    )  # fmt: skip

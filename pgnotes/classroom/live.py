@@ -67,6 +67,23 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """Something that is on or off."""
+
+    name: str
+    label: str
+    value: bool = False
+
+    def make(self) -> widgets.Widget:
+        """The control itself."""
+        return widgets.Checkbox(value=self.value, description=self.label, indent=False, layout={"width": "auto", "margin": "2px 18px 2px 8px"})
+
+    def extremes(self) -> list[bool]:
+        """Both, for tests."""
+        return [False, True]
+
+
+@dataclass(frozen=True)
 class Dear:
     """A computation too slow for a slider, run by a button.
 
@@ -93,7 +110,7 @@ class Live:
 
     numbers: Callable[..., Any]
     draw: Callable[[Figure], Moving]
-    controls: tuple[Slider | Choice, ...]
+    controls: tuple[Slider | Choice | Switch, ...]
     height: float
     twin: tuple[tuple[str, Settings], ...]
     alt: str

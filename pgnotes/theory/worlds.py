@@ -126,8 +126,7 @@ def sum_world(target: int = 6, vocab_size: int = 4, horizon: int = 4) -> TokenWo
 
     def reward(sequences: Tensor, prompt: int) -> Tensor:
         closeness = (1 - (sequences.sum(1) - target).abs().double() / target).clamp(min=0.0)
-        first_stop = ((sequences == 0).cumsum(1) == 1) & (sequences == 0)
-        return closeness[:, None] * first_stop
+        return closeness[:, None] * (sequences == 0)  # what follows the first stop is masked
 
     return TokenWorld(vocab_size, horizon, reward, eos=0)
 

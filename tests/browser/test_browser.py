@@ -135,6 +135,10 @@ def test_a_lesson_runs_and_its_controls_move_it(path, browser, lab, record_prope
             before = image.get_attribute("src")
             select.select_option(index=1 if select.evaluate("node => node.selectedIndex") == 0 else 0)
             page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=10_000)
+        for box in ui.locator("input[type=checkbox]").all():
+            before = image.get_attribute("src")
+            box.click()
+            page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=10_000)
         readout = ui.locator(".widget-readout").first
         before = image.get_attribute("src")
         readout.click()

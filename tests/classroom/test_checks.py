@@ -81,9 +81,9 @@ def test_results_read_well_in_both_forms():
 
 def test_progress_counts_what_was_done_here(monkeypatch):
     monkeypatch.setattr(done, "STATUS", {})
-    exercise = EXERCISES[0]
-    exercise(exercise.answer)
-    EXERCISES[1](lambda *args: 0)
+    first, second = (e for e in EXERCISES if e.number in ("1.1", "1.2"))
+    first(first.answer)
+    second(lambda *args: 0)
     lines = repr(pgnotes.progress()).splitlines()
     assert lines[0].startswith("lesson 01  exercises  ● ◐ ○")
     assert "1 of" in pgnotes.progress()._repr_html_()

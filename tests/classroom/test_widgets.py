@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pgnotes.classroom import live, widgets
-from pgnotes.classroom.live import Choice, Dear, Live, Slider
+from pgnotes.classroom.live import Dear, Live, Slider
 
 NAMES = [module.name for module in pkgutil.iter_modules(widgets.__path__)]
 
@@ -28,7 +28,7 @@ def widget(request):
 
 def values_of(control, generator):
     """The extremes, and three values between them."""
-    if isinstance(control, Choice):
+    if not isinstance(control, Slider):
         return control.extremes()
     steps = round((control.high - control.low) / control.step)
     drawn = [control.low + control.step * generator.randint(0, steps) for _ in range(3)]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
-from pgnotes.theory.worlds import Bandit, TokenWorld
+from pgnotes.theory.worlds import Bandit, TokenWorld, sum_world
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -220,3 +220,22 @@ def test_the_gradient_has_the_logits_shape_and_leaves_them_as_they_were():
     assert leaf.grad is None
     world.expected_return(PrefixPolicy(leaf)).backward()
     torch.testing.assert_close(leaf.grad, gradient.float())
+
+
+# the task of lesson 03
+
+
+@pytest.mark.parametrize("target", [1, 4, 6])
+def test_sum_world_pays_at_the_stop_for_the_sum(target):
+    world = sum_world(target)
+    assert len(world.sequences) == 1 + 3 + 9 + 27 + 81
+    for sequence, mask, rewards in zip(world.sequences.tolist(), world.mask.tolist(), world.rewards[0].tolist(), strict=True):
+        written = sequence[: sequence.index(0)] if 0 in sequence else None
+        worth = 0.0 if written is None else max(0.0, 1 - abs(sum(written) - target) / target)
+        assert sum(rewards) == pytest.approx(worth)
+        assert rewards[: sum(mask) - 1] == [0.0] * (sum(mask) - 1)
+
+
+def test_sum_world_names_a_bad_target():
+    with pytest.raises(ValueError, match="^target is 0"):
+        sum_world(0)

@@ -1,0 +1,155 @@
+"""Exercises of lesson 03: which tokens count, log-probabilities with a mask, reward-to-go, REINFORCE's loss, normalised rewards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pgnotes.classroom.checks import Exercise
+from pgnotes.theory.advantages import group_advantages
+from pgnotes.theory.objectives import policy_loss
+from pgnotes.theory.returns import discounted_return, reward_to_go
+from pgnotes.theory.worlds import ended_before
+
+WRITTEN = torch.tensor([[3, 3, 0, 0, 0], [1, 2, 3, 0, 2], [0, 1, 0, 0, 0], [2, 2, 2, 2, 1]])  # what follows a first 0 is arbitrary
+LOGP = -torch.rand(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.1
+MASK = ~ended_before(WRITTEN, 0)
+RETURNS = torch.tensor([1.0, 0.8, -0.5, 0.2], dtype=torch.float64)
+PAID = torch.tensor([0.0, -0.2, 0.5, 1.0], dtype=torch.float64)
+
+
+def up_to_the_last(sequences: Tensor, eos: int) -> Tensor:
+    """True up to the last end token instead of the first."""
+    return (sequences == eos).flip(1).cumsum(1).flip(1) > 0
+
+
+mask = Exercise(
+    "3.1",
+    "Write mask_of(sequences, eos)",
+    lambda sequences, eos: ~ended_before(sequences, eos),
+    ((WRITTEN, 0), (WRITTEN, 3), (WRITTEN[3:], 0)),
+    {
+        "without the end": (
+            lambda s, eos: (s == eos).cumsum(1) == 0,
+            "Your mask leaves the end token out. The policy chose it, and it must be credited or blamed for stopping there: include the first one.",
+        ),
+        "every other token": (
+            lambda s, eos: s != eos,
+            "You mask the end tokens themselves, wherever they are, and keep what comes after the first. Count the end tokens before each place instead.",
+        ),
+        "all": (lambda s, eos: torch.ones_like(s, dtype=torch.bool), "Every place counts in your mask. What stands after the end was never chosen."),
+        "up to the last": (up_to_the_last, "You go up to the last end token. A sequence is over at its first one."),
+    },
+    "Up to and including the first end token; everything, where there is none.",
+)
+
+masked_log_prob = Exercise(
+    "3.2",
+    "Write sequence_log_prob(logp, mask)",
+    lambda logp, mask: (logp * mask).sum(1),
+    ((LOGP, MASK), (LOGP[:2], MASK[:2])),
+    {
+        "no mask": (
+            lambda lp, m: lp.sum(1),
+            "You add up all places. Those after the end token hold log-probabilities of tokens that nobody chose; with them, the outcomes' "
+            "probabilities no longer add up to 1.",
+        ),
+        "mean": (
+            lambda lp, m: (lp * m).sum(1) / m.sum(1),
+            "You divide by the length. That is the mean log-probability of a token (a fluency measure); the sequence's is the sum.",
+        ),
+        "probability": (lambda lp, m: (lp * m).sum(1).exp(), "That is the probability. Leave out the exp."),
+        "one number": (lambda lp, m: (lp * m).sum(), "You add over sequences too. One number for each: sum along the time axis only."),
+    },
+    "Only chosen tokens count, and the end token is one of them.",
+)
+
+to_go = Exercise(
+    "3.3",
+    "Write reward_to_go(rewards, gamma)",
+    lambda rewards, gamma: reward_to_go(rewards, gamma),
+    ((PAID, 1.0), (PAID, 0.9), (PAID.flip(0), 0.5)),
+    {
+        "backwards": (
+            lambda r, g: torch.stack([sum(g ** (t - k) * r[k] for k in range(t + 1)) for t in range(len(r))]),
+            "You add up what came before each step. Reward-to-go is what comes from it on: run the sum from the last step to the first.",
+        ),
+        "from the start": (
+            lambda r, g: torch.stack([sum(g**k * r[k] for k in range(t, len(r))) for t in range(len(r))]),
+            "You discount by γ to the power of the time since the start. Seen from step t, the reward of step k is k − t steps away.",
+        ),
+        "without gamma": (lambda r, g: reward_to_go(r), "The sum is right, and γ is nowhere in it: it agrees for γ = 1 only."),
+        "whole return": (
+            lambda r, g: discounted_return(r, g).expand(len(r)),
+            "Every step gets the whole return in your version. Leave out what was earned before the step.",
+        ),
+        "one step too late": (
+            lambda r, g: torch.cat([reward_to_go(r, g)[1:], torch.zeros(1, dtype=torch.float64)]),
+            "Your sum begins at the step after. The reward of step t itself is a consequence of the action at t: include it.",
+        ),
+    },
+    "With a single reward at the end and γ = 1, every entry is that reward.",
+)
+
+loss = Exercise(
+    "3.4",
+    "Write reinforce_loss(logp, mask, returns)",
+    lambda logp, mask, returns: policy_loss(logp, logp, returns, mask, "reinforce", aggregate="sum"),
+    ((LOGP, MASK, RETURNS), (LOGP[:3], MASK[:3], RETURNS[:3])),
+    {
+        "sign": (
+            lambda lp, m, r: (r * (lp * m).sum(1)).mean(),
+            "The sign: an optimiser walks downhill, and this would make what was paid rarer.",
+        ),
+        "no mask": (
+            lambda lp, m, r: -(r * lp.sum(1)).mean(),
+            "You did not mask. Tokens after the end would be trained as if the policy had chosen them.",
+        ),
+        "over tokens": (
+            lambda lp, m, r: -(r[:, None] * lp * m).sum() / m.sum(),
+            "You divide by the number of live tokens. REINFORCE averages over sequences; this one points elsewhere as soon as lengths depend on the policy (lesson 08).",
+        ),
+        "length": (
+            lambda lp, m, r: -(r * (lp * m).sum(1) / m.sum(1)).mean(),
+            "You divide each sequence by its length. Its score is a sum over tokens; with the division, long sequences lose weight (lesson 08, claim C18).",
+        ),
+        "summed": (
+            lambda lp, m, r: -(r * (lp * m).sum(1)).sum(),
+            "You sum over the batch. The estimate is a mean over sequences: otherwise the step grows with the batch.",
+        ),
+    },
+    "Return times the sequence's log-probability, averaged over sequences, with a minus in front.",
+)
+
+normalise = Exercise(
+    "3.5",
+    "Write normalise(returns)",
+    lambda returns: group_advantages(returns[None], "grpo")[0],
+    ((RETURNS,), (10 + 3 * RETURNS,), (torch.full((4,), 0.7, dtype=torch.float64),)),
+    {
+        "not centred": (
+            lambda r: r / (r.std() + 1e-4),
+            "You divide by the spread but don't subtract the mean: what was worse than average still counts as good.",
+        ),
+        "only centred": (
+            lambda r: r - r.mean(),
+            "Centred, but in the reward's own unit: divide by the standard deviation, so that the step size can stay when rewards are scaled.",
+        ),
+        "nan": (
+            lambda r: (r - r.mean()) / r.std(),
+            "Right, unless all returns are equal: then you divide 0 by 0. Add a small number, 1e-4, to the standard deviation.",
+        ),
+        "population": (
+            lambda r: (r - r.mean()) / (r.std(correction=0) + 1e-4),
+            "You use the population's standard deviation, which divides by B. From a sample, divide by B − 1: torch's std does so by default.",
+        ),
+        "variance": (
+            lambda r: (r - r.mean()) / (r.var() + 1e-4),
+            "You divide by the variance. The standard deviation has the unit of the returns; the variance its square.",
+        ),
+    },
+    "This is the advantage that lesson 09 computes within each group of completions.",
+    tolerance=1e-6,
+)
+
+EXERCISES = (mask, masked_log_prob, to_go, loss, normalise)

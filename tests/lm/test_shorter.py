@@ -1,0 +1,62 @@
+"""REINFORCE on the pocket model: its losses against a plain forward pass, and what a step leaves alone."""
+
+import pytest
+import torch
+
+from pgnotes.lm.models import stop_ids
+from pgnotes.lm.reinforce import sample, shorter, shortness
+from pgnotes.lm.tasks import digits_and_length
+
+SMALL = {"prompts": 2, "group_size": 3}
+
+
+def test_less_is_better():
+    assert shortness(["", "a" * 50, "b" * 25]).tolist() == [0.0, -1.0, -0.5]
+
+
+def test_the_losses_of_step_0_by_a_plain_forward_pass(pocket):
+    """The value starts at 0: its loss is half the mean square of the returns, and the policy's weights are the returns themselves."""
+    model, tokenizer = pocket
+    groups = sample(model, tokenizer, digits_and_length().prompts, 2, 3, 0, 0)
+    policy, squares, tokens = 0.0, 0.0, 0
+    for group in groups:
+        for row, live, text in zip(group.tokens, group.mask, group.texts, strict=True):
+            ids = torch.cat([group.prompt, row[live]])
+            logp = model(ids[None]).logits[0, :-1].double().log_softmax(-1).gather(1, ids[1:, None])[len(group.prompt) - 1 :, 0]
+            policy -= -len(text) / 50 * logp.sum().item() / 6
+            squares, tokens = squares + live.sum().item() * (len(text) / 50) ** 2, tokens + live.sum().item()
+    record = next(shorter(steps=1, **SMALL))
+    assert record["policy_loss"] == pytest.approx(policy, rel=1e-3)
+    assert record["value_loss"] == pytest.approx(squares / tokens / 2, rel=1e-5)
+    assert record["length"] == pytest.approx(sum(len(t) for g in groups for t in g.texts) / 6)
+    assert record["texts"] == [t for g in groups for t in g.texts]
+
+
+def test_step_0_trains_the_value_alone(pocket):
+    """Step 1's completions are still the start model's."""
+    model, tokenizer = pocket
+    records = list(shorter(steps=2, **SMALL))
+    groups = sample(model, tokenizer, digits_and_length().prompts, 2, 3, 0, 1)
+    assert records[1]["texts"] == [t for g in groups for t in g.texts]
+    assert records[1]["value_loss"] < 0.5 * records[0]["value_loss"]
+
+
+def test_two_runs_are_the_same_and_another_seed_is_not():
+    first, again, other = (list(shorter(steps=3, seed=seed, **SMALL)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_the_seeds_decide_what_is_asked(pocket):
+    model, tokenizer = pocket
+    openings = digits_and_length().prompts
+    asked = [[group.prompt.tolist() for group in sample(model, tokenizer, openings, 2, 2, *seeds)] for seeds in ((0, 0), (0, 0), (0, 1), (1, 0))]
+    assert asked[0] == asked[1]
+    assert asked[0] != asked[2] != asked[3] != asked[0]
+
+
+def test_completions_end_or_reach_the_limit(pocket):
+    model, tokenizer = pocket
+    for group in sample(model, tokenizer, digits_and_length().prompts, 2, 3, 4):
+        last = group.tokens.gather(1, group.mask.sum(1, keepdim=True) - 1)[:, 0]
+        assert (torch.isin(last, torch.tensor(stop_ids(model, tokenizer))) == group.ended).all()

@@ -100,7 +100,7 @@ sequence_score = Exercise(
         ),
         "of the probability": (
             lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) * x.softmax(1).gather(1, t[:, None]).prod(),
-            "That is the gradient of the sequence's probability. Of its logarithm there is one factor less: the probability itself.",
+            "That is the gradient of the sequence's probability. The gradient of its logarithm lacks one factor: the probability itself.",
         ),
         "averaged": (
             lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) / len(t),

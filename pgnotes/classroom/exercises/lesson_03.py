@@ -129,7 +129,7 @@ normalise = Exercise(
     {
         "not centred": (
             lambda r: r / (r.std() + 1e-4),
-            "You divide by the spread but don't subtract the mean: what was worse than average still counts as good.",
+            "You divide by the spread but don't subtract the mean: what was worse than average may still count as good.",
         ),
         "only centred": (
             lambda r: r - r.mean(),

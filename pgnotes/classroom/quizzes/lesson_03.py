@@ -12,7 +12,7 @@ QUESTIONS = (
             Choice(
                 "All of them, equally if γ = 1.",
                 True,
-                "Every token's score is multiplied with the same return. Which of them deserved it, REINFORCE cannot tell.",
+                "Every token's score is multiplied by the same return. Which of them deserved it, REINFORCE cannot tell.",
             ),
             Choice(
                 "Each with its share, the reward divided by the length.", False, "That would be another gradient: claim C23 in lesson 06 measures how far off."
@@ -24,7 +24,7 @@ QUESTIONS = (
         (
             Choice("Which token comes first.", False, "The first token's log-probability is in the sum, and is credited."),
             Choice("Anything: the gradient is zero.", False, "All other tokens are still credited."),
-            Choice("When to stop.", True, "Stopping is an action like any other. If its log-probability is not in the sum, no return ever reaches it."),
+            Choice("When to stop.", True, "Stopping is an action like any other. If its log-probability is not in the sum, no return ever raises it."),
         ),
     ),
     Question(
@@ -38,7 +38,7 @@ QUESTIONS = (
             Choice(
                 "The step size is too small; it would get there in time.",
                 False,
-                "In principle, after a very long time: at 99 % the gradient is all but gone. A larger step makes it worse.",
+                "In principle, after a very long time: at 99 % the gradient is all but gone. A larger step from the start may commit sooner, and to something else.",
             ),
             Choice(
                 "A bug: REINFORCE is unbiased, so it must reach the optimum.",
@@ -62,7 +62,7 @@ QUESTIONS = (
     Question(
         "The pocket model is paid for short completions, and ends by writing a single letter. What has failed?",
         (
-            Choice("REINFORCE: it should have kept the text readable.", False, "Nobody asked it to. Readable was not in the reward."),
+            Choice("REINFORCE: it should have kept the text readable.", False, "It was asked to, and not paid for it. Readable was not in the reward."),
             Choice("The value baseline: its loss was too small.", False, "A good baseline makes the steps less noisy. It does not change what they climb."),
             Choice(
                 "Nothing in the algorithm; the reward asked for this.",

@@ -40,6 +40,7 @@ grpo: $(VENV)/.ready-base
 
 bench: $(VENV)/.ready-base
 	@$(BIN)/python benchmarks/sliders.py
+	@$(BIN)/python benchmarks/variance.py
 	@$(BIN)/python benchmarks/kills.py
 
 lint: $(VENV)/.ready-lint

@@ -13,7 +13,16 @@ from pgnotes.classroom.quiz import markdown
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-CLAIMS = {"00": set(), "01": {"C16", "C32"}, "02": {"C1", "C26", "C28"}, "03": {"C5", "C11", "C25"}, "09": set()}
+CLAIMS = {
+    "00": set(),
+    "01": {"C16", "C32"},
+    "02": {"C1", "C26", "C28"},
+    "03": {"C5", "C11", "C25"},
+    "04": {"C3", "C24"},
+    "05": {"C2", "C7", "C8", "C19", "C22"},
+    "06": {"C5", "C6", "C20", "C23", "C29"},
+    "09": set(),
+}
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")
 PATHS = re.compile(r"/home/\w|/root\b|/tmp/|/Users/\w|[A-Z]:\\\\Users")

@@ -1,14 +1,201 @@
-"""Gradient estimators: what one sample says of the gradient, its exact mean and variance, and its Monte Carlo spread."""
+"""Gradient estimators: everything one sample can say, the exact mean and covariance of what batches say, and Monte Carlo where nothing can be listed."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import real, shaped
-from pgnotes.theory.policies import PrefixPolicy
-from pgnotes.theory.worlds import TokenWorld
+from pgnotes.theory.arguments import count, real, shaped, source
+from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
+from pgnotes.theory.worlds import Bandit, TokenWorld
+
+
+class Outcomes(NamedTuple):
+    """Everything that one sample can be: how likely [M], what it earns [M], and its score, flattened [M, D].  For a TokenWorld M = P·N."""
+
+    chances: Tensor
+    returns: Tensor
+    scores: Tensor
+
+
+class Moments(NamedTuple):
+    """Mean [D] and covariance [D, D] of an estimator, exact or measured."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @property
+    def trace(self) -> Tensor:
+        """The mean squared distance of an estimate from the estimator's mean: the variances of all entries, added up."""
+        return self.covariance.trace()
+
+    def bias(self, gradient: Tensor) -> Tensor:
+        """How far the mean is from the exact gradient (any shape with D entries), as a length."""
+        return (self.mean - gradient.flatten()).norm()
+
+    def of_batch(self, n: int) -> Moments:
+        """The moments of the mean of n independent estimates (lesson 04): the same mean, an n-th of the covariance."""
+        return Moments(self.mean, self.covariance / count("n", n))
+
+    def samples_needed(self, gradient: Tensor, relative: float = 0.1) -> float:
+        """How many estimates must be averaged until their standard error is `relative` of the gradient's length (lesson 05)."""
+        return (self.trace / (relative * gradient.norm()) ** 2).item()
+
+
+def outcomes(world: Bandit | TokenWorld, policy: SoftmaxPolicy | PrefixPolicy) -> Outcomes:
+    """List what one sample can be: each action, or each sequence of each prompt (lessons 02 and 04)."""
+    if isinstance(world, Bandit):
+        world.expected_return(policy)  # checks that they fit
+        return Outcomes(policy.probs.detach(), world.mean_rewards, policy.score(range(len(policy.logits))).detach())
+    scores = token_estimates(world, policy, world.mask.double().expand(world.rewards.shape))
+    return Outcomes((world.probabilities(policy) / world.prompts).detach().flatten(), world.returns().flatten(), scores)
+
+
+def token_estimates(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:
+    """Σ_t w_t ∇ log π for each outcome, [P·N, D]: what a single sample says if its symbols are weighed so (lessons 05 and 06).
+
+    weights: [P, N, T] real, 0 on masked symbols.  ValueError naming the argument.
+    """
+    if not isinstance(world, TokenWorld):
+        raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
+    worth = shaped("weights", real("weights", weights, 3), world.rewards.shape)
+    world.probabilities(policy)  # checks that they fit
+    return torch.cat([policy.score(world.sequences, worth[prompt], prompt).flatten(1) for prompt in range(world.prompts)])
+
+
+def moments_of(chances: Any, estimates: Any) -> Moments:
+    """Exact mean and covariance of an estimate that takes the value of row m with the m-th probability. chances [M], estimates [M, D]."""
+    estimates = real("estimates", estimates, 2)
+    chances = shaped("chances", real("chances", chances, 1), (len(estimates),))
+    mean = chances @ estimates
+    centred = estimates - mean
+    return Moments(mean, (chances[:, None] * centred).T @ centred)
+
+
+def exact_moments(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> tuple[Tensor, Tensor]:
+    """Mean and variance, for each logit, of the estimate Σ_t w_t ∇ log π from one sequence of one random prompt (lessons 02 and 04).
+
+    weights: [P, N, T] real, what each symbol of each listed outcome is worth, 0 on masked ones.  Returns two tensors in the logits' shape.
+    The estimator is unbiased if the mean is `world.exact_gradient(policy)`.
+    """
+    estimates = token_estimates(world, policy, weights)
+    moments = moments_of(outcomes(world, policy).chances, estimates)
+    return moments.mean.view(policy.logits.shape), moments.covariance.diagonal().view(policy.logits.shape)
+
+
+# whole returns with a baseline that is a number: R - b times the score
+
+
+def mean_return(listed: Outcomes) -> float:
+    """J, the baseline people usually mean (lesson 05)."""
+    return (listed.chances @ listed.returns).item()
+
+
+def optimal_baseline(listed: Outcomes) -> float:
+    """b* = E[‖s‖² R] / E[‖s‖²], the number that makes the trace of the covariance smallest (lesson 05; Greensmith et al. 2004)."""
+    sizes = listed.chances * listed.scores.square().sum(1)
+    return (sizes @ listed.returns / sizes.sum()).item()
+
+
+def with_baseline(listed: Outcomes, baseline: float) -> Moments:
+    """Moments of (R - b)·s from one sample, with b the same for all (lesson 05)."""
+    return moments_of(listed.chances, (listed.returns - baseline)[:, None] * listed.scores)
+
+
+def with_noise(listed: Outcomes, mean: float, variance: float) -> Moments:
+    """Moments of (R + ε)·s from one sample, with ε of this mean and variance independent of it (lesson 04): an offset, and what other steps earn."""
+    moments = with_baseline(listed, -mean)
+    return Moments(moments.mean, moments.covariance + variance * second(listed, torch.ones_like(listed.returns)))
+
+
+def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:
+    """Moments of a batch whose b is the mean of `window` earlier, independent returns (lesson 05): unbiased, and a little noisier than with b = J."""
+    expected = mean_return(listed)
+    variance = listed.chances @ (listed.returns - expected).square() / count("window", window)  # of b itself, which the whole batch shares
+    return with_noise(listed, -expected, variance.item()).of_batch(batch)
+
+
+def with_leave_one_out(listed: Outcomes, batch: int) -> Moments:
+    """Moments of a batch in which each return is compared with the mean of the others (lesson 05; RLOO, Ahmadian et al. 2024).
+
+    It is the sample covariance of return and score, unbiased, and a U-statistic, so that its covariance is exact at any batch size (Hoeffding 1948):
+    ((n-1) A + B - (n-2) ggᵀ) / (n (n-1)) with A = E[r² ssᵀ], B = E[r²] E[ssᵀ] and r centred, because scores average to zero.  batch: n >= 2.
+    """
+    n, (p, r, s) = count("batch", batch, 2), listed
+    r = r - p @ r
+    mean = (p * r) @ s
+    both = (n - 1) * second(listed, r**2) + (p @ r**2) * second(listed, torch.ones_like(r))
+    return Moments(mean, (both - (n - 2) * torch.outer(mean, mean)) / (n * (n - 1)))
+
+
+def with_batch_mean(listed: Outcomes, batch: int) -> Moments:
+    """Moments of a batch in which each return is compared with the mean of all, its own included (lesson 05, claim C8).
+
+    (n-1)/n times leave-one-out: the gradient shortened, its direction kept.  batch: n >= 2.
+    """
+    n = count("batch", batch, 2)
+    mean, covariance = with_leave_one_out(listed, n)
+    return Moments(mean * (n - 1) / n, covariance * ((n - 1) / n) ** 2)
+
+
+def second(listed: Outcomes, weights: Tensor) -> Tensor:
+    """E[w s sᵀ], [D, D]."""
+    return ((listed.chances * weights)[:, None] * listed.scores).T @ listed.scores
+
+
+# Monte Carlo
+
+
+def monte_carlo(bandit: Bandit, policy: SoftmaxPolicy, samples: int, generator: torch.Generator, baseline: float = 0.0) -> Moments:
+    """Measured mean and covariance of (R - b)·s from `samples` actions of a bandit (lesson 04).
+
+    A bandit's samples matter only through how often each action came, and the counts are drawn themselves: one binomial for each action,
+    given what the others left. The cost does not grow with `samples`, which must be at least 2.
+    """
+    n, listed = count("samples", samples, 2), outcomes(bandit, policy)
+    shares = draw_counts(listed.chances, n, generator) / n
+    mean, covariance = moments_of(shares, (listed.returns - baseline)[:, None] * listed.scores)
+    return Moments(mean, covariance * n / (n - 1))
+
+
+def draw_counts(chances: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """How often each of M outcomes comes in n independent draws, [M] float64 whole numbers: a multinomial, as a chain of binomials."""
+    left, tail = torch.tensor(float(count("n", n)), dtype=torch.float64), chances.flip(0).cumsum(0).flip(0)
+    counts = torch.zeros_like(chances)
+    for m, share in enumerate((chances / tail.clamp(min=1e-300)).clamp(max=1.0)):
+        counts[m] = torch.binomial(left, share, generator=source("generator", generator))
+        left = left - counts[m]
+    counts[-1] += left  # rounding may leave the last share just below 1
+    return counts
+
+
+def monte_carlo_sequences(
+    logits: Any,
+    reward_fn: Callable[[Tensor], Tensor],
+    weigh: Callable[[Tensor], Tensor],
+    samples: int,
+    generator: torch.Generator,
+    block: int = 2**16,
+) -> tuple[Tensor, Tensor]:
+    """Measured mean and variance [T, V] of Σ_t w_t ∇ log π, for sequences too long or vocabularies too large to list (lessons 04 and 06).
+
+    logits: [T, V], a softmax row for each step, whatever came before.  reward_fn(sequences [n, T]) -> rewards [n, T].  weigh(rewards) -> w [n, T], such as
+    `reward_to_go`.  Drawn and added up `block` sequences at a time, so that memory does not grow with `samples`, which must be at least 2.
+    """
+    probs, n = real("logits", logits, 2).softmax(1), count("samples", samples, 2)
+    first, squared = torch.zeros_like(probs), torch.zeros_like(probs)
+    for size in [block] * (n // count("block", block)) + ([n % block] if n % block else []):
+        drawn = torch.multinomial(probs, size, replacement=True, generator=source("generator", generator)).T  # [n, T]
+        weights = shaped("weigh's result", weigh(reward_fn(drawn)).double(), drawn.shape)
+        for power, total in ((1, first), (2, squared)):  # a one-hot row minus π, to this power: w (1 - π)^power where chosen, w (-π)^power elsewhere
+            w = weights**power
+            total += w.sum(0)[:, None] * (-probs) ** power
+            total += torch.zeros_like(probs).scatter_add(1, drawn.T, w.T) * ((1 - probs) ** power - (-probs) ** power)
+    mean = first / n
+    return mean, (squared / n - mean**2) * n / (n - 1)
 
 
 def mean_and_error(estimates: Any) -> tuple[Tensor, Tensor]:
@@ -20,20 +207,3 @@ def mean_and_error(estimates: Any) -> tuple[Tensor, Tensor]:
     if len(tensor) < 2:
         raise ValueError("estimates has 1 row; the spread needs at least 2")
     return tensor.mean(0), tensor.std(0) / len(tensor) ** 0.5
-
-
-def exact_moments(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> tuple[Tensor, Tensor]:
-    """Mean and variance, for each logit, of the estimate Σ_t w_t ∇ log π from one sequence of one random prompt (lessons 02 and 04).
-
-    weights: [P, N, T] real, what each symbol of each listed outcome is worth, 0 on masked ones.  Returns two tensors in the logits' shape, by
-    adding up all outcomes; no gradient flows through them.  The estimator is unbiased if the mean is `world.exact_gradient(policy)`.
-    """
-    if not isinstance(world, TokenWorld):
-        raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
-    chances = world.probabilities(policy) / world.prompts
-    worth = shaped("weights", real("weights", weights, 3), world.rewards.shape)
-    scores = [policy.score(world.sequences, worth[prompt], prompt) for prompt in range(world.prompts)]
-    axes = (-1,) + (1,) * policy.logits.dim()
-    mean = sum((chance.view(axes) * score).sum(0) for chance, score in zip(chances, scores, strict=True))
-    variance = sum((chance.view(axes) * (score - mean) ** 2).sum(0) for chance, score in zip(chances, scores, strict=True))
-    return mean.detach(), variance.detach()

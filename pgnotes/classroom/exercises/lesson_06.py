@@ -1,0 +1,197 @@
+"""Exercises of lesson 06: the matrix of credit, discounted weights, dense KL rewards, the noise of a past, a spread reward."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pgnotes.classroom.checks import Exercise
+from pgnotes.theory.credit import credit, spread, token_weights
+from pgnotes.theory.objectives import kl_estimate
+from pgnotes.theory.returns import discounted_return, reward_to_go
+
+PAID = torch.tensor([0.5, -1.0, 0.0, 2.0], dtype=torch.float64)
+LOGP = torch.tensor([-0.2, -1.5, -0.7], dtype=torch.float64)
+LOGP_REF = torch.tensor([-0.9, -1.0, -0.1], dtype=torch.float64)
+FIRST, SECOND = torch.tensor([0.7, 0.3], dtype=torch.float64), torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64)
+EARLY, LATE = torch.tensor([1.0, -2.0], dtype=torch.float64), torch.tensor([[0.3, 1.0], [2.0, 0.0]], dtype=torch.float64)
+RETURNS = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+LIVE = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
+
+
+def powers(horizon: int, gamma: float) -> Tensor:
+    """1, γ, γ², … [T]."""
+    return torch.tensor(gamma, dtype=torch.float64) ** torch.arange(horizon)
+
+
+causal = Exercise(
+    "6.1",
+    "Write causal(horizon, gamma)",
+    lambda horizon, gamma: credit("usual", horizon, gamma),
+    ((3, 0.5), (4, 0.9), (2, 1.0)),
+    {
+        "transposed": (
+            lambda n, g: credit("usual", n, g).T,
+            "You credit each token with the rewards before it. Row t is the token, column k the reward: the entries with k ≥ t stay.",
+        ),
+        "without its own": (
+            lambda n, g: credit("usual", n, g) - torch.eye(n, dtype=torch.float64),
+            "The diagonal is 0 in your matrix. The reward of token t itself is a consequence of token t: it counts, in full.",
+        ),
+        "no discount": (lambda n, g: credit("usual", n, 1.0), "Causal, and γ is nowhere in it. A reward k − t tokens later counts γ to the power of k − t."),
+        "from the start": (
+            lambda n, g: credit("to_go", n, g),
+            "You discount from the start of the sequence, γ to the power of k. Asked for is the usual form, from token t on: γ to the power of k − t.",
+        ),
+        "both sides": (
+            lambda n, g: credit("usual", n, g) + credit("usual", n, g).T - torch.eye(n, dtype=torch.float64),
+            "Your matrix fades with the distance on both sides. Rewards before token t count nothing for it.",
+        ),
+    },
+    "An upper triangle: this matrix times the rewards is discounted reward-to-go.",
+)
+
+front = Exercise(
+    "6.2",
+    "Write discounted_weights(rewards, gamma)",
+    lambda rewards, gamma: token_weights(rewards, "to_go", gamma),
+    ((PAID, 0.5), (PAID.flip(0), 0.9), (PAID, 1.0)),
+    {
+        "usual": (
+            lambda r, g: reward_to_go(r, g),
+            "This is the usual form. For the gradient of the discounted objective, token t needs the factor γ^t in front, t counted from 0.",
+        ),
+        "twice": (
+            lambda r, g: powers(len(r), g) * token_weights(r, "to_go", g),
+            "The factor γ^t is in it twice: either discount rewards from the start, or discount from token t and multiply with γ^t, not both.",
+        ),
+        "whole": (lambda r, g: discounted_return(r, g).expand(len(r)), "Every token has the whole discounted return. Unbiased, but drop the past."),
+        "undiscounted ahead": (
+            lambda r, g: powers(len(r), g) * reward_to_go(r),
+            "You multiply with γ^t, but add up the rewards ahead undiscounted: a reward of token k counts γ^k in all.",
+        ),
+        "from one": (lambda r, g: g * token_weights(r, "to_go", g), "All weights are γ times too small: the first token is number 0, and γ^0 is 1."),
+    },
+    "Every reward counts γ^k, as in the objective, and only for tokens up to k.",
+)
+
+dense = Exercise(
+    "6.3",
+    "Write dense_rewards(reward, logp, logp_ref, beta)",
+    lambda reward, logp, logp_ref, beta: paid_at_the_end(reward, logp) - beta * kl_estimate(logp, logp_ref, "k1"),
+    ((1.0, LOGP, LOGP_REF, 0.1), (-0.5, LOGP.flip(0), LOGP_REF, 0.3), (0.0, LOGP, LOGP_REF, 1.0)),
+    {
+        "sign": (
+            lambda r, lp, ref, b: paid_at_the_end(r, lp) + b * (lp - ref),
+            "The sign of the KL part: a token that the policy likes better than the reference does must cost something.",
+        ),
+        "no beta": (lambda r, lp, ref, b: paid_at_the_end(r, lp) - (lp - ref), "β is missing: it says what a nat of KL costs in units of reward."),
+        "reward everywhere": (
+            lambda r, lp, ref, b: r - b * (lp - ref),
+            "Every token is paid the whole reward, so that T tokens earn it T times. It is paid once, on the last token.",
+        ),
+        "reward spread": (
+            lambda r, lp, ref, b: r / len(lp) - b * (lp - ref),
+            "You spread the reward over the tokens. With reward-to-go that weighs late tokens less: claim C23. Keep it on the last.",
+        ),
+        "all at the end": (
+            lambda r, lp, ref, b: paid_at_the_end(r - b * (lp - ref).sum().item(), lp),
+            "The total is right, but all of the KL is paid on the last token. Each token pays for its own, so that reward-to-go can drop what is past.",
+        ),
+        "no reward": (lambda r, lp, ref, b: -b * (lp - ref), "The KL part is right. The reward itself is missing: add it to the last token."),
+    },
+    "This is what RLHF pays (Ziegler et al. 2019): a KL share for each token, the reward on the last.",
+)
+
+
+def paid_at_the_end(reward: float, like: Tensor) -> Tensor:
+    """The reward on the last token, 0 on the others."""
+    rewards = torch.zeros_like(like)
+    rewards[-1] = reward
+    return rewards
+
+
+def second_moments(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
+    """E[w²‖s‖²] of the second token's score, with w the whole return and with w the reward-to-go, [2]."""
+    sizes = 1 - 2 * second + second.square().sum(1, keepdim=True)
+    chances = first[:, None] * second
+    return torch.stack([(chances * sizes * w.square()).sum() for w in (early[:, None] + late, late)])
+
+
+def without_sizes(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
+    """Weights alone."""
+    return torch.stack([(first[:, None] * second * w.square()).sum() for w in (early[:, None] + late, late)])
+
+
+def not_squared(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
+    """The weight instead of its square."""
+    sizes = 1 - 2 * second + second.square().sum(1, keepdim=True)
+    return torch.stack([(first[:, None] * second * sizes * w).sum() for w in (early[:, None] + late, late)])
+
+
+def past_alone(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
+    """The past's square for the whole return's."""
+    sizes = 1 - 2 * second + second.square().sum(1, keepdim=True)
+    parts = [(first[:, None] * second * sizes * w.square()).sum() for w in (early[:, None].expand_as(late), late)]
+    return torch.stack([parts[0] + parts[1], parts[1]])
+
+
+past = Exercise(
+    "6.4",
+    "Write second_moments(first, second, early, late)",
+    second_moments,
+    ((FIRST, SECOND, EARLY, LATE), (FIRST.flip(0), SECOND, torch.zeros(2, dtype=torch.float64), LATE), (FIRST, SECOND.flip(0), -EARLY, LATE)),
+    {
+        "without the score": (
+            without_sizes,
+            "You average the squared weights alone. Each is multiplied by the squared length of the score of the token that was chosen.",
+        ),
+        "not squared": (not_squared, "You average weight times ‖s‖². The second moment has the square of the weight."),
+        "no cross term": (
+            past_alone,
+            "You add the square of the past to the square of what is to come. The square of a sum has a cross term, 2·past·future: it is what can make the past useful.",
+        ),
+        "exchanged": (lambda *a: second_moments(*a).flip(0), "The numbers are right, in the wrong order: first the whole return, then reward-to-go."),
+        "one prefix": (
+            lambda first, second, early, late: second_moments(torch.full_like(first, 1 / len(first)), second, early, late),
+            "All first tokens are equally likely in your average. Weigh each with its probability.",
+        ),
+    },
+    "The mean is the same for both, so the difference of the second moments is the difference of the variances.",
+)
+
+shared = Exercise(
+    "6.5",
+    "Write spread_weights(returns, mask)",
+    lambda returns, mask: token_weights(spread(paid_last(returns, mask), mask), "to_go", 1.0, mask),
+    ((RETURNS, LIVE), (RETURNS[1:], LIVE[1:])),
+    {
+        "no to-go": (
+            lambda r, m: r[:, None] * m / m.sum(1, keepdim=True),
+            "These are the rewards after spreading. The weight of a token is its reward-to-go: its own share and those of all tokens after it.",
+        ),
+        "width": (
+            lambda r, m: token_weights(r[:, None] * m / m.shape[1], "to_go", 1.0, m),
+            "You divide by the width of the tensor. A sequence's return is shared among its own live tokens.",
+        ),
+        "whole": (lambda r, m: r[:, None] * m, "Every live token has the whole return, as it should be in the end; asked for is what spreading makes of it."),
+        "past": (
+            lambda r, m: r[:, None] * m.cumsum(1) * m / m.sum(1, keepdim=True),
+            "Your weights grow along the sequence: you add up the shares before each token. Add those from it on.",
+        ),
+        "padding": (
+            lambda r, m: reward_to_go(r[:, None].expand(m.shape) / m.sum(1, keepdim=True)),
+            "Padding gets shares as well. Only live tokens share the return, and dead ones have weight 0.",
+        ),
+    },
+    "The first token hears all of the return, the last one R/T of it. No baseline can repair that: claim C23.",
+)
+
+
+def paid_last(returns: Tensor, mask: Tensor) -> Tensor:
+    """Each return on its sequence's last live token, [B, T]."""
+    last = mask & (mask.flip(1).cumsum(1).flip(1) == 1)
+    return torch.where(last, returns[:, None], 0.0)
+
+
+EXERCISES = (causal, front, dense, past, shared)

@@ -1,0 +1,99 @@
+"""Which reward counts for which token: a matrix of tokens and rewards, and the weights that come out of it (lesson 06)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from pgnotes.classroom.live import Choice, Live, Moving, Slider
+from pgnotes.classroom.style import BAND, BETTER, ESTIMATE, EXACT, WORSE, label
+from pgnotes.theory.credit import credit
+
+T = 8
+PLACES = torch.arange(1, T + 1, dtype=torch.float64)
+CENTRES = torch.stack(torch.meshgrid(PLACES, PLACES, indexing="xy"), -1).view(-1, 1, 2)  # of the cells, row by row: (reward, token)
+CORNERS = 0.46 * torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
+PAID = {
+    "end": (0, 0, 0, 0, 0, 0, 0, 1),
+    "each": (0.25,) * 8,
+    "two": (0, 1, 0, 0, 0, 0, 0, 1),
+    "slip": (0, 0, 0, -1, 0, 0, 0, 1),
+}
+CONTROLS = (
+    Choice(
+        "rule",
+        "rule",
+        (("whole return", "whole"), ("reward-to-go, usual form", "usual"), ("reward-to-go times γ^t", "to_go"), ("return spread, to go", "spread")),
+        "whole",
+    ),
+    Choice(
+        "paid",
+        "rewards",
+        (("−1 at 4, 1 at the end", "slip"), ("1 at the end", "end"), ("1 at 2, 1 at the end", "two"), ("0.25 for each token", "each")),
+        "slip",
+    ),
+    Slider("gamma", "discount γ", 0.0, 1.0, 0.05, 1.0),
+)
+
+
+def numbers(rule: str, paid: str, gamma: float) -> dict[str, Any]:
+    """The matrix, the rewards, and their product, a weight for each token."""
+    rewards = torch.tensor(PAID[paid], dtype=torch.float64)
+    shared = torch.full((T, T), 1 / T, dtype=torch.float64)  # every reward first given out in equal parts, then counted from each token on
+    matrix = credit("usual", T, gamma) @ shared if rule == "spread" else credit(rule, T, gamma)
+    return {"matrix": matrix, "rewards": rewards.tolist(), "weights": (matrix @ rewards).tolist()}
+
+
+def draw(fig: Figure) -> Moving:
+    """The rewards above the columns, the weights beside the rows."""
+    shape = {"left": 0.085, "right": 0.975, "top": 0.93, "bottom": 0.105, "wspace": 0.07, "hspace": 0.08}
+    (top, corner), (grid, side) = fig.subplots(2, 2, width_ratios=(1.25, 1), height_ratios=(1, 3.1), gridspec_kw=shape)
+    corner.set_axis_off()
+    places = range(1, T + 1)
+    label(top, "What each token is paid").set(xlim=(0.5, T + 0.5), ylim=(-1.15, 1.15), xticks=places, xticklabels=[], yticks=[-1, 0, 1])
+    top.axhline(0, color=EXACT, linewidth=0.8, zorder=3)
+    top.tick_params(axis="x", length=0)
+    grid.set(xlim=(0.5, T + 0.5), ylim=(T + 0.5, 0.5), xticks=places, yticks=places)
+    grid.set_xlabel("the reward of token …", labelpad=1)
+    grid.set_ylabel("… counts for token")
+    grid.grid(visible=False)
+    grid.add_collection(PolyCollection((CENTRES + CORNERS).numpy(), facecolor=BAND, edgecolor="none"))
+    cells = PolyCollection((CENTRES + CORNERS).numpy(), facecolor=ESTIMATE, edgecolor="none")
+    grid.add_collection(cells)
+    label(side, "What its score is multiplied by").set(xlim=(-1.15, 2.75), ylim=(T + 0.5, 0.5), yticks=places, yticklabels=[], xticks=[-1, 0, 1, 2])
+    side.tick_params(axis="y", length=0)
+    side.grid(visible=False, axis="y")
+    side.axvline(0, color=EXACT, linewidth=0.8, zorder=3)
+    corner.text(0.0, 0.5, "A cell filled to the brim:\nthe reward counts in full.", color=ESTIMATE, va="center", transform=corner.transAxes)
+    paid = top.bar(places, [0.0] * T, 0.6)
+    weights = side.barh(places, [0.0] * T, 0.6)
+    texts = [side.text(2.7, t, "", ha="right", va="center", color=EXACT, fontsize=9) for t in places]
+
+    def update(n: dict) -> None:
+        cells.set_verts((CENTRES + CORNERS * n["matrix"].reshape(-1, 1, 1).sqrt()).numpy())  # the area is the share
+        for bar, reward in zip(paid, n["rewards"], strict=True):
+            bar.set(height=reward, color=BETTER if reward > 0 else WORSE, visible=reward != 0)
+        for bar, text, weight in zip(weights, texts, n["weights"], strict=True):
+            bar.set(width=weight, color=BETTER if weight > 0 else WORSE, visible=abs(weight) > 1e-9)
+            text.set_text(f"{weight:z.2f}")
+
+    return [cells, *paid, *weights, *texts], update
+
+
+def credit_matrix() -> Live:
+    """The widget."""
+    return Live(
+        numbers, draw, CONTROLS, 4.0,
+        twin=(
+            ("The whole return, γ = 1: token 4's penalty and the reward cancel for every token", {}),
+            ("Reward-to-go: the tokens after the slip are no longer charged with it", {"rule": "usual"}),
+            ("1 at the end, γ = 0.8, the usual form: the early tokens hear little of it", {"rule": "usual", "paid": "end", "gamma": 0.8}),
+            ("The same times γ^t, as the discounted objective asks: all hear equally little", {"rule": "to_go", "paid": "end", "gamma": 0.8}),
+        ),
+        alt="A grid of eight tokens and eight rewards, its cells filled by how much a reward counts for a token, the rewards above and the tokens' weights "
+        "beside it. Under the whole return every cell counts; under reward-to-go only those on and above the diagonal. With a discount the cells fade to the "
+        "right, from the diagonal in the usual form, from the first column in the exact one.",
+    )  # fmt: skip

@@ -1,0 +1,142 @@
+"""How much noise a token's past brings, or takes away: keep a share of it and see the exact variance (lesson 06)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pgnotes.classroom.live import Choice, Live, Moving, Slider
+from pgnotes.classroom.style import ESTIMATE, EXACT, QUIET, label, readouts
+from pgnotes.theory.credit import token_weights, variance_by_step
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.worlds import TokenWorld
+
+LONGEST = 8
+KINDS = (
+    ("each token its own", "own"),
+    ("each token about 1", "ones"),
+    ("once, at the end", "end"),
+    ("end, and random hints", "hints"),
+    ("end, and good hints", "values"),
+)
+CONTROLS = (
+    Choice("kind", "what is paid", KINDS, "own"),
+    Slider("horizon", "tokens", 1, LONGEST, 1, 6),
+    Slider("keep", "keep of the past", -0.5, 1.5, 0.05, 1.0),
+)
+SHARES = torch.linspace(-0.5, 1.5, 81, dtype=torch.float64)
+
+
+def random_world(kind: str, vocab_size: int, horizon: int, seed: int) -> tuple[TokenWorld, PrefixPolicy]:
+    """A world whose rewards are normal numbers of standard deviation 1, and a policy whose logits are.
+
+    kind: "own", a number for each token after each prefix, of mean 0 · "ones", of mean 1 · "end", of mean 1 and only on the last token · "hints", that, and
+    after every token a random advance, which the next reward takes back · "values", the same with the true values as advances.
+    """
+    noise = torch.Generator().manual_seed(seed)
+    table, rows = [torch.randn(sum(vocab_size**t for t in range(horizon)), vocab_size, dtype=torch.float64, generator=noise) for _ in range(2)]
+    table, policy = table + (kind != "own"), PrefixPolicy(rows)
+    last = torch.arange(horizon) == horizon - 1
+
+    def end(sequences: Tensor, prompt: int) -> Tensor:
+        return table[prefix_rows(sequences, vocab_size), sequences] * (last if kind in ("end", "hints", "values") else 1.0)
+
+    if kind not in ("hints", "values"):
+        return TokenWorld(vocab_size, horizon, end), policy
+    hints = values_of(policy, table) if kind == "values" else 3 * torch.randn(len(table), dtype=torch.float64, generator=noise)
+    hints[0] = 0.0  # nothing is paid before anything is written
+
+    def hinted(sequences: Tensor, prompt: int) -> Tensor:
+        before = hints[prefix_rows(sequences, vocab_size)]
+        return end(sequences, prompt) - before + torch.cat([before[:, 1:], torch.zeros(len(before), 1)], 1)
+
+    return TokenWorld(vocab_size, horizon, hinted), policy
+
+
+def values_of(policy: PrefixPolicy, table: Tensor) -> Tensor:
+    """What the last token is going to pay on average, from each prefix, [rows]: backwards, level by level."""
+    levels, first = [], len(table)
+    expected = (policy.probs * table).sum(1)
+    for t in reversed(range(policy.horizon)):
+        first -= policy.vocab_size**t
+        ours = slice(first, first + policy.vocab_size**t)
+        levels.insert(0, (policy.probs[ours] * levels[0].view(-1, policy.vocab_size)).sum(1) if levels else expected[ours])
+    return torch.cat(levels)
+
+
+@cache
+def pieces(kind: str, horizon: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Each token's variance as a parabola in the share kept, coefficients [3, T], and the gradient's length."""
+    world, policy = random_world(kind, 2, horizon, seed)
+    to_go, whole = (token_weights(world.rewards, rule) for rule in ("to_go", "whole"))
+    at = [variance_by_step(world, policy, to_go + share * (whole - to_go)) for share in (0.0, 0.5, 1.0)]
+    square = 2 * (at[2] - 2 * at[1] + at[0])
+    return torch.stack([at[0], at[2] - at[0] - square, square]), world.exact_gradient(policy).norm()
+
+
+def numbers(kind: str, horizon: int, keep: float, seed: int) -> dict[str, Any]:
+    """Variances in units of the whole return's: of each token, in all, for all shares; where it is lowest, and samples for 10 %."""
+    (a, b, c), size = pieces(kind, horizon, seed)
+    whole = (a + b + c).sum()
+    now, (fixed, slope, bend) = a + b * keep + c * keep**2, (x.sum() for x in (a, b, c))
+    return {
+        "parabola": ((fixed + slope * SHARES + bend * SHARES**2) / whole).tolist(),
+        "steps": (now / whole).tolist(),
+        "whole": ((a + b + c) / whole).tolist(),
+        "keep": keep,
+        "ratio": (now.sum() / whole).item(),
+        "best": (-slope / (2 * bend)).item() if bend > 1e-12 else None,
+        "samples": (now.sum() / (0.1 * size) ** 2).item(),
+    }
+
+
+def draw(fig: Figure) -> Moving:
+    """Left the variance for each share of the past that is kept, right each token's part of it; below the readouts."""
+    left, right = fig.subplots(1, 2, width_ratios=(1.3, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.25, "wspace": 0.22})
+    label(left, "Variance ÷ that of the whole return", x="share of the past that is kept").set(yscale="log", xlim=(-0.5, 1.5), ylim=(0.15, 30))
+    left.set_yticks([0.2, 0.5, 1, 2, 5, 10, 20], ["0.2", "0.5", "1", "2", "5", "10", "20"])
+    left.set_xticks([-0.5, 0, 0.5, 1, 1.5])
+    for x, name in ((0, "reward-to-go"), (1, "whole return")):
+        left.axvline(x, color=QUIET, linewidth=1, linestyle="--")
+        left.text(x, 14, name, ha="center", color="#64788e", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    left.axhline(1, color=QUIET, linewidth=0.8)
+    (curve,) = left.plot([], [], color=EXACT, linewidth=2)
+    (dot,) = left.plot([], [], "o", color=ESTIMATE, markersize=9)
+    label(right, "Each token's part of it", x="token").set(yscale="log", xlim=(0.5, LONGEST + 0.5), ylim=(0.002, 70), xticks=range(1, LONGEST + 1))
+    right.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+    for ax in (left, right):
+        ax.minorticks_off()
+    (grey,) = right.plot([], [], "o-", color=QUIET, linewidth=1.2, markersize=5)
+    (blue,) = right.plot([], [], "o-", color=ESTIMATE, linewidth=1.8, markersize=5)
+    right.text(0.7, 40, "whole return", color="#64788e", fontweight="bold", va="center")
+    right.text(0.7, 19, "with your share", color=ESTIMATE, fontweight="bold", va="center")
+    readings = readouts(fig, 0.025, (0.225, "variance ÷ whole’s"), (0.52, "least at a share of"), (0.88, "samples for a 10 % error"))
+
+    def update(n: dict) -> None:
+        curve.set_data(SHARES, n["parabola"])
+        dot.set_data([n["keep"]], [n["ratio"]])
+        grey.set_data(range(1, len(n["whole"]) + 1), n["whole"])
+        blue.set_data(range(1, len(n["steps"]) + 1), n["steps"])
+        texts = (f"{n['ratio']:.2f}", "any" if n["best"] is None else f"{n['best']:z.2f}".replace("-", "−"), f"{n['samples']:,.0f}")
+        for reading, text in zip(readings, texts, strict=True):
+            reading.set_text(text)
+
+    return [curve, dot, grey, blue, *readings], update
+
+
+def past_noise() -> Live:
+    """The widget."""
+    return Live(
+        numbers, draw, CONTROLS, 3.2, noise=True,
+        twin=(
+            ("Each token pays its own: without the past, less noise, most of all for late tokens", {"keep": 0.0}),
+            ("The end, and random hints that are taken back: without the past, far more noise", {"kind": "hints", "keep": 0.0}),
+            ("The end, and good hints: the same step makes the noise smaller", {"kind": "values", "keep": 0.0}),
+        ),
+        alt="The exact variance of a policy gradient estimate as a parabola in the share of the past that is kept, and each token's part. With rewards of "
+        "each token's own it is lowest near no past; with random hints that are taken back, near the whole return; with good hints near no past again.",
+    )  # fmt: skip

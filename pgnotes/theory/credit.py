@@ -1,0 +1,81 @@
+"""Credit: which reward counts for which token, as a matrix, and how much noise each token's share brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgnotes.theory.arguments import between, booleans, count, one_of, real, shaped
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.returns import counted
+from pgnotes.theory.worlds import TokenWorld
+
+
+def credit(rule: str, horizon: int, gamma: float = 1.0) -> Tensor:
+    """[T, T]: entry (t, k) is what a reward at token k counts for token t; both from 0 (lesson 06).
+
+    "whole": γ^k, the whole discounted return · "to_go": γ^k from t on, its past dropped, which is γ^t times the discounted reward-to-go ·
+    "usual": γ^(k-t) from t on, the discounted reward-to-go without the factor γ^t, as most code has it (Thomas 2014).
+    rule: one of `RULES`.  gamma in [0, 1].  ValueError naming the argument.
+    """
+    steps = torch.arange(count("horizon", horizon))
+    one_of("rule", rule, RULES)
+    return RULES[rule](steps[:, None], steps[None, :], torch.tensor(between("gamma", gamma, 0.0, 1.0), dtype=torch.float64))
+
+
+RULES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "whole": lambda t, k, gamma: (gamma**k).expand(len(t), -1),
+    "to_go": lambda t, k, gamma: (gamma**k).expand(len(t), -1) * (k >= t),
+    "usual": lambda t, k, gamma: gamma ** (k - t).clamp(min=0) * (k >= t),
+}
+
+
+def token_weights(rewards: Tensor, rule: str, gamma: float = 1.0, mask: Tensor | None = None) -> Tensor:
+    """What each token's score is multiplied by: `credit(rule, T, gamma)` times the rewards (lesson 06; Sutton et al. 2000).
+
+    rewards: [..., T] floats in any unit.  mask: [..., T] bool; rewards where it is False do not count, and those tokens get 0.
+    Returns [..., T] in the rewards' unit and dtype.  ValueError naming the argument.
+    """
+    live = counted(rewards, mask)
+    weights = live @ credit(rule, live.shape[-1], gamma).to(live).T
+    return weights if mask is None else weights.masked_fill(~booleans("mask", mask), 0.0)
+
+
+def spread(rewards: Tensor, mask: Tensor) -> Tensor:
+    """The same total, in equal parts for all live tokens: R/length on each (lesson 06, claim C23). What this does to the gradient is shown there.
+
+    rewards: [..., T] floats.  mask: [..., T] bool.  Returns [..., T].  ValueError naming the argument.
+    """
+    total = counted(rewards, mask).sum(-1, keepdim=True)
+    live = booleans("mask", mask).to(rewards.dtype)
+    return total * live / live.sum(-1, keepdim=True).clamp(min=1)
+
+
+def variance_by_step(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:
+    """How much each place of a sequence adds to the trace of the covariance of Σ_t w_t ∇ log π, [T] (lesson 06).
+
+    A table's scores at different places lie in different rows, so their squares add up: E[w_t² ‖s_t‖²] less the squared length of the mean.
+    weights: [P, N, T] real, 0 on masked symbols.  The sum over T is `moments_of(...).trace`.  ValueError naming the argument.
+    """
+    if not isinstance(world, TokenWorld):
+        raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
+    worth = shaped("weights", real("weights", weights, 3), world.rewards.shape)
+    chances = (world.probabilities(policy) / world.prompts).detach()  # [P, N]
+    rows = prefix_rows(world.sequences, world.vocab_size)  # [N, T]
+    probs = policy.probs.detach().view(world.prompts, -1, world.vocab_size)[:, rows]  # [P, N, T, V]
+    scores = torch.nn.functional.one_hot(world.sequences, world.vocab_size) - probs
+    squares = (chances[..., None] * worth.square() * scores.square().sum(-1)).sum((0, 1))
+    mean = torch.zeros(world.prompts, int(rows.max()) + 1, world.vocab_size, dtype=torch.float64)
+    mean.index_add_(1, rows.flatten(), ((chances[..., None] * worth)[..., None] * scores).flatten(1, 2))
+    return squares - torch.zeros_like(squares).index_add(0, depths(rows), mean.square().sum((0, 2)))
+
+
+def depths(rows: Tensor) -> Tensor:
+    """The place t of each row of a policy's table, from `prefix_rows` [N, T]; rows that nothing passes get 0."""
+    places = torch.zeros(int(rows.max()) + 1, dtype=torch.long)
+    for t in range(rows.shape[1]):
+        places[rows[:, t]] = t
+    return places

@@ -1,0 +1,104 @@
+"""Credit rules against their sums written out, the exact gradient, and the covariance that lists everything."""
+
+import itertools
+
+import pytest
+import torch
+
+from pgnotes.theory.credit import RULES, credit, spread, token_weights, variance_by_step
+from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.returns import discounted_return, reward_to_go
+from pgnotes.theory.worlds import TokenWorld, sum_world
+
+RANDOM = torch.Generator().manual_seed(0)
+
+
+def dense_world(prompts=1, eos=None):
+    """Every symbol earns a number that depends on all so far, and on nothing later."""
+    table = torch.randn(prompts, 13, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return TokenWorld(3, 3, lambda s, prompt: table[prompt][prefix_rows(s, 3), s], eos, prompts)
+
+
+def policy_of(world, seed=0):
+    rows = sum(world.vocab_size**t for t in range(world.horizon))
+    shape = (rows, world.vocab_size) if world.prompts == 1 else (world.prompts, rows, world.vocab_size)
+    return PrefixPolicy(torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_the_matrices_entry_by_entry(gamma, horizon):
+    for t, k in itertools.product(range(horizon), repeat=2):
+        assert credit("whole", horizon, gamma)[t, k].item() == pytest.approx(gamma**k)
+        assert credit("to_go", horizon, gamma)[t, k].item() == pytest.approx(gamma**k if k >= t else 0.0)
+        assert credit("usual", horizon, gamma)[t, k].item() == pytest.approx(gamma ** (k - t) if k >= t else 0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_weights_are_the_returns_of_the_other_module(dtype):
+    rewards = torch.randn(2, 5, 4, generator=RANDOM).to(dtype)
+    mask = torch.rand(2, 5, 4, generator=RANDOM) > 0.3
+    powers = 0.8 ** torch.arange(4.0)
+    assert torch.allclose(token_weights(rewards, "usual", 0.8, mask), reward_to_go(rewards, 0.8, mask), atol=1e-6)
+    assert torch.allclose(token_weights(rewards, "to_go", 0.8, mask), powers.to(dtype) * reward_to_go(rewards, 0.8, mask), atol=1e-6)
+    assert torch.allclose(token_weights(rewards, "whole", 0.8, mask), discounted_return(rewards, 0.8, mask)[..., None] * mask, atol=1e-6)
+    assert token_weights(rewards, "usual").dtype == dtype
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.6])
+@pytest.mark.parametrize("world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"])
+def test_whole_and_to_go_are_unbiased_and_usual_is_not(world, gamma):
+    policy = policy_of(world)
+    exact, chances = world.exact_gradient(policy, gamma), outcomes(world, policy).chances
+    for rule in RULES:
+        weights = token_weights(world.rewards, rule, gamma, world.mask.expand(world.rewards.shape))
+        bias = moments_of(chances, token_estimates(world, policy, weights)).bias(exact) / exact.norm()
+        assert (bias < 1e-12) == (rule != "usual" or gamma == 1.0)
+
+
+def test_spread_keeps_the_total_and_weighs_tokens_by_what_is_left():
+    world = sum_world()
+    mask = world.mask.expand(world.rewards.shape)
+    parts = spread(world.rewards, mask)
+    assert torch.allclose(parts.sum(-1), world.returns())
+    assert parts[~mask].abs().max() == 0
+    length = world.mask.sum(-1, keepdim=True)
+    left = (length - torch.arange(4)).clamp(min=0) / length
+    assert torch.allclose(token_weights(parts, "to_go", mask=mask), world.returns()[..., None] * left)
+    assert torch.equal(spread(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool)), torch.zeros(2, 3)), "no live token, nothing to spread on"
+
+
+@pytest.mark.parametrize("world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"])
+@pytest.mark.parametrize("rule", RULES)
+def test_the_steps_variances_add_up_to_the_trace(world, rule):
+    policy = policy_of(world, 3)
+    weights = token_weights(world.rewards, rule, 0.7, world.mask.expand(world.rewards.shape))
+    steps = variance_by_step(world, policy, weights)
+    moments = moments_of(outcomes(world, policy).chances, token_estimates(world, policy, weights))
+    assert steps.sum().item() == pytest.approx(moments.trace.item(), rel=1e-12)
+    alone = torch.zeros_like(weights)  # only the second place counts: its own variance remains
+    alone[..., 1] = weights[..., 1]
+    trace = moments_of(outcomes(world, policy).chances, token_estimates(world, policy, alone)).trace
+    assert steps[1].item() == pytest.approx(trace.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: credit("half", 3), "rule"),
+        (lambda: credit("whole", 0), "horizon"),
+        (lambda: credit("whole", 3, 1.5), "gamma"),
+        (lambda: token_weights(torch.zeros(3), "half"), "rule"),
+        (lambda: token_weights(torch.zeros(3, dtype=torch.long), "whole"), "rewards"),
+        (lambda: token_weights(torch.zeros(3), "whole", 1.0, torch.ones(2)), "mask"),
+        (lambda: spread(torch.zeros(3), torch.full((3,), 0.5)), "mask"),
+        (lambda: spread([1.0], torch.ones(1)), "rewards"),
+        (lambda: variance_by_step(3, policy_of(sum_world()), torch.zeros(1, 121, 4)), "world"),
+        (lambda: variance_by_step(sum_world(), policy_of(dense_world()), torch.zeros(1, 121, 4)), "policy"),
+        (lambda: variance_by_step(sum_world(), policy_of(sum_world()), torch.zeros(1, 120, 4)), "weights"),
+    ],
+)
+def test_faults_name_the_argument(call, word):
+    with pytest.raises(ValueError, match=f"^{word}\\b"):
+        call()

@@ -63,8 +63,7 @@ def reinforce(world: TokenWorld, recipe: Recipe, seed: int, logits: Tensor | Non
         (gradient,) = torch.autograd.grad(loss, theta)  # 3 differentiate
         if recipe.clip_norm:
             gradient = gradient * min(1.0, recipe.clip_norm / max(gradient.norm().item(), 1e-12))
-        with torch.no_grad():
-            theta -= recipe.size_at(step) * gradient  # 4 step
+        theta = (theta - recipe.size_at(step) * gradient).detach().requires_grad_()  # 4 step
         step += 1
 
 

@@ -1,0 +1,140 @@
+"""What baselines do to learning: many bandits trained at once, and what a prefix is worth, exactly and as a table that learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgnotes.theory.arguments import count, finite, one_of, positive, real, shaped
+from pgnotes.theory.estimators import Moments, moments_of, outcomes, token_estimates
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.reinforce import Recipe, worth
+from pgnotes.theory.worlds import Bandit, TokenWorld
+
+# many bandits at once
+
+
+def best_of_each(probs: Tensor, rewards: Tensor) -> Tensor:
+    """b* = E[‖s‖² R] / E[‖s‖²] of each policy (lesson 05). probs [runs, K], rewards [K] -> [runs]; ‖s‖² of an action is 1 - 2π(a) + Σπ²."""
+    sizes = probs * (1 - 2 * probs + probs.square().sum(1, keepdim=True))
+    return sizes @ rewards / sizes.sum(1)
+
+
+BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {  # (probs, mean rewards, what was paid, running average) -> [runs]
+    "none": lambda probs, rewards, paid, average: torch.zeros_like(average),
+    "mean": lambda probs, rewards, paid, average: probs @ rewards,
+    "batch mean": lambda probs, rewards, paid, average: paid.mean(1),
+    "running average": lambda probs, rewards, paid, average: average,
+    "optimal": lambda probs, rewards, paid, average: best_of_each(probs, rewards),
+}
+REMEMBERS = 10  # the running average moves a tenth of the way to each step's mean reward, from 0
+
+
+def train_bandits(bandit: Bandit, logits: Any, baseline: str, step_size: float, runs: int, seed: int, batch: int = 1, shift: float = 0.0) -> Iterator[Tensor]:
+    """REINFORCE on many copies of a bandit side by side: π before each step, [runs, K], without end (lesson 05; Chung et al. 2020).
+
+    logits: [K], where all copies start.  baseline: one of `BASELINES`, for each copy its own; `shift` is added to it.  batch: actions a step.
+    The random numbers depend on runs, batch and seed alone.  ValueError naming the argument.
+    """
+    start = shaped("logits", real("logits", logits, 1), bandit.mean_rewards.shape).detach()
+    choose, size, more = BASELINES[one_of("baseline", baseline, BASELINES)], positive("step_size", step_size), finite("shift", shift)
+    theta, average = start.repeat(count("runs", runs), 1), torch.zeros(runs, dtype=torch.float64)
+    generator, n = torch.Generator().manual_seed(count("seed", seed, 0)), count("batch", batch)
+    while True:
+        probs = theta.softmax(1)
+        yield probs
+        uniforms = torch.rand(runs, n, dtype=torch.float64, generator=generator)
+        actions = torch.searchsorted(probs.cumsum(1), uniforms).clamp(max=len(start) - 1)
+        paid = bandit.mean_rewards[actions]
+        advantages = paid - (choose(probs, bandit.mean_rewards, paid, average) + more)[:, None]
+        pulls = torch.zeros_like(theta).scatter_add(1, actions, advantages) - advantages.sum(1, keepdim=True) * probs  # Σ (R - b) score
+        theta = theta + size * pulls / n
+        average = average + (paid.mean(1) - average) / REMEMBERS
+
+
+# what a prefix is worth
+
+
+def symbol_scores(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
+    """The score of each symbol of each outcome by itself, [N, T, rows, V], 0 where masked (lesson 05).
+
+    Added up over T it is the sequence's score; added up over the rows, the score if all rows were one and the same.
+    """
+    places = [world.mask & (torch.arange(world.horizon) == t) for t in range(single(world).horizon)]
+    return torch.stack([token_estimates(world, policy, place.double()[None]) for place in places], 1).view(*world.mask.shape, *policy.logits.shape[-2:])
+
+
+def prefix_totals(world: TokenWorld, policy: PrefixPolicy, of: Tensor) -> Tensor:
+    """E[what the symbol chosen after each prefix carries], [rows]; of: [N, T]. With ones: how often each prefix is passed (lesson 05)."""
+    chances = outcomes(single(world), policy).chances
+    carried = shaped("of", real("of", of, 2), world.mask.shape) * world.mask * chances[:, None]
+    rows = prefix_rows(world.sequences, world.vocab_size)
+    return torch.zeros(policy.logits.shape[-2], dtype=torch.float64).index_add(0, rows.flatten(), carried.flatten())
+
+
+def score_sizes(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
+    """‖∇ log π(symbol | prefix)‖² of each symbol of each outcome, [N, T]: 1 - 2π(symbol) + Σπ²."""
+    rows, probs = prefix_rows(world.sequences, world.vocab_size), policy.probs.detach().view(-1, policy.vocab_size)
+    return 1 - 2 * policy.log_prob(world.sequences).detach().exp() + probs.square().sum(1)[rows]
+
+
+def prefix_values(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
+    """V(prefix) = E[R | prefix], the whole return that a prefix leads to on average, [rows]; 0 for prefixes that never happen (lesson 05).
+
+    world: with one prompt.  ValueError otherwise, or if the policy is not of its size.
+    """
+    return averaged(world, policy, torch.ones(world.mask.shape, dtype=torch.float64))
+
+
+def symbol_values(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
+    """Q(prefix, symbol) = E[R | prefix, symbol], [rows, V]; less V(prefix) it is the symbol's advantage (lesson 05). 0 where nothing ever happens."""
+    chosen = torch.nn.functional.one_hot(single(world).sequences, world.vocab_size).double()
+    return torch.stack([averaged(world, policy, chosen[..., symbol]) for symbol in range(world.vocab_size)], 1)
+
+
+def prefix_optimum(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
+    """b*(prefix) = E[‖s‖² R | prefix] / E[‖s‖² | prefix], [rows], with s the next symbol's score (lesson 05; Greensmith et al. 2004).
+
+    The table with the smallest trace, as long as each prefix has logits of its own.
+    """
+    return averaged(world, policy, score_sizes(world, policy))
+
+
+def averaged(world: TokenWorld, policy: PrefixPolicy, weights: Tensor) -> Tensor:
+    """The returns of what goes through each prefix, averaged with weights [N, T]."""
+    totals = prefix_totals(world, policy, weights)
+    return prefix_totals(world, policy, weights * world.returns()[0, :, None]) / totals.masked_fill(totals == 0, 1.0)
+
+
+def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
+    """Moments of Σ_t (R - b(prefix_t)) ∇ log π(symbol_t) from one sequence, b a table with an entry for each prefix, [rows] (lesson 05)."""
+    entries = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1])[prefix_rows(single(world).sequences, world.vocab_size)]
+    return moments_of(outcomes(world, policy).chances, token_estimates(world, policy, ((world.returns()[0, :, None] - entries) * world.mask)[None]))
+
+
+def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor:
+    """By how much the trace with this table exceeds the smallest possible: Σ_rows E[‖s‖²; passed] (b - b*)², a parabola in each entry (lesson 05)."""
+    off = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1]) - prefix_optimum(world, policy)
+    return (prefix_totals(world, policy, score_sizes(world, policy)) * off.square()).sum()
+
+
+def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: float, seed: int) -> Iterator[Tensor]:
+    """The table [rows] before each batch of sequences, without end: each entry moves by the share `step` to the returns that passed it (lesson 05).
+
+    It starts at 0; the policy stays as it is.
+    """
+    generator, recipe = torch.Generator().manual_seed(count("seed", seed, 0)), Recipe(batch=batch, value_step=positive("step", step))
+    values = torch.zeros(policy.logits.shape[-2], dtype=torch.float64)
+    while True:
+        yield values.clone()
+        worth(policy, single(world).rollout(policy, recipe.batch, generator), recipe, values)
+
+
+def single(world: TokenWorld) -> TokenWorld:
+    """A world with one prompt.  ValueError otherwise."""
+    if not isinstance(world, TokenWorld) or world.prompts != 1:
+        raise ValueError(f"world is {world!r}; it must be a TokenWorld with one prompt")
+    return world

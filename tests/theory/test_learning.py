@@ -1,0 +1,130 @@
+"""Bandits side by side against single ones stepped by hand; values and tables against enumeration prefix by prefix."""
+
+import itertools
+from itertools import islice
+
+import pytest
+import torch
+
+from pgnotes.theory.estimators import mean_return, moments_of, optimal_baseline, outcomes, with_baseline
+from pgnotes.theory.learning import (
+    BASELINES,
+    best_of_each,
+    cost_of_error,
+    learn_values,
+    prefix_optimum,
+    prefix_totals,
+    prefix_values,
+    score_sizes,
+    symbol_scores,
+    symbol_values,
+    train_bandits,
+    with_table,
+)
+from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, prefix_rows
+from pgnotes.theory.worlds import Bandit, TokenWorld, sum_world
+
+WORLD = sum_world(target=3, vocab_size=3, horizon=3)
+POLICY = PrefixPolicy(torch.randn(13, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+BANDIT, START = Bandit([1.0, 0.7, 0.0]), [0.0, 2.0, 0.0]
+
+
+def through(prefix):
+    """Which outcomes pass a prefix and choose a symbol there."""
+    return torch.tensor([s[: len(prefix)] == list(prefix) and m[len(prefix)] for s, m in zip(WORLD.sequences.tolist(), WORLD.mask.tolist(), strict=True)])
+
+
+def prefixes():
+    """Each reachable prefix with its row, breadth first."""
+    everything = [p for length in range(3) for p in itertools.product(range(3), repeat=length)]
+    return [(row, p) for row, p in enumerate(everything) if 0 not in p]
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_each_copy_takes_the_step_of_reinforce(baseline, batch):
+    runs, size, seed, shift = 4, 0.5, 7, 0.1
+    steps = list(islice(train_bandits(BANDIT, START, baseline, size, runs, seed, batch, shift), 3))
+    generator = torch.Generator().manual_seed(seed)
+    theta, average = torch.tensor([START] * runs, dtype=torch.float64), [0.0] * runs
+    for k in range(2):
+        uniforms = torch.rand(runs, batch, dtype=torch.float64, generator=generator)
+        for i in range(runs):
+            policy = SoftmaxPolicy(theta[i].clone())
+            actions = [int((u > policy.probs.cumsum(0)).sum()) for u in uniforms[i]]
+            paid = [BANDIT.mean_rewards[a].item() for a in actions]
+            listed = outcomes(BANDIT, policy)
+            b = {"none": 0.0, "mean": mean_return(listed), "batch mean": sum(paid) / batch, "running average": average[i], "optimal": optimal_baseline(listed)}
+            theta[i] += size * sum((r - b[baseline] - shift) * policy.score([a])[0] for r, a in zip(paid, actions, strict=True)) / batch
+            average[i] += (sum(paid) / batch - average[i]) / 10
+        torch.testing.assert_close(steps[k + 1], theta.softmax(1))
+
+
+def test_the_best_baseline_of_each_policy_is_that_of_the_estimators():
+    probs = torch.rand(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.01
+    probs = probs / probs.sum(1, keepdim=True)
+    one_by_one = [optimal_baseline(outcomes(BANDIT, SoftmaxPolicy(row.log()))) for row in probs]
+    assert best_of_each(probs, BANDIT.mean_rewards).tolist() == pytest.approx(one_by_one)
+    listed = outcomes(BANDIT, SoftmaxPolicy(probs[0].log()))
+    either_side = [with_baseline(listed, one_by_one[0] + shift).trace.item() for shift in (-0.5, 0.5)]
+    assert either_side[0] == pytest.approx(either_side[1]), "as far below b* as above it, the trace is the same"
+
+
+def test_values_are_the_mean_returns_of_what_goes_through():
+    chances, returns = WORLD.probabilities(POLICY)[0], WORLD.returns()[0]
+    values, optimum, visits = prefix_values(WORLD, POLICY), prefix_optimum(WORLD, POLICY), prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape))
+    for row, prefix in prefixes():
+        on = through(prefix)
+        symbols = WORLD.sequences[on, len(prefix)]
+        sizes = SoftmaxPolicy(POLICY.logits[row]).score(symbols).square().sum(1)
+        assert visits[row] == pytest.approx(chances[on].sum().item())
+        assert values[row] == pytest.approx((chances[on] @ returns[on] / chances[on].sum()).item())
+        assert optimum[row] == pytest.approx(((chances[on] * sizes) @ returns[on] / (chances[on] @ sizes)).item())
+        worth = symbol_values(WORLD, POLICY)[row]
+        assert POLICY.probs[row] @ worth == pytest.approx(values[row].item()), "the advantages average to zero"
+        assert worth[0] == pytest.approx(returns[[list(prefix) == s[: len(prefix)] and s[len(prefix)] == 0 for s in WORLD.sequences.tolist()]].item())
+    assert values[0] == pytest.approx(WORLD.expected_return(POLICY).item())
+    never = sorted(set(range(13)) - {row for row, _ in prefixes()})
+    assert values[never].tolist() == optimum[never].tolist() == [0.0] * len(never)
+
+
+def test_symbol_scores_add_up_to_the_score():
+    scores = symbol_scores(WORLD, POLICY)
+    torch.testing.assert_close(scores.sum(1), POLICY.score(WORLD.sequences, WORLD.mask.double()))
+    torch.testing.assert_close(scores.square().sum((2, 3)), score_sizes(WORLD, POLICY) * WORLD.mask)
+
+
+def test_any_table_is_unbiased_and_its_error_costs_what_the_parabola_says():
+    exact, best = WORLD.exact_gradient(POLICY), with_table(WORLD, POLICY, prefix_optimum(WORLD, POLICY))
+    for seed in range(5):
+        table = torch.randn(13, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        moments = with_table(WORLD, POLICY, table)
+        assert moments.bias(exact) < 1e-12
+        assert moments.trace - best.trace == pytest.approx(cost_of_error(WORLD, POLICY, table).item())
+    estimates = (WORLD.returns()[0, :, None] - table[prefix_rows(WORLD.sequences, 3)])[..., None, None] * symbol_scores(WORLD, POLICY)
+    torch.testing.assert_close(moments.covariance, moments_of(outcomes(WORLD, POLICY).chances, estimates.sum(1).flatten(1)).covariance)
+
+
+def test_learned_values_come_near_and_are_the_loop_s():
+    tables = list(islice(learn_values(WORLD, POLICY, 64, 0.2, 0), 101))
+    values, visits = prefix_values(WORLD, POLICY), prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape))
+    assert tables[0].abs().max() == 0
+    assert (visits * (tables[-1] - values).square()).sum() < 0.05 * (visits * values.square()).sum()
+    batch = WORLD.rollout(POLICY, 64, torch.Generator().manual_seed(0))
+    assert tables[1][0] == pytest.approx(0.2 * batch.rewards.sum(1).mean().item())
+
+
+def test_faults_are_named():
+    wrong = {"logits": [0.0], "baseline": "some", "step_size": 0.0, "runs": 0, "batch": 0, "seed": -1, "shift": float("nan")}
+    for name, value in wrong.items():
+        good = {"bandit": BANDIT, "logits": START, "baseline": "none", "step_size": 0.5, "runs": 2, "seed": 0}
+        with pytest.raises(ValueError, match=f"^{name} "):
+            next(train_bandits(**good | {name: value}))
+    two = TokenWorld(3, 3, lambda s, prompt: torch.zeros(s.shape), prompts=2)
+    for call in (prefix_values, prefix_optimum, symbol_scores):
+        with pytest.raises(ValueError, match="^world "):
+            call(two, POLICY)
+    with pytest.raises(ValueError, match="^table "):
+        with_table(WORLD, POLICY, torch.zeros(12))
+    with pytest.raises(ValueError, match="^step "):
+        next(learn_values(WORLD, POLICY, 4, 0.0, 0))

@@ -1,0 +1,141 @@
+"""The losses against those of TRL 1.16 and Liger 0.8, two trainers in wide use: values and gradients, over random batches with ragged masks.
+
+Skipped where they are not installed; PGNOTES_ORACLES=required makes that a failure. They are wanted for their formulas alone:
+
+    pip install --no-deps trl==1.16.0 liger-kernel==0.8.5
+"""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pgnotes.theory.advantages import group_advantages
+from pgnotes.theory.objectives import aggregate, kl_estimate, policy_loss
+
+REQUIRED = os.environ.get("PGNOTES_ORACLES") == "required"
+CASES, LOW, HIGH, BETA = 200, 0.2, 0.28, 0.04
+# our kind and aggregate -> the oracles' loss_type and importance_sampling_level.  Conventions: "token" is what they call bnpo (and dapo, with the
+# tokens of the whole step as its divisor), "sequence" grpo, "sum" luspo; GSPO is a level, not a loss; CISPO's cap is given as 1 + high.
+MAPPING = {
+    ("ppo", "token"): ("bnpo", "token"),
+    ("ppo", "sequence"): ("grpo", "token"),
+    ("ppo", "dr_grpo"): ("dr_grpo", "token"),
+    ("gspo", "token"): ("bnpo", "sequence"),
+    ("gspo", "sequence"): ("grpo", "sequence"),
+    ("gspo", "dr_grpo"): ("dr_grpo", "sequence"),
+    ("cispo", "token"): ("cispo", "token"),
+}
+TRL_ALONE = {("ppo", "sum"): ("luspo", "token"), ("gspo", "sum"): ("luspo", "sequence")}  # Liger's luspo weighs by length once more
+TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}
+
+
+def oracle(module):
+    """The module, or a skip; a failure where the oracles are required."""
+    return __import__(module, fromlist=["x"]) if REQUIRED else pytest.importorskip(module, reason="the oracles are not installed")
+
+
+def batch(seed, dtype):
+    """Log-probabilities now, then and of the reference [B, T], advantages [B], a ragged mask; some ratios far outside the band."""
+    g = torch.Generator().manual_seed(seed)
+    rows, width = (int(torch.randint(1, high, (1,), generator=g)) for high in (7, 12))
+    mask = torch.arange(width) < torch.randint(1, width + 1, (rows, 1), generator=g)
+    old = -3 * torch.rand(rows, width, generator=g, dtype=torch.float64)
+    now, reference = (old + scale * torch.randn(rows, width, generator=g, dtype=torch.float64) for scale in (0.5, 0.3))
+    advantages = torch.randn(rows, generator=g, dtype=torch.float64)
+    return tuple(x.to(dtype) for x in (now, old, reference, advantages)) + (mask,)
+
+
+def trl_loss(now, old, reference, advantages, mask, loss_type, level):
+    """`GRPOTrainer._compute_loss` on a trainer that was never built: its log-probabilities are handed in."""
+    trainer_module = oracle("trl.trainer.grpo_trainer")
+    trainer = trainer_module.GRPOTrainer.__new__(trainer_module.GRPOTrainer)
+    known = {
+        "loss_type": loss_type, "importance_sampling_level": level, "epsilon_low": LOW, "epsilon_high": 1 + HIGH if loss_type == "cispo" else HIGH,
+        "beta": BETA, "top_entropy_quantile": 1.0, "off_policy_mask_threshold": None, "aux_loss_enabled": False, "use_vllm": False,
+        "max_completion_length": mask.shape[1], "current_gradient_accumulation_steps": 1, "_entropy_bonus_enabled": False,
+        "args": SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1, entropy_coef=0.0, report_to=[]),
+        "model": SimpleNamespace(training=True), "accelerator": SimpleNamespace(num_processes=1, gather=lambda x: x, reduce=lambda x, **_: x),
+        "_metrics": {"train": __import__("collections").defaultdict(list)},
+    }  # fmt: skip
+    for name, value in known.items():
+        object.__setattr__(trainer, name, value)
+    object.__setattr__(trainer, "_get_per_token_logps_and_entropies", lambda *args, **kwargs: (now, torch.zeros_like(now), None))
+    ids = torch.zeros(mask.shape, dtype=torch.long)
+    inputs = {
+        "prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1] + 1, "completion_ids": ids, "completion_mask": mask.to(now.dtype), "advantages": advantages,
+        "old_per_token_logps": old, "ref_per_token_logps": reference, "num_items_in_batch": mask.sum(),
+    }  # fmt: skip
+    return trainer._compute_loss(trainer.model, inputs)
+
+
+def liger_loss(now, old, reference, advantages, mask, loss_type, level):
+    """Liger's own function for the same losses."""
+    function = oracle("liger_kernel.chunked_loss.grpo_loss").LigerFusedLinearGRPOFunction.ppo_loss_fn
+    weights = mask.to(now.dtype)
+    high = 1 + HIGH if loss_type == "cispo" else HIGH
+    options = {"epsilon_low": LOW, "epsilon_high": high, "beta": BETA, "loss_type": loss_type, "importance_sampling_level": level}
+    return function(
+        now, weights, advantages, weights, reference, old, max_completion_length=mask.shape[1], num_items_in_batch=mask.sum(), **options
+    )[0]  # fmt: skip
+
+
+def our_loss(now, old, reference, advantages, mask, kind, how):
+    """The policy's loss plus β times the KL by k3, which is what both oracles add."""
+    loss = policy_loss(now, old, advantages, mask, kind, clip=(LOW, HIGH), aggregate=how)
+    return loss + BETA * aggregate(kl_estimate(now, reference, "k3"), mask, how)
+
+
+def gradient(loss, now, *arguments):
+    """Value and gradient in `now`."""
+    now = now.clone().requires_grad_()
+    value = loss(now, *arguments)
+    return value.detach(), torch.autograd.grad(value, now)[0]
+
+
+def scale(now, old, advantages, mask):
+    """Σ|terms|, to which rounding is compared: a mean of positive and negative terms may be near 0."""
+    return ((torch.exp(now - old) * advantages[:, None]).abs() * mask).sum().clamp(min=1e-3)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(
+    ("theirs", "pair"),
+    [(trl_loss, pair) for pair in MAPPING | TRL_ALONE] + [(liger_loss, pair) for pair in MAPPING],
+    ids=lambda x: x.__name__ if callable(x) else "-".join(x),
+)
+def test_loss_and_gradient_agree_with_the_oracle(theirs, pair, dtype):
+    worst = 0.0
+    for seed in range(CASES):
+        now, old, reference, advantages, mask = batch(seed, dtype)
+        value, grad = gradient(our_loss, now, old, reference, advantages, mask, *pair)
+        expected, expected_grad = gradient(theirs, now, old, reference, advantages, mask, *(MAPPING | TRL_ALONE)[pair])
+        size = scale(now, old, advantages, mask)
+        worst = max(worst, ((value - expected).abs() / size).item(), ((grad - expected_grad).abs().max() / size).item())
+    assert worst <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("how", ["token", "sequence", "dr_grpo"])
+def test_reinforce_is_ppo_s_gradient_where_nothing_has_moved(how):
+    """No oracle has -A log π; at ratio 1 the gradient of theirs is its gradient."""
+    for seed in range(CASES):
+        now, _, reference, advantages, mask = batch(seed, torch.float64)
+        _, grad = gradient(our_loss, now, now, reference, advantages, mask, "reinforce", how)
+        _, expected = gradient(trl_loss, now, now, reference, advantages, mask, *MAPPING["ppo", how])
+        torch.testing.assert_close(grad, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_k3_is_liger_s():
+    k3 = oracle("liger_kernel.chunked_loss.grpo_loss").k3_loss_fn
+    for seed in range(CASES):
+        now, _, reference, _, _ = batch(seed, torch.float64)
+        torch.testing.assert_close(kl_estimate(now, reference, "k3"), k3(reference, now), rtol=1e-9, atol=1e-12)
+
+
+def test_group_advantages_are_trl_s_recipe():
+    """TRL: minus the group's mean, divided by (its unbiased standard deviation + 1e-4), which `_generate_and_score_completions` does in line."""
+    rewards = torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mean, std = rewards.view(-1, 6).mean(dim=1), rewards.view(-1, 6).std(dim=1)
+    expected = (rewards.flatten() - mean.repeat_interleave(6)) / (std.repeat_interleave(6) + 1e-4)
+    torch.testing.assert_close(group_advantages(rewards, "grpo").flatten(), expected)

@@ -44,7 +44,7 @@ def batch(seed, dtype):
     old = -3 * torch.rand(rows, width, generator=g, dtype=torch.float64)
     now, reference = (old + scale * torch.randn(rows, width, generator=g, dtype=torch.float64) for scale in (0.5, 0.3))
     advantages = torch.randn(rows, generator=g, dtype=torch.float64)
-    return tuple(x.to(dtype) for x in (now, old, reference, advantages)) + (mask,)
+    return (*(x.to(dtype) for x in (now, old, reference, advantages)), mask)
 
 
 def trl_loss(now, old, reference, advantages, mask, loss_type, level):

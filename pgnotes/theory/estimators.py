@@ -50,6 +50,8 @@ def outcomes(world: Bandit | TokenWorld, policy: SoftmaxPolicy | PrefixPolicy) -
     if isinstance(world, Bandit):
         world.expected_return(policy)  # checks that they fit
         return Outcomes(policy.probs.detach(), world.mean_rewards, policy.score(range(len(policy.logits))).detach())
+    if not isinstance(world, TokenWorld):
+        raise ValueError(f"world is a {type(world).__name__}; it must be a Bandit or a TokenWorld")
     scores = token_estimates(world, policy, world.mask.double().expand(world.rewards.shape))
     return Outcomes((world.probabilities(policy) / world.prompts).detach().flatten(), world.returns().flatten(), scores)
 

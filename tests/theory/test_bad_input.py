@@ -8,7 +8,19 @@ import pytest
 import torch
 
 from pgnotes.theory.advantages import group_advantages, spread_is_zero
-from pgnotes.theory.estimators import exact_moments, mean_and_error
+from pgnotes.theory.estimators import (
+    draw_counts,
+    exact_moments,
+    mean_and_error,
+    moments_of,
+    monte_carlo,
+    monte_carlo_sequences,
+    outcomes,
+    token_estimates,
+    with_batch_mean,
+    with_leave_one_out,
+    with_running_average,
+)
 from pgnotes.theory.objectives import AGGREGATES, KINDS, aggregate, clip_range, denominator, kl_estimate, policy_loss
 from pgnotes.theory.policies import GaussianPolicy, PrefixPolicy, SoftmaxPolicy, StatePolicy, horizon_of, prefix_rows, reshaped
 from pgnotes.theory.returns import discounted_return, reward_to_go
@@ -77,6 +89,24 @@ def moments(**change):
 def loss(**change):
     given = {"logp": torch.zeros(2, 3), "logp_old": torch.zeros(2, 3), "advantages": torch.zeros(2), "mask": LIVE, "kind": "ppo"}
     return policy_loss(**given | change)
+
+
+def listed():
+    return outcomes(Bandit([0.0, 1.0, 2.0]), softmax())
+
+
+def listed_moments():
+    return moments_of([0.5, 0.5], [[1.0], [2.0]])
+
+
+def measured(**change):
+    given = {"bandit": Bandit([0.0, 1.0, 2.0]), "policy": softmax(), "samples": 10, "generator": seeded()}
+    return monte_carlo(**given | change)
+
+
+def measured_sequences(**change):
+    given = {"logits": torch.zeros(2, 3), "reward_fn": lambda s: s.double(), "weigh": lambda r: r, "samples": 10, "generator": seeded(), "block": 4}
+    return monte_carlo_sequences(**given | change)
 
 
 def total(**change):
@@ -179,6 +209,24 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: reward_to_go(torch.zeros(2, 3), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
     (lambda x: reward_to_go(torch.zeros(2, 3), 1.0, x), "mask", NOT_MASKS[1:]),
     # estimators
+    (lambda x: outcomes(Bandit([0.0, 1.0, 2.0]), x), "policy", [None, prefix(), SoftmaxPolicy([0.0, 1.0])]),
+    (lambda x: outcomes(x, prefix()), "world", [None, 1, "a"]),
+    (lambda x: token_estimates(x, prefix(), torch.zeros(2, 4, 2)), "world", [None, Bandit([0.0, 1.0])]),
+    (lambda x: token_estimates(token_world(), prefix(), x), "weights", [None, "a", 1.0, torch.zeros(4, 2), torch.zeros(1, 4, 2), torch.full((2, 4, 2), NAN)]),
+    (lambda x: moments_of(x, torch.zeros(2, 3)), "chances", [None, "a", 1.0, [1.0], [0.5, NAN], torch.ones(2, 2)]),
+    (lambda x: moments_of([0.5, 0.5], x), "estimates", [None, "a", 1.0, [1.0], [[1.0], [INF]]]),
+    (lambda x: with_leave_one_out(listed(), x), "batch", [*NOT_COUNTS, 0, 1]),
+    (lambda x: with_batch_mean(listed(), x), "batch", [*NOT_COUNTS, 0, 1]),
+    (lambda x: with_running_average(listed(), x, 2), "window", [*NOT_COUNTS, 0]),
+    (lambda x: listed_moments().of_batch(x), "n", [*NOT_COUNTS, 0]),
+    (lambda x: measured(samples=x), "samples", [*NOT_COUNTS, 0, 1]),
+    (lambda x: measured(generator=x), "generator", [None, 0, "a"]),
+    (lambda x: draw_counts(torch.tensor([0.5, 0.5]).double(), x, seeded()), "n", [*NOT_COUNTS, 0]),
+    (lambda x: measured_sequences(logits=x), "logits", [None, "a", 1.0, [1.0], torch.full((2, 3), NAN)]),
+    (lambda x: measured_sequences(samples=x), "samples", [*NOT_COUNTS, 0, 1]),
+    (lambda x: measured_sequences(block=x), "block", [*NOT_COUNTS, 0]),
+    (lambda x: measured_sequences(generator=x), "generator", [None, 0, "a"]),
+    (lambda x: measured_sequences(weigh=lambda r: r[:, :1]), "weigh", [None]),
     (mean_and_error, "estimates", [*NOT_ARRAYS, 1.0, [], [[], []], [1.0], [[1.0, 2.0]], torch.zeros(0, 3), [1.0, NAN], [1.0, INF]]),
     (lambda x: moments(world=x), "world", [None, "a", 1, Bandit([0.0, 1.0]), mdp(), prefix()]),
     (lambda x: moments(policy=x), "policy", [*NOT_PREFIX_POLICIES, PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 4, 3))]),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import numbers, outcomes, reward, reward_fn, softmax
 
 from pgnotes.theory.estimators import exact_moments, mean_and_error
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, StatePolicy
@@ -30,10 +31,6 @@ SHAPES = [  # V, T, eos, prompts
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def rows_of(vocab_size, horizon):
@@ -117,28 +114,6 @@ def test_scores_of_trajectories_average_to_zero(seed):
 
 
 # exact moments, in plain Python
-
-
-def softmax(logits):
-    exps = [math.exp(x - max(logits)) for x in logits]
-    return [e / sum(exps) for e in exps]
-
-
-def reward(symbols, t, prompt):
-    """A reward for place t that differs by symbol, place, neighbour and prompt."""
-    before = symbols[t - 1] if t else 0
-    return math.sin(1 + 3 * symbols[t] + 2 * t + prompt) + 0.5 * before * (prompt + 1)
-
-
-def reward_fn(sequences, prompt):
-    return torch.tensor([[reward(s, t, prompt) for t in range(len(s))] for s in sequences.tolist()], dtype=torch.float64)
-
-
-def outcomes(vocab_size, horizon, eos=None, prefix=()):
-    """Every sequence, grown symbol by symbol until `eos` or the horizon."""
-    if len(prefix) == horizon or (prefix and prefix[-1] == eos):
-        return [prefix]
-    return [outcome for symbol in range(vocab_size) for outcome in outcomes(vocab_size, horizon, eos, (*prefix, symbol))]
 
 
 def one_estimate(rows, outcome, prompt, weigh):

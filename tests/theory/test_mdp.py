@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import finite_differences, numbers, softmax
 
 from pgnotes.theory.policies import StatePolicy
 from pgnotes.theory.worlds import TabularMDP, icy_path
@@ -21,20 +22,11 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-
-
 def random_mdp(size, seed=0):
     n_states, n_actions, horizon = size
     transitions, start = numbers(n_states, n_actions, n_states, seed=seed).softmax(-1), numbers(n_states, seed=seed + 1).softmax(-1)
     mdp = TabularMDP(transitions, numbers(n_states, n_actions, seed=seed + 2), start, horizon)
     return mdp, StatePolicy(numbers(n_states, n_actions, seed=seed + 3))
-
-
-def softmax(logits):
-    exps = [math.exp(x - max(logits)) for x in logits]
-    return [e / sum(exps) for e in exps]
 
 
 def by_hand(mdp, policy):
@@ -46,17 +38,6 @@ def by_hand(mdp, policy):
         chance *= math.prod(moves[s][a][after] for (s, a), (after, _) in itertools.pairwise(steps))
         listed.append((chance, list(steps), [earned[s][a] for s, a in steps]))
     return listed
-
-
-def finite_differences(function, logits, step=1e-5):
-    """Central differences of a scalar, one entry at a time."""
-    gradient = torch.zeros_like(logits)
-    for i in range(logits.numel()):
-        up, down = logits.clone(), logits.clone()
-        up.view(-1)[i] += step
-        down.view(-1)[i] -= step
-        gradient.view(-1)[i] = (function(up) - function(down)) / (2 * step)
-    return gradient
 
 
 # trajectories

@@ -32,6 +32,14 @@ def random_bandit(seed, k=4):
     return Bandit(rewards), SoftmaxPolicy(logits)
 
 
+def random_world(seed):
+    """Three symbols, three steps, rewards at random; with an end token or without, one to three prompts."""
+    generator, prompts = torch.Generator().manual_seed(seed), 1 + seed % 3
+    table = torch.randn(4, 3, 3, dtype=torch.float64, generator=generator)
+    world = TokenWorld(3, 3, lambda s, prompt: table[s, torch.arange(3), prompt], eos=0 if seed % 4 == 1 else None, prompts=prompts)
+    return world, PrefixPolicy(torch.randn(*([prompts] if prompts > 1 else []), 13, 3, dtype=torch.float64, generator=generator))
+
+
 def all_batches(listed, n):
     """Chances [M^n], returns [M^n, n] and scores [M^n, n, D] of every batch of n."""
     index = torch.tensor(list(itertools.product(range(len(listed.chances)), repeat=n)))
@@ -68,12 +76,7 @@ def test_a_running_average_by_listing_it_too(window):
 @pytest.mark.parametrize("seed", range(50))
 def test_unbiased_where_it_should_be_and_biased_as_predicted(seed):
     """Bandits and TokenWorlds in turn, with and without an end token and prompts: bias below 1e-12, or exactly 1/n of the gradient."""
-    generator = torch.Generator().manual_seed(seed)
-    world, policy = random_bandit(seed)
-    if seed % 2:
-        table = torch.randn(4, 3, 3, dtype=torch.float64, generator=generator)
-        world = TokenWorld(3, 3, lambda s, prompt: table[s, torch.arange(3), prompt], eos=0 if seed % 4 == 1 else None, prompts=1 + seed % 3)
-        policy = PrefixPolicy(torch.randn(*([world.prompts] if world.prompts > 1 else []), 13, 3, dtype=torch.float64, generator=generator))
+    world, policy = random_world(seed) if seed % 2 else random_bandit(seed)
     gradient, listed = world.exact_gradient(policy), outcomes(world, policy)
     assert listed.chances.sum() == pytest.approx(1)
     unbiased = [with_baseline(listed, b) for b in (0.0, 3.0, mean_return(listed), optimal_baseline(listed))]
@@ -143,3 +146,24 @@ def test_measured_moments_of_sequences_meet_listed_ones(block):
     measured, spread = monte_carlo_sequences(logits, paid, reward_to_go, n, torch.Generator().manual_seed(0), block)
     assert ((measured - mean).abs() <= 4.5 * (variance / n).sqrt()).all()
     torch.testing.assert_close(spread, variance, rtol=0.25 if block == 7 else 0.04, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_exact_variances_meet_sampled_ones(seed):
+    """The mean squared distance of sampled estimates from the exact mean is the trace, within 4.5 of its own exact standard errors."""
+    generator, n, baseline = torch.Generator().manual_seed(seed), 4000, 0.3
+    world, policy = random_world(seed) if seed % 2 else random_bandit(seed)
+    listed = outcomes(world, policy)
+    exact = with_baseline(listed, baseline)
+    if isinstance(world, Bandit):
+        drawn = policy.sample(n, generator)
+        estimates = (world.mean_rewards[drawn] - baseline)[:, None] * policy.score(drawn)
+    else:
+        batches = [world.rollout(policy, n // world.prompts, generator, prompt) for prompt in range(world.prompts)]
+        weights = [(batch.rewards.sum(1, keepdim=True) - baseline) * batch.mask for batch in batches]
+        scores = [policy.score(b.sequences, w, prompt).flatten(1) for prompt, (b, w) in enumerate(zip(batches, weights, strict=True))]
+        estimates = torch.cat(scores)
+    distances = (estimates - exact.mean).square().sum(1)
+    listed_distances = ((listed.returns - baseline)[:, None] * listed.scores - exact.mean).square().sum(1)
+    spread = (listed.chances @ (listed_distances - exact.trace).square() / len(distances)).sqrt()
+    assert (distances.mean() - exact.trace).abs() <= 4.5 * spread + 1e-12

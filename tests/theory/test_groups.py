@@ -1,0 +1,213 @@
+"""Groups against every ordered batch, autograd of the loss, the closed forms of other modules, and simulation."""
+
+import itertools
+
+import pytest
+import torch
+
+from pgnotes.theory.advantages import KINDS, group_advantages
+from pgnotes.theory.estimators import moments_of, outcomes, with_leave_one_out
+from pgnotes.theory.groups import (
+    BATCH_KINDS,
+    RULES,
+    completions,
+    dead_share,
+    groups,
+    knock_world,
+    knocker,
+    pull,
+    step_moments,
+    true_values,
+    vine_moments,
+)
+from pgnotes.theory.objectives import AGGREGATES, policy_loss
+from pgnotes.theory.policies import PrefixPolicy
+from pgnotes.theory.worlds import TokenWorld, sum_world
+
+STOPS = [[0.2, 0.7, 0.5, 0.5], [0.3, 0.5, 0.6, 0.5]]
+
+
+def small(prompts=2):
+    """Three outcomes of lengths 1, 2 and 2, with another reward for each and for each prompt."""
+    table = torch.tensor([[0.3, 1.0, -0.5], [0.0, 0.2, 2.0]], dtype=torch.float64)
+    world = TokenWorld(2, 2, lambda s, prompt: table[prompt][s.sum(1)][:, None] * torch.tensor([1.0, 0.0]), eos=0, prompts=prompts)
+    shape = (3, 2) if prompts == 1 else (prompts, 3, 2)
+    return world, PrefixPolicy(torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))
+
+
+def every_step(world, policy, size, weigh, average):
+    """Mean and covariance from all ordered batches: the gradient of the loss by autograd for each."""
+    theta = policy.logits.clone().requires_grad_()
+    learner, chances = PrefixPolicy(theta), world.probabilities(policy)
+    one = list(itertools.product(range(len(world.sequences)), repeat=size))
+    p, said = [], []
+    for batch in itertools.product(one, repeat=world.prompts):
+        rewards = torch.stack([world.returns()[i][list(members)] for i, members in enumerate(batch)])
+        logp = torch.cat([learner.log_prob(world.sequences[list(members)], i) for i, members in enumerate(batch)])
+        mask = torch.cat([world.mask[list(members)] for members in batch])
+        weights = weigh(rewards, batch).flatten(0, 1)
+        loss = policy_loss(logp, logp.detach(), weights, mask, "reinforce", aggregate=average)
+        said.append(-torch.autograd.grad(loss, theta, retain_graph=True)[0].flatten())
+        p.append(torch.stack([chances[i][list(members)].prod() for i, members in enumerate(batch)]).prod())
+    return moments_of(torch.stack(p).detach(), torch.stack(said))
+
+
+@pytest.mark.parametrize("average", AGGREGATES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_moments_are_those_of_every_ordered_batch(kind, average):
+    world, policy = small()
+    wanted = every_step(world, policy, 2, lambda rewards, _: group_advantages(rewards, kind), average)
+    found = step_moments(completions(world, policy), kind, 2, average)
+    assert torch.allclose(found.mean, wanted.mean, atol=1e-12)
+    assert torch.allclose(found.covariance, wanted.covariance, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["same_length", "same_state", "gigpo", "group_mean_batch_std"])
+def test_the_other_rules_written_out(kind):
+    world, policy = small()
+
+    def weigh(rewards, batch):
+        weights = torch.zeros(*rewards.shape, world.horizon, dtype=torch.float64)
+        for prompt, members in enumerate(batch):
+            for i, mine in enumerate(members):
+                for t in range(world.horizon):
+                    if kind == "same_length":
+                        like = [j for j, m in enumerate(members) if world.mask[m].sum() == world.mask[mine].sum()]
+                    else:
+                        like = [j for j, m in enumerate(members) if world.mask[m, t] and (world.sequences[m, :t] == world.sequences[mine, :t]).all()]
+                    if like:
+                        weights[prompt, i, t] = rewards[prompt, i] - rewards[prompt, like].mean()
+        if kind == "gigpo":
+            weights += (rewards - rewards.mean(1, keepdim=True))[..., None]
+        if kind == "group_mean_batch_std":
+            apart = rewards - rewards.mean(1, keepdim=True)
+            weights = (apart / (apart.std() + 1e-4))[..., None].expand(weights.shape)
+        return weights
+
+    wanted = every_step(world, policy, 3 if kind == "same_state" else 2, weigh, "sum")
+    found = step_moments(completions(world, policy), kind, 3 if kind == "same_state" else 2)
+    assert torch.allclose(found.mean, wanted.mean, atol=1e-12)
+    assert torch.allclose(found.covariance, wanted.covariance, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_leave_one_out_is_the_gradient_and_dr_grpo_a_factor_of_it(size):
+    world, policy = knock_world(), knocker(STOPS)
+    listed, exact = completions(world, policy), world.exact_gradient(policy).flatten()
+    rloo, dr_grpo = step_moments(listed, "rloo", size), step_moments(listed, "dr_grpo", size)
+    assert torch.allclose(rloo.mean, exact, atol=1e-12)
+    assert torch.allclose(dr_grpo.mean, exact * (size - 1) / size, atol=1e-12)
+    assert torch.allclose(dr_grpo.covariance, rloo.covariance * ((size - 1) / size) ** 2, atol=1e-12)
+
+
+def test_one_prompt_is_the_closed_form_of_lesson_05():
+    world, policy = small(prompts=1)
+    found, wanted = step_moments(completions(world, policy), "rloo", 5), with_leave_one_out(outcomes(world, policy), 5)
+    assert torch.allclose(found.mean, wanted.mean, atol=1e-12)
+    assert torch.allclose(found.covariance, wanted.covariance, atol=1e-12)
+
+
+def test_groups_are_multinomial():
+    chances = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    members, p = groups(chances, 4)
+    assert members.shape == (15, 4)
+    assert p.sum().item() == pytest.approx(1.0)
+    tally = {}
+    for ordered in itertools.product(range(3), repeat=4):
+        key = tuple(sorted(ordered))
+        tally[key] = tally.get(key, 0.0) + chances[list(ordered)].prod().item()
+    assert p.tolist() == pytest.approx([tally[tuple(row)] for row in members.tolist()])
+
+
+def test_a_group_of_an_outcome_that_never_comes_has_chance_0():
+    members, p = groups([1.0, 0.0], 3)
+    assert p[(members == 1).any(1)].sum() == 0
+    assert p.sum() == 1
+
+
+def test_the_values_of_prefixes():
+    world, policy = knock_world(), knocker(STOPS)
+    values = true_values(completions(world, policy)[0])
+    assert values[:, 0].tolist() == pytest.approx([0.56] * 5)
+    assert values[1].tolist() == pytest.approx([0.56, 0.7, 1.0, 1.0, 1.0]), "one knock, stop: 1 from then on"
+    assert values[3, :2].tolist() == pytest.approx([0.56, 0.7])
+    assert values[3, 2:].abs().max() == 0
+
+
+@pytest.mark.parametrize("rollouts", [1, 3])
+def test_vine_is_unbiased_and_as_noisy_as_simulated(rollouts):
+    world, policy = small(prompts=1)
+    one = completions(world, policy)[0]
+    exact = vine_moments([one], rollouts, 1)
+    assert torch.allclose(exact.mean, world.exact_gradient(policy).flatten(), atol=1e-12)
+    generator, said, n = torch.Generator().manual_seed(0), [], 4000
+    drawn = torch.multinomial(one.chances, n, replacement=True, generator=generator)
+    for m in drawn.tolist():
+        guesses = []
+        for t in range(world.horizon):
+            like = (one.sequences[:, :t] == one.sequences[m, :t]).all(1)
+            fresh = torch.multinomial(one.chances * like, rollouts, replacement=True, generator=generator)
+            guesses.append(one.returns[fresh].mean() if one.mask[m, t] else one.returns[m])
+        guesses.append(one.returns[m])
+        said.append(sum((guesses[t + 1] - guesses[t]) * one.scores[m, t] for t in range(world.horizon)))
+    said = torch.stack(said)
+    assert ((said.mean(0) - exact.mean).abs() <= 4 * said.std(0) / n**0.5 + 1e-12).all()
+    squares = (said - exact.mean).square().sum(1)
+    assert abs(squares.mean() - exact.trace) < 4 * squares.std() / n**0.5
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_dead_groups_and_the_pull_on_two_arms(size):
+    world = TokenWorld(2, 1, lambda s, prompt: s.double())
+    for p in (0.05, 0.5, 0.9):
+        policy = PrefixPolicy([[0.0, torch.logit(torch.tensor(p, dtype=torch.float64)).item()]])
+        members, chance = groups(completions(world, policy)[0].chances, size)
+        assert dead_share(p, size).item() == pytest.approx(chance[members[:, 0] == members[:, -1]].sum().item())
+        exact = world.exact_gradient(policy).flatten()
+        for kind in ("rloo", "dr_grpo", "grpo"):
+            found = step_moments(completions(world, policy), kind, size).mean
+            assert torch.allclose(found, pull(p, size, kind) * exact, atol=1e-12)
+
+
+def test_the_pull_is_1_for_leave_one_out_at_every_rate():
+    p = torch.linspace(0.01, 0.99, 7)
+    assert pull(p, 8, "rloo").tolist() == pytest.approx([1.0] * 7)
+    assert pull(p, 8, "dr_grpo").tolist() == pytest.approx([7 / 8] * 7)
+    assert pull(p, 2, "grpo").tolist() == pytest.approx([0.5**0.5] * 7, rel=1e-3), "with two a group, dividing by the spread is a constant"
+
+
+SMALL = completions(*small())
+BAD = [
+    ("world", completions, (None, small()[1])),
+    ("policy", completions, (knock_world(), small()[1])),
+    ("stops", knocker, ([[0.5] * 3] * 2,)),
+    ("stops", knocker, ([[0.5, 0.5, 0.5, 1.0]] * 2,)),
+    ("chances", groups, ("a", 2)),
+    ("size", groups, ([0.5, 0.5], 0)),
+    ("size", groups, ([1 / 50] * 50, 8)),
+    ("kind", step_moments, (SMALL, "ppo", 2)),
+    ("average", step_moments, (SMALL, "rloo", 2, "mean")),
+    ("size", step_moments, (SMALL, "rloo", 1)),
+    ("size", step_moments, (completions(sum_world(), PrefixPolicy(torch.zeros(85, 4))) * 2, "batch_mean", 2)),
+    ("listed", step_moments, ([], "rloo", 2)),
+    ("listed", vine_moments, ([], 1, 2)),
+    ("rollouts", vine_moments, (SMALL, 0, 2)),
+    ("size", vine_moments, (SMALL, 1, 0)),
+    ("pass_rate", dead_share, (1.5, 2)),
+    ("pass_rate", dead_share, ("a", 2)),
+    ("size", dead_share, (0.5, 0)),
+    ("pass_rate", pull, (0.0, 2, "rloo")),
+    ("size", pull, (0.5, 1, "rloo")),
+    ("kind", pull, (0.5, 2, "reinforce_pp")),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "arguments"), BAD)
+def test_bad_arguments_are_named(name, function, arguments):
+    with pytest.raises(ValueError, match=rf"^{name} "):
+        function(*arguments)
+
+
+def test_every_rule_is_known():
+    assert set(BATCH_KINDS) == {"reinforce_pp", "batch_mean", "group_mean_batch_std"}
+    assert all(step_moments(SMALL, kind, 2).mean.isfinite().all() for kind in RULES)

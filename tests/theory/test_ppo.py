@@ -1,0 +1,242 @@
+"""Importance weights against listed sequences, and the loop of lesson 07 against steps made by hand and against what it has to reach."""
+
+import math
+from itertools import islice, pairwise
+
+import pytest
+import torch
+
+from pgnotes.theory.objectives import policy_loss
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.ppo import Settings, effective_sample_size, exact_kl, exact_surrogate, outside, ppo, sequence_weights, silenced, token_ratios
+from pgnotes.theory.worlds import TokenWorld, sum_world
+
+WORLD = sum_world()
+
+
+def table(seed, scale=1.0):
+    return scale * torch.randn(85, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+OLD, NEW = PrefixPolicy(table(1)), PrefixPolicy(table(1) + table(2, 0.4))
+
+
+def run(settings, count, seed=0, **options):
+    """The first states, each with its logits as they were."""
+    return [(at, at.policy.logits.detach().clone()) for at in islice(ppo(WORLD, settings, seed, **options), count)]
+
+
+# importance weights
+
+
+def test_sequence_weights_are_the_ratio_of_the_listed_probabilities():
+    weights = sequence_weights(NEW.log_prob(WORLD.sequences), OLD.log_prob(WORLD.sequences), WORLD.mask)
+    old, new = WORLD.probabilities(OLD)[0], WORLD.probabilities(NEW)[0]
+    torch.testing.assert_close(weights, new / old)
+    assert old @ weights == pytest.approx(1.0)
+    assert (old * weights) @ WORLD.returns()[0] == pytest.approx(WORLD.expected_return(NEW).item())
+
+
+def test_token_ratios_one_by_one():
+    logp, old = torch.tensor([[-1.0, -2.0, -9.0]]), torch.tensor([[-1.5, -1.0, float("nan")]])
+    mask = torch.tensor([[True, True, False]])
+    torch.testing.assert_close(token_ratios(logp, old, mask), torch.tensor([[math.exp(0.5), math.exp(-1.0), 1.0]]))
+    torch.testing.assert_close(sequence_weights(logp, old, mask), torch.tensor([math.exp(-0.5)]))
+
+
+@pytest.mark.parametrize(("name", "change"), [("logp_old", {"logp_old": torch.zeros(1, 2)}), ("mask", {"mask": torch.full((1, 3), 2)})])
+def test_bad_ratios_are_named(name, change):
+    given = {"logp": torch.zeros(1, 3), "logp_old": torch.zeros(1, 3), "mask": torch.ones(1, 3)} | change
+    with pytest.raises(ValueError, match=f"^{name} "):
+        token_ratios(**given)
+
+
+def test_a_live_nan_is_named():
+    with pytest.raises(ValueError, match="^logp "):
+        token_ratios(torch.full((1, 2), math.nan), torch.zeros(1, 2), torch.ones(1, 2))
+
+
+def test_effective_sample_size():
+    assert effective_sample_size([2.0] * 7) == pytest.approx(7)
+    assert effective_sample_size([0.0, 0.0, 3.0]) == pytest.approx(1)
+    assert effective_sample_size([1.0, 3.0]) == pytest.approx(16 / 10)
+    for bad in ([-1.0, 2.0], [0.0, 0.0], []):
+        with pytest.raises(ValueError, match="^weights "):
+            effective_sample_size(bad)
+
+
+def test_the_effective_size_of_many_samples_is_n_over_the_mean_square():
+    old, new = WORLD.probabilities(OLD)[0], WORLD.probabilities(NEW)[0]
+    drawn = torch.multinomial(old, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    expected = 200_000 / (new**2 / old).sum()
+    assert effective_sample_size((new / old)[drawn]) == pytest.approx(expected.item(), rel=0.05)
+
+
+@pytest.mark.parametrize("advantage", [1.0, -1.0, 0.0])
+@pytest.mark.parametrize("ratio", [0.3, 0.75, 0.85, 1.0, 1.25, 1.35, 3.0])
+def test_silenced_is_where_autograd_finds_no_gradient(advantage, ratio):
+    clip = (0.2, 0.3)
+    logp = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
+    policy_loss(logp, torch.zeros_like(logp), torch.tensor([advantage]).double(), torch.ones(1, 1), "ppo", clip).backward()
+    assert bool(silenced(ratio, advantage, clip)) == (logp.grad.item() == 0)
+    assert bool(outside(ratio, clip)) == (not 0.8 <= ratio <= 1.3)
+
+
+# exact answers
+
+
+def test_exact_kl_sums_the_rows_that_are_visited():
+    """The chain rule: KL of sequences is the sum over prefixes of the chance to get there times the row's KL."""
+    rows = prefix_rows(WORLD.sequences, 4)
+    per_row = (OLD.probs * (OLD.probs.log() - NEW.probs.log())).sum(1)
+    chain = WORLD.probabilities(OLD)[0] @ torch.where(WORLD.mask, per_row[rows], 0.0).sum(1)
+    assert exact_kl(WORLD, OLD, NEW) == pytest.approx(chain.item())
+    assert exact_kl(WORLD, OLD, OLD) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_surrogate_is_zero_at_home_and_has_the_gradient_there():
+    theta = OLD.logits.clone().requires_grad_()
+    for clip in (None, 0.2):
+        value = exact_surrogate(WORLD, PrefixPolicy(theta), OLD, clip)
+        (gradient,) = torch.autograd.grad(value, theta)
+        torch.testing.assert_close(gradient, WORLD.exact_gradient(OLD))
+        assert value.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_the_clipped_surrogate_is_never_above_the_other():
+    for seed in range(20):
+        new = PrefixPolicy(OLD.logits + table(seed, 0.5))
+        assert exact_surrogate(WORLD, new, OLD, 0.2) < exact_surrogate(WORLD, new, OLD)
+
+
+def test_the_surrogate_sums_over_every_live_token():
+    chances, returns = WORLD.probabilities(OLD)[0], WORLD.returns()[0]
+    ratios = (NEW.log_prob(WORLD.sequences) - OLD.log_prob(WORLD.sequences)).exp()
+    by_hand = sum(
+        (p * (r - chances @ returns) * sum(ratio - 1 for ratio, live in zip(row, alive, strict=True) if live)).item()
+        for p, r, row, alive in zip(chances, returns, ratios, WORLD.mask, strict=True)
+    )
+    assert exact_surrogate(WORLD, NEW, OLD) == pytest.approx(by_hand)
+
+
+# the loop
+
+
+def test_a_first_epoch_is_a_step_of_reinforce_with_the_mean_subtracted():
+    start, settings = table(5), Settings(step_size=0.7, batch=16, epochs=1)
+    (_, before), (_, after) = run(settings, 2, seed=3, logits=start)
+    batch = WORLD.rollout(PrefixPolicy(start), 16, torch.Generator().manual_seed(3))
+    returns = batch.rewards.sum(1)
+    scores = PrefixPolicy(start).score(batch.sequences, (returns - returns.mean())[:, None] * batch.mask)
+    torch.testing.assert_close(after - before, 0.7 * scores.mean(0))
+
+
+def by_formula(logits, at, clip, step_size):
+    """One epoch symbol by symbol, straight from the four quadrants."""
+    probs, step = logits.softmax(1), torch.zeros_like(logits)
+    rows = prefix_rows(at.batch.sequences, 4)
+    for i in range(len(rows)):
+        for t in range(4):
+            if at.batch.mask[i, t]:
+                row, symbol = rows[i, t], at.batch.sequences[i, t]
+                ratio, advantage = (probs[row, symbol] / at.old.probs[row, symbol]).item(), at.advantages[i, t].item()
+                off = clip is not None and (ratio > 1 + clip if advantage > 0 else ratio < 1 - clip)
+                weight = 0.0 if off else ratio * advantage
+                step[row] -= weight * probs[row]
+                step[row, symbol] += weight
+    return logits + step_size * step / len(rows)
+
+
+@pytest.mark.parametrize("clip", [0.2, None])
+def test_later_epochs_by_formula(clip):
+    states = run(Settings(step_size=6.0, batch=24, epochs=3, clip=clip), 4)
+    for (at, before), (_, after) in pairwise(states):
+        torch.testing.assert_close(after, by_formula(before, at, clip, 6.0))
+    assert outside(states[3][0].ratios, 0.2).any()
+
+
+def test_epochs_count_and_every_iteration_starts_at_ratio_one():
+    states = run(Settings(epochs=3, batch=8), 9)
+    assert [(at.iteration, at.epoch) for at, _ in states] == [(i, e) for i in range(2) for e in range(4)] + [(2, 0)]
+    for at, _ in states:
+        if at.epoch == 0:
+            torch.testing.assert_close(at.ratios, torch.ones(8, 4, dtype=torch.float64))
+    torch.testing.assert_close(states[3][1], states[4][1])
+    assert not torch.equal(states[3][0].batch.sequences, states[4][0].batch.sequences)
+
+
+@pytest.mark.parametrize("settings", [Settings(step_size=4.0), Settings(step_size=4.0, value_weight=0.1), Settings(step_size=4.0, entropy_bonus=0.005)])
+def test_it_reaches_95_percent_of_the_optimum(settings):
+    *_, (last, _) = run(settings, 60 * 5, seed=1)
+    assert WORLD.expected_return(last.policy) > 0.95
+
+
+def test_values_move_by_the_gradient_of_their_squared_error():
+    """A world of one symbol that pays 1 or 0: the table's one entry goes v <- v + 2 α c (mean - v) at every epoch."""
+    world = TokenWorld(2, 1, lambda sequences, prompt: sequences.double())
+    states = islice(ppo(world, Settings(step_size=0.5, batch=10, epochs=3, value_weight=0.4), 0), 9)
+    value, seen = 0.0, 0
+    for at in states:
+        returns = at.batch.rewards.sum(1)
+        if at.epoch == 0:
+            torch.testing.assert_close(at.advantages[:, 0], returns - value)
+            for _ in range(3):
+                value += 2 * 0.5 * 0.4 * (returns.mean().item() - value)
+            seen += 1
+    assert seen == 3
+
+
+def test_the_bonus_adds_the_entropy_s_own_gradient():
+    start = table(5)
+    plain, bonus = (run(Settings(entropy_bonus=c, batch=16), 2, logits=start)[1] for c in (0.0, 0.3))
+    probs, expected = start.softmax(1), torch.zeros_like(start)
+    for row in prefix_rows(plain[0].batch.sequences, 4)[plain[0].batch.mask].tolist():
+        p = probs[row]
+        expected[row] += -p * (p.log() - (p * p.log()).sum()) / 16  # dH/dθ = -π (log π + H)
+    torch.testing.assert_close(bonus[1] - plain[1], 0.3 * expected)
+
+
+def test_the_reference_penalty_is_paid_by_the_sequence():
+    settings = Settings(step_size=2.0, batch=16, epochs=1, reference_weight=0.1)
+    at, _ = run(settings, 3, logits=OLD.logits)[2]  # the second iteration's first state
+    assert (at.iteration, at.epoch) == (1, 0)
+    excess = ((at.old.log_prob(at.batch.sequences) - OLD.log_prob(at.batch.sequences)) * at.batch.mask).sum(1)
+    paid = at.batch.rewards.sum(1) - 0.1 * excess
+    torch.testing.assert_close(at.advantages[:, 0], paid - paid.mean())
+    assert (excess.abs() > 0).any()
+
+
+def test_another_loss_takes_the_clip_s_place():
+    def reinforce(logp, logp_old, advantages, mask):
+        return policy_loss(logp, logp_old, advantages, mask, "reinforce", aggregate="sum")
+
+    one, other = (run(Settings(epochs=1, batch=8), 2, loss=loss)[1][1] for loss in (None, reinforce))
+    torch.testing.assert_close(one, other)  # at ratio 1 both have the same gradient
+    one, other = (run(Settings(epochs=2, batch=8), 3, loss=loss)[2][1] for loss in (None, reinforce))
+    assert not torch.allclose(one, other)
+
+
+def test_the_seed_decides_everything():
+    torch.manual_seed(1)
+    first = run(Settings(batch=8), 7, seed=7)
+    torch.manual_seed(2)
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(first, run(Settings(batch=8), 7, seed=7), strict=True))
+    assert not torch.equal(first[-1][1], run(Settings(batch=8), 7, seed=8)[-1][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step_size", 0),
+        ("batch", 1),
+        ("epochs", 0),
+        ("clip", -0.1),
+        ("clip", "a"),
+        ("value_weight", -1),
+        ("entropy_bonus", math.nan),
+        ("reference_weight", "b"),
+    ],
+)
+def test_bad_settings_are_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name} "):
+        Settings(**{name: value})

@@ -140,11 +140,12 @@ def test_a_lesson_runs_and_its_controls_move_it(path, browser, lab, record_prope
             before = image.get_attribute("src")
             box.click()
             page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=10_000)
-        readout = ui.locator(".widget-readout").first
+        handle, readout = ui.locator(".noUi-handle").first, ui.locator(".widget-readout").first
+        now, low, high = (handle.get_attribute(f"aria-value{name}") for name in ("now", "min", "max"))
         before = image.get_attribute("src")
         readout.click()
         page.keyboard.press("Control+a")
-        page.keyboard.type("2")
+        page.keyboard.type(low if now == high else high)
         page.keyboard.press("Enter")
         page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=10_000)
     radios = page.locator(".pgnotes-ui input[type=radio]")

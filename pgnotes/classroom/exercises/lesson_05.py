@@ -52,7 +52,7 @@ advantage = Exercise(
     {
         "plain mean": (
             lambda p, q: q - q.mean(),
-            "You subtract the plain mean of the actions. The value is the mean under the policy: weigh each action by how often it is taken. As it is, the "
+            "You subtract the plain mean of the actions. The value is the mean under the policy: weight each action by how often it is taken. As it is, the "
             "advantages do not average to zero under the policy.",
         ),
         "from the best": (
@@ -60,7 +60,7 @@ advantage = Exercise(
             "You compare with the best action, so that nothing is ever good news. The value is what the policy gets on average, its own mistakes included.",
         ),
         "sign": (lambda p, q: p @ q - q, "The sign is turned: what is better than average should come out above zero."),
-        "weighed": (
+        "weighted": (
             lambda p, q: p * (q - p @ q),
             "That is the advantage times the probability, the gradient in the logits (lesson 01). An advantage says how good an action is once it was taken, "
             "however rare it is.",
@@ -78,15 +78,15 @@ best_baseline = Exercise(
     {
         "mean": (
             lambda p, r: p @ r,
-            "That is the mean reward, E[R]. An action with a long score makes more noise, and must count for more: weigh by the score's squared length.",
+            "That is the mean reward, E[R]. An action with a long score makes more noise, and must count for more: weight by the score's squared length.",
         ),
         "length": (
             lambda p, r: (p * sizes(p).sqrt() * r).sum() / (p * sizes(p).sqrt()).sum(),
-            "You weigh by the length of the score. The trace is a mean of squares, so the square of the length belongs here.",
+            "You weight by the length of the score. The trace is a mean of squares, so the square of the length belongs here.",
         ),
         "unweighted": (
             lambda p, r: (sizes(p) * r).sum() / sizes(p).sum(),
-            "You weigh by the scores alone. Both are expectations: an action also counts by how often it is taken, times π.",
+            "You weight by the scores alone. Both are expectations: an action also counts by how often it is taken, times π.",
         ),
         "not divided": (
             lambda p, r: (p * sizes(p) * r).sum(),
@@ -94,10 +94,10 @@ best_baseline = Exercise(
         ),
         "mirrored": (
             lambda p, r: r.max() + r.min() - p @ r,
-            "R₁ + R₂ − mean is the answer for two actions only. With three, weigh each reward by π times the score's squared length.",
+            "R₁ + R₂ − mean is the answer for two actions only. With three, weight each reward by π times the score's squared length.",
         ),
     },
-    "For p = 0.9 and rewards 1 and 0 it is 0.1, as far from the mean as can be.",
+    "For p = 0.9 and rewards 1 and 0 it is 0.1, the mean in a mirror.",
 )
 
 leave_one_out = Exercise(
@@ -139,7 +139,7 @@ prefix_value = Exercise(
         ),
         "plain mean": (
             lambda x, s, p, r: r[passing(s, x)].mean(),
-            "You average over the sequences as if all were equally likely. Weigh each by its chance.",
+            "You average over the sequences as if all were equally likely. Weight each by its chance.",
         ),
         "everything": (lambda x, s, p, r: p @ r, "That is J, the value of the empty prefix. Keep only the sequences that begin with the prefix."),
         "anywhere": (
@@ -169,7 +169,7 @@ repaired = Exercise(
         "summed": (lambda r, s: (r - r.mean()) @ s, "You add up the samples. An estimate of a gradient is an average, here over n − 1."),
         "twice": (
             lambda r, s: group_advantages(r[None], "rloo")[0] @ s / (len(r) - 1),
-            "You leave the own reward out and also divide by n − 1. One of the two repairs it; with both, the gradient is n/(n − 1) too long.",
+            "You leave the own reward out and also divide by n − 1. One of the two repairs it; with both, the gradient is n/(n − 1) times as long as it should be.",
         ),
     },
     "The same estimate as leave-one-out: the factor n/(n − 1) can sit in the advantage or in front of the sum.",

@@ -63,12 +63,12 @@ front = Exercise(
         ),
         "twice": (
             lambda r, g: powers(len(r), g) * token_weights(r, "to_go", g),
-            "The factor γ^t is in it twice: either discount rewards from the start, or discount from token t and multiply with γ^t, not both.",
+            "The factor γ^t is in it twice: either discount rewards from the start, or discount from token t and multiply by γ^t, not both.",
         ),
         "whole": (lambda r, g: discounted_return(r, g).expand(len(r)), "Every token has the whole discounted return. Unbiased, but drop the past."),
         "undiscounted ahead": (
             lambda r, g: powers(len(r), g) * reward_to_go(r),
-            "You multiply with γ^t, but add up the rewards ahead undiscounted: a reward of token k counts γ^k in all.",
+            "You multiply by γ^t, but add up the rewards ahead undiscounted: a reward of token k counts γ^k in all.",
         ),
         "from one": (lambda r, g: g * token_weights(r, "to_go", g), "All weights are γ times too small: the first token is number 0, and γ^0 is 1."),
     },
@@ -92,7 +92,7 @@ dense = Exercise(
         ),
         "reward spread": (
             lambda r, lp, ref, b: r / len(lp) - b * (lp - ref),
-            "You spread the reward over the tokens. With reward-to-go that weighs late tokens less: claim C23. Keep it on the last.",
+            "You spread the reward over the tokens. With reward-to-go that weights late tokens less: claim C23. Keep it on the last.",
         ),
         "all at the end": (
             lambda r, lp, ref, b: paid_at_the_end(r - b * (lp - ref).sum().item(), lp),
@@ -154,7 +154,7 @@ past = Exercise(
         "exchanged": (lambda *a: second_moments(*a).flip(0), "The numbers are right, in the wrong order: first the whole return, then reward-to-go."),
         "one prefix": (
             lambda first, second, early, late: second_moments(torch.full_like(first, 1 / len(first)), second, early, late),
-            "All first tokens are equally likely in your average. Weigh each with its probability.",
+            "All first tokens are equally likely in your average. Weight each by its probability.",
         ),
     },
     "The mean is the same for both, so the difference of the second moments is the difference of the variances.",

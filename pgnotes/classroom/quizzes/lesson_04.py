@@ -32,7 +32,7 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Somebody adds 10 to all rewards. What happens to the estimate?",
+        "Rewards lie between 0 and 1. Somebody adds 10 to all of them. What happens to the estimate?",
         (
             Choice("Nothing: scores average to zero.", False, "Its mean does not change for that reason. Single estimates do: each gains 10 times a score."),
             Choice("Its mean moves by 10.", False, "The mean is the gradient, and a constant has no gradient."),

@@ -32,7 +32,7 @@ QUESTIONS = (
             Choice(
                 "It is noisier than it could be, and right on average.",
                 True,
-                "Any function of what came before is allowed. The error costs its square, weighed by the score's squared length, in variance.",
+                "Any function of what came before is allowed. Its distance from b*, squared and weighted by the score's squared length, is the price in variance.",
             ),
             Choice("It points the wrong way as soon as the values have the wrong sign.", False, "Even a baseline of the wrong sign leaves the mean alone."),
         ),
@@ -45,7 +45,7 @@ QUESTIONS = (
             Choice(
                 "The length is a consequence of the symbols chosen.",
                 True,
-                "The baseline then knows what the policy did later, above all when it stopped, and takes away the credit for it: 92 % of the gradient is missing here.",
+                "The baseline then knows what the policy did later, above all when it stopped, and takes away the credit for it: the bias is 92 % as long as the gradient.",
             ),
         ),
     ),
@@ -60,7 +60,7 @@ QUESTIONS = (
             Choice(
                 "The lower one commits sooner, and more often to a wrong action.",
                 True,
-                "Below it, whatever was tried is reinforced; above it, whatever was tried is discouraged, and others get their turn.",
+                "With the lower one whatever pays is reinforced; with the higher one it is discouraged, and others get their turn.",
             ),
             Choice("The lower one is biased.", False, "Neither is: both are the same for all actions."),
         ),

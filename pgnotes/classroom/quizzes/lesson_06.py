@@ -36,7 +36,7 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Your code weighs token t with the discounted reward-to-go, γ = 0.9, and no factor in front. Which objective's gradient is that, on average?",
+        "Your code weights token t with the discounted reward-to-go, γ = 0.9, and no factor in front. Which objective's gradient is that, on average?",
         (
             Choice("The discounted objective's.", False, "That one has γ^t in front of token t: a reward counts γ^k, seen from the start."),
             Choice(

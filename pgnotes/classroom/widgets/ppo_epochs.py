@@ -1,0 +1,126 @@
+"""Twenty epochs on one batch: how far the ratios go, with the clip and without (lesson 07)."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pgnotes.classroom.live import Choice, Live, Moving, Slider, Switch
+from pgnotes.classroom.style import AFTER, label, readouts
+from pgnotes.theory.ppo import Settings, divergence, outside, ppo, token_ratios
+from pgnotes.theory.worlds import TokenWorld, sum_world
+
+CLIP, BATCH, EPOCHS = 0.2, 256, 20
+BINS = np.linspace(0, 3, 31)  # what lies beyond 3 is counted in the last
+CONTROLS = (
+    Slider("epoch", "epochs", 0, EPOCHS, 1, 4),
+    Choice("step_size", "step size", (("0.5", 0.5), ("2", 2.0), ("8", 8.0), ("16", 16.0)), 2.0),
+    Switch("clip", "clip at 0.8 and 1.2", value=True),
+)
+
+
+@cache
+def world() -> TokenWorld:
+    """The sum world, listed once."""
+    return sum_world()
+
+
+@cache
+def start() -> Tensor:
+    """Where the policy starts: no two of its probabilities are alike."""
+    return torch.randn(85, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class Run:
+    """One run on one batch, carried on as far as somebody looks."""
+
+    def __init__(self, step_size: float, clip: bool, seed: int):
+        self.states = islice(ppo(world(), Settings(step_size, BATCH, EPOCHS, CLIP if clip else None), seed, start()), EPOCHS + 1)
+        self.logps: list[Tensor] = []  # of the batch's symbols after each epoch
+        self.chances: list[Tensor] = []  # of every sequence of the world after each epoch
+
+    def until(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Ratios [epochs + 1, n, T] and chances [epochs + 1, N] up to this epoch."""
+        while len(self.logps) <= epoch:
+            self.at = next(self.states)
+            self.logps.append(self.at.policy.log_prob(self.at.batch.sequences).detach())
+            self.chances.append(world().probabilities(self.at.policy)[0].detach())
+        ratios = [token_ratios(logp, self.logps[0], self.at.batch.mask) for logp in self.logps[: epoch + 1]]
+        return torch.stack(ratios), torch.stack(self.chances[: epoch + 1])
+
+
+run = lru_cache(maxsize=64)(Run)
+
+
+@lru_cache(maxsize=256)
+def numbers(epoch: int, step_size: float, clip: bool, seed: int) -> dict[str, Any]:
+    """The run up to this epoch; what it gained, and what the surrogate says it gained."""
+    this = run(step_size, clip, seed)
+    ratios, chances = this.until(epoch)
+    mask, returns = this.at.batch.mask, world().returns()[0]
+    live = ratios[:, mask]
+    return {
+        "epoch": epoch,
+        "kl": divergence(chances[0], chances).clamp(min=1e-4).tolist(),
+        "outside": outside(live, CLIP).double().mean(1).tolist(),
+        "heights": np.histogram(live[-1].clamp(max=2.99).numpy(), BINS)[0] / live.shape[1],
+        "range": (live[-1].min().item(), live[-1].max().item()),
+        "promised": ((ratios[-1] - 1) * this.at.advantages * mask).sum().item() / BATCH,
+        "gained": ((chances[-1] - chances[0]) @ returns).item(),
+    }
+
+
+def draw(fig: Figure) -> Moving:
+    """Left the histogram, right KL and the share outside by epoch; below the readouts."""
+    grid = fig.add_gridspec(2, 2, width_ratios=(1.45, 1), left=0.085, right=0.975, top=0.93, bottom=0.195, wspace=0.26, hspace=0.62)
+    histogram, kl, share = fig.add_subplot(grid[:, 0]), fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])
+    label(histogram, "Ratios of the batch's symbols", y="share").set(xlim=(0, 3), ylim=(0, 0.6))
+    histogram.set_xlabel("ratio, new policy to old", labelpad=1)
+    histogram.set_xticks([0, 0.5, 0.8, 1.2, 1.5, 2, 2.5, 2.95], ["0", ".5", ".8", "1.2", "1.5", "2", "2.5", "3+"])
+    histogram.set_yticks([0, 0.2, 0.4, 0.6])
+    histogram.axvspan(0.8, 1.2, facecolor="#e3e8f1", zorder=0)
+    histogram.text(1.23, 0.56, "the band: 0.8 to 1.2", color="#64788e")
+    label(kl, "KL(old ‖ new), nats").set(yscale="log", xlim=(0, EPOCHS), ylim=(1e-4, 10))
+    kl.set_yticks([1e-4, 1e-2, 1], ["0.0001", "0.01", "1"])
+    kl.minorticks_off()
+    label(share, "Share outside the band").set(xlim=(0, EPOCHS), ylim=(0, 1))
+    share.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+    share.set_xlabel("epochs", labelpad=1)
+    for ax in (kl, share):
+        ax.set_xticks([0, 5, 10, 15, 20])
+    bars = histogram.bar(BINS[:-1], [0.0] * 30, 0.092, align="edge", color=AFTER)
+    lines = [ax.plot([], [], color=AFTER, linewidth=2, clip_on=False)[0] for ax in (kl, share)]
+    dots = [ax.plot([], [], "o", color=AFTER, markersize=7, clip_on=False)[0] for ax in (kl, share)]
+    readings = readouts(fig, 0.025, (0.175, "smallest, largest"), (0.58, "gain the batch promises"), (0.86, "true gain"))
+
+    def update(n: dict) -> None:
+        for bar, height in zip(bars, n["heights"], strict=True):
+            bar.set_height(height)
+        for line, dot, values in zip(lines, dots, (n["kl"], n["outside"]), strict=True):
+            line.set_data(range(len(values)), values)
+            dot.set_data([n["epoch"]], [values[-1]])
+        low, high = n["range"]
+        for reading, text in zip(readings, (f"{low:.2f}, {high:.2f}", f"{n['promised']:+z.2f}", f"{n['gained']:+z.2f}"), strict=True):
+            reading.set_text(text)
+
+    return [*bars, *lines, *dots, *readings], update
+
+
+def ppo_epochs() -> Live:
+    """The widget."""
+    return Live(
+        numbers, draw, CONTROLS, 3.6, noise=True,
+        twin=(
+            ("Step size 2, ten epochs with the clip: it stays near the band", {"epoch": 10}),
+            ("The same batch and steps without the clip: it goes on, and promises more than it gains", {"epoch": 10, "clip": False}),
+            ("Step size 16, twenty epochs, clip on (resampled once): most ratios have left the band", {"epoch": 20, "step_size": 16.0, "seed": 1}),
+        ),
+        alt="Ratios of a batch's symbols, KL and share outside the band over the epochs of one batch. With step size 2 the clip keeps ratios between 0.65 "
+        "and 1.25 for ten epochs; without it they reach from 0.31 to 1.48. With step size 16 and twenty epochs, 87 % are outside although the clip is on.",
+    )  # fmt: skip

@@ -1,0 +1,199 @@
+"""Using a batch more than once: importance weights, and PPO on a world whose optimum is known (lesson 07; Schulman et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pgnotes.theory.arguments import between, count, numbers, positive, real
+from pgnotes.theory.objectives import Clip, clip_range, fitting_mask, live_only, policy_loss
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.reinforce import mean_entropy
+from pgnotes.theory.worlds import Rollout, TokenWorld
+
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (logp, logp_old, advantages, mask) -> a scalar to be minimised
+
+# importance weights
+
+
+def token_ratios(logp: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
+    """π(symbol | prefix) / π_old(symbol | prefix) of each symbol, [n, T]; 1 where the mask is False (lesson 07).
+
+    logp, logp_old: [n, T] nats.  ValueError, naming the argument, for shapes that differ, another kind of mask, a live number that is not finite.
+    """
+    mask = fitting_mask("logp", logp, mask)
+    numbers("logp_old", logp_old, logp.shape)
+    return torch.exp(live_only("logp", logp, mask) - live_only("logp_old", logp_old, mask))
+
+
+def sequence_weights(logp: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
+    """π(τ) / π_old(τ) of each sequence, [n]: the product of its live symbols' ratios (lesson 07).  Arguments and errors as in `token_ratios`."""
+    return token_ratios(logp, logp_old, mask).prod(1)
+
+
+def effective_sample_size(weights: Any) -> Tensor:
+    """(Σw)² / Σw²: as many equally weighted samples would be about as good (lesson 07; Kish 1965).
+
+    weights: [n] real, none below 0, not all 0.  Between 1 and n, and n only if all are equal.
+    """
+    weights = real("weights", weights, 1)
+    if (weights < 0).any() or not (weights > 0).any():
+        raise ValueError("weights must not be below 0, and not all 0")
+    return weights.sum() ** 2 / weights.square().sum()
+
+
+def outside(ratios: Any, clip: Clip) -> Tensor:
+    """True where a ratio (any shape) lies outside [1 - low, 1 + high]; the share of such tokens is what trainers plot as "clip fraction" (lesson 07)."""
+    low, high = clip_range(clip)
+    ratios = torch.as_tensor(ratios)
+    return (ratios < 1 - low) | (ratios > 1 + high)
+
+
+def silenced(ratios: Any, advantages: Any, clip: Clip) -> Tensor:
+    """True where PPO's gradient is zero: beyond the band on the side that the advantage asks for (lesson 07, claim C4).  Same shapes."""
+    low, high = clip_range(clip)
+    ratios, advantages = torch.as_tensor(ratios), torch.as_tensor(advantages)
+    return (advantages > 0) & (ratios > 1 + high) | (advantages < 0) & (ratios < 1 - low) | (advantages == 0)
+
+
+# exact answers on a world
+
+
+def exact_kl(world: TokenWorld, policy: PrefixPolicy, other: PrefixPolicy) -> Tensor:
+    """KL(policy ‖ other) of whole sequences in nats, every sequence listed, averaged over prompts (lesson 07)."""
+    return divergence(world.probabilities(policy), world.probabilities(other)).mean()
+
+
+def divergence(chances: Tensor, others: Tensor) -> Tensor:
+    """Σ p log(p/q) in nats along the last axis, for probabilities p and q of the same listed outcomes; where p is 0 it adds nothing."""
+    return torch.where(chances > 0, chances * (chances.log() - others.log()), 0.0).sum(-1)
+
+
+def exact_surrogate(world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, clip: Clip | None = None) -> Tensor:
+    """E_old Σ_t min(r A, clip(r) A) - A, with A the return less its mean: what PPO thinks it gains, without noise (lesson 07; Kakade & Langford 2002).
+
+    Without a clip its value, 0, and its gradient are those of J(policy) - J(old) at policy = old.  world: with one prompt.
+    """
+    chances = world.probabilities(old)[0].detach()
+    advantages = world.returns()[0] - chances @ world.returns()[0]
+    weighted = len(chances) * chances * advantages  # a chance is never negative, so it changes no min
+    logp, logp_old = policy.log_prob(world.sequences), old.log_prob(world.sequences).detach()
+    here, home = (policy_loss(x, logp_old, weighted, world.mask, "ppo", unclipped(clip), aggregate="sum") for x in (logp, logp_old))
+    return home - here
+
+
+def unclipped(clip: Clip | None) -> Clip:
+    """A clip, or for None a band that no ratio can leave."""
+    return (1.0, float("inf")) if clip is None else clip
+
+
+# the algorithm
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. ValueError, naming the field, for a value out of its range."""
+
+    step_size: float = 1.0  # of one epoch's gradient step
+    batch: int = 64  # sequences an iteration
+    epochs: int = 4  # μ: gradient steps on each batch
+    clip: Clip | None = 0.2  # ε, or (low, high), or None for the bare surrogate
+    value_weight: float = 0.0  # c₁: weight of the squared error of a table of values, one a prefix; 0 subtracts the batch's mean return instead
+    entropy_bonus: float = 0.0  # c₂: nats of entropy at a visited prefix are worth so much reward
+    reference_weight: float = 0.0  # β: nats of log(π/π_start) of a sequence cost so much reward
+
+    def __post_init__(self) -> None:
+        """Check each field."""
+        positive("step_size", self.step_size), count("batch", self.batch, 2), count("epochs", self.epochs), clip_range(unclipped(self.clip))
+        for name in ("value_weight", "entropy_bonus", "reference_weight"):
+            between(name, getattr(self, name), 0.0, float("1e9"))
+
+
+class Epoch(NamedTuple):
+    """Where training stands: the policy after so many epochs on this iteration's batch, and what the batch holds."""
+
+    iteration: int
+    epoch: int  # 0 before the first gradient step on the batch, when policy and old are the same
+    policy: PrefixPolicy
+    old: PrefixPolicy
+    batch: Rollout
+    advantages: Tensor  # [n, T]
+
+    @property
+    def ratios(self) -> Tensor:
+        """Of the batch's symbols, [n, T], 1 on masked ones; costs a forward pass."""
+        return token_ratios(self.policy.log_prob(self.batch.sequences), self.old.log_prob(self.batch.sequences), self.batch.mask).detach()
+
+
+def ppo(
+    world: TokenWorld,
+    settings: Settings,
+    seed: int,
+    logits: Tensor | None = None,
+    loss: Loss | None = None,
+) -> Iterator[Epoch]:
+    """Where training stands before each batch's first epoch and after each epoch, without end (lesson 07).
+
+    world: with one prompt.  logits: where to start, [rows, V]; zeros if not given.
+    loss: takes the place of the clipped surrogate.  All randomness comes from `seed`.
+    """
+    surrogate = loss or partial(policy_loss, kind="ppo", clip=unclipped(settings.clip), aggregate="sum")
+    generator, iteration = torch.Generator().manual_seed(seed), 0
+    theta, values = starting_point(world, logits)
+    parameters = (theta, values) if settings.value_weight else (theta,)
+    start = PrefixPolicy(theta.detach().clone())
+    while True:
+        old = PrefixPolicy(theta.detach().clone())
+        batch = world.rollout(old, settings.batch, generator)  # 1 roll out
+        rows = prefix_rows(batch.sequences, world.vocab_size)
+        returns = returns_of(batch, old, start, settings)
+        advantages = advantages_of(returns, values[rows], settings)  # 2 compare with what was expected
+        for epoch in range(settings.epochs):  # 3 several steps on the same batch
+            policy = PrefixPolicy(theta)
+            yield Epoch(iteration, epoch, policy, old, batch, advantages)
+            logp = policy.log_prob(batch.sequences)  # the forward pass that every epoch needs
+            if epoch == 0:
+                logp_old = logp.detach()
+            total = surrogate(logp, logp_old, advantages, batch.mask)
+            if settings.value_weight:
+                total = total + settings.value_weight * squared_error(returns, values[rows], batch.mask)
+            if settings.entropy_bonus:
+                total = total - settings.entropy_bonus * mean_entropy(policy, batch)
+            slopes = torch.autograd.grad(total, parameters)
+            with torch.no_grad():
+                for parameter, slope in zip(parameters, slopes, strict=True):
+                    parameter -= settings.step_size * slope
+        yield Epoch(iteration, settings.epochs, PrefixPolicy(theta), old, batch, advantages)
+        iteration += 1
+
+
+def starting_point(world: TokenWorld, logits: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits [rows, V], zeros if not given, and a value of 0 for each prefix [rows]; both to be trained."""
+    rows = sum(world.vocab_size**t for t in range(world.horizon))
+    given = torch.zeros(rows, world.vocab_size) if logits is None else logits
+    return given.detach().double().clone().requires_grad_(), torch.zeros(rows, dtype=torch.float64, requires_grad=True)
+
+
+def advantages_of(returns: Tensor, values: Tensor, settings: Settings) -> Tensor:
+    """Return [n] less the prefix's value [n, T] or, without values, less the batch's mean: [n, T]."""
+    expected = values.detach() if settings.value_weight else returns.mean().expand(values.shape)
+    return returns[:, None] - expected
+
+
+def squared_error(returns: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """(return - value)² over live symbols, a sequence's on average. returns [n], values and mask [n, T]."""
+    return torch.where(mask, returns[:, None] - values, 0.0).square().sum() / len(returns)
+
+
+def returns_of(batch: Rollout, policy: PrefixPolicy, reference: PrefixPolicy, settings: Settings) -> Tensor:
+    """What each sequence earned, less β times its log-probability over the reference's, [n]."""
+    returns = batch.rewards.sum(1)
+    if settings.reference_weight:
+        excess = policy.log_prob(batch.sequences) - reference.log_prob(batch.sequences)
+        returns = returns - settings.reference_weight * torch.where(batch.mask, excess, 0.0).sum(1)
+    return returns

@@ -183,6 +183,7 @@ BAD = [
     ("stops", knocker, ([[0.5] * 3] * 2,)),
     ("stops", knocker, ([[0.5, 0.5, 0.5, 1.0]] * 2,)),
     ("chances", groups, ("a", 2)),
+    ("chances", groups, ([0.5, 0.6], 2)),
     ("size", groups, ([0.5, 0.5], 0)),
     ("size", groups, ([1 / 50] * 50, 8)),
     ("kind", step_moments, (SMALL, "ppo", 2)),

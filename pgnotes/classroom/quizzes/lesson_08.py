@@ -1,0 +1,92 @@
+"""The quiz of lesson 08."""
+
+from pgnotes.classroom.quiz import Choice, Question
+
+QUESTIONS = (
+    Question(
+        "You replace RLOO by Dr. GRPO, with groups of 4, and change nothing else. What happens to the gradient?",
+        (
+            Choice(
+                "It is biased in another direction, since each completion is now compared with itself.",
+                False,
+                "The own reward does enter the mean. But every advantage shrinks by the same factor, so no direction can change.",
+            ),
+            Choice(
+                "It is three quarters as long. A step size 4/3 as large gives the old run back.",
+                True,
+                "Dr. GRPO's advantages are (G − 1)/G times RLOO's, sample by sample. The noise shrinks with them.",
+            ),
+            Choice(
+                "It becomes less noisy, at the price of a small bias.", False, "Noise and signal shrink together. Relative to its mean it is exactly as noisy."
+            ),
+        ),
+    ),
+    Question(
+        "The pass rate is 5 % and groups have 8 completions, so that two groups in three are dead. What does this do to the mean of RLOO's gradient?",
+        (
+            Choice(
+                "It is two thirds shorter than the true gradient.",
+                False,
+                "That would be so if live groups said what an average group should. They say three times as much: a success that is rare stands out.",
+            ),
+            Choice("It turns towards the easy prompts.", False, "RLOO is unbiased for each prompt, so no prompt gains."),
+            Choice("Nothing.", True, "RLOO is unbiased at every pass rate and group size. Dead groups are zeros that belong to the average."),
+        ),
+    ),
+    Question(
+        "Rewards are 0, 0.1 and 1, and the 1 is rare. Dividing by the group's standard deviation turned the direction by 69 degrees. Why?",
+        (
+            Choice(
+                "Most groups differ by 0.1 only, and the division makes that as loud as a difference of 1.",
+                True,
+                "Each group speaks at the same volume, whatever is at stake in it. The common groups then outvote the rare ones that matter.",
+            ),
+            Choice(
+                "The standard deviation contains the own reward, like the mean.",
+                False,
+                "The own reward in the mean costs a factor and no angle. The angle comes from the division.",
+            ),
+            Choice(
+                "A group of 4 is too small to estimate a standard deviation; with 64 the angle vanishes.",
+                False,
+                "It shrinks as groups grow, since each then contains a 1. Yet groups that small are what one can afford.",
+            ),
+        ),
+    ),
+    Question(
+        "The first step prints a loss of +0.31. Each rollout is used once, advantages are centred, and the loss is a mean over all tokens. What does it tell you?",
+        (
+            Choice(
+                "That the policy is worse than the reference.",
+                False,
+                "The loss knows nothing of a reference. At ratio 1 it is minus the mean of the advantages over tokens.",
+            ),
+            Choice("That the step will be large.", False, "The length of the gradient is not in this number: it can be zero while the gradient is not."),
+            Choice(
+                "That wrong completions are longer than right ones.",
+                True,
+                "With one vote for each token, long completions weigh more. It measures length, and not progress.",
+            ),
+        ),
+    ),
+    Question(
+        "A trainer adds β times k3, token by token, to the loss. What does its gradient pull towards the reference with?",
+        (
+            Choice(
+                "Exactly the gradient of KL(π ‖ ref), because k3 is unbiased.",
+                False,
+                "The number is unbiased; its derivative is not, since the samples depend on the policy too.",
+            ),
+            Choice(
+                "Something near the gradient of KL(ref ‖ π), without what early tokens do to later states.",
+                True,
+                "For one decision it is exactly the reverse KL's gradient. Summed over tokens, the prefixes are taken as given.",
+            ),
+            Choice(
+                "Nothing: like k1, it has mean gradient zero.",
+                False,
+                "k1's derivative is the score, whose mean is zero. k3 adds a term whose derivative is not.",
+            ),
+        ),
+    ),
+)

@@ -12,6 +12,7 @@ from torch import Tensor
 from pgnotes.theory.arguments import between, booleans, count, numbers, one_of
 
 Clip = float | tuple[float, float]
+LOG_RATIO_LIMIT = 20.0  # nats: a ratio of 5e8, far outside any band
 AGGREGATES = ("token", "sequence", "sum", "dr_grpo")
 
 
@@ -23,6 +24,11 @@ def clip_range(clip: Clip) -> tuple[float, float]:
     return pair
 
 
+def ratio_of(log_ratio: Tensor) -> Tensor:
+    """exp of a log-ratio, which is held within ±`LOG_RATIO_LIMIT`: beyond, a ratio would overflow single precision, and its slope is 0 here."""
+    return torch.exp(log_ratio.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
+
+
 def reinforce_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
     """-A log π, whose gradient is REINFORCE's (lesson 03; Williams 1992). All [B, T]."""
     return -advantages * logp
@@ -31,13 +37,13 @@ def reinforce_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Te
 def ppo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
     """-min(rA, clip(r, 1-low, 1+high) A) with r = π/π_old for each token (lesson 07; Schulman et al. 2017, eq. 7). All [B, T]."""
     low, high = clip_range(clip)
-    ratio = torch.exp(logp - logp_old)
+    ratio = ratio_of(logp - logp_old)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
 def cispo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
     """-stopgrad(min(r, 1+high)) A log π: the weight is clipped, never the gradient (lesson 08; MiniMax 2025, eq. 4-5). All [B, T]."""
-    weight = torch.exp(logp - logp_old).clamp(max=1 + clip_range(clip)[1])
+    weight = ratio_of(logp - logp_old).clamp(max=1 + clip_range(clip)[1])
     return -weight.detach() * advantages * logp
 
 
@@ -45,7 +51,7 @@ def gspo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor,
     """PPO's terms with one ratio a sequence, the geometric mean of its tokens' (lesson 08; Zheng et al. 2025, eq. 5-7). All [B, T]."""
     low, high = clip_range(clip)
     difference = torch.where(mask, logp - logp_old, 0.0)
-    ratio = torch.exp(difference.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)).expand_as(logp)
+    ratio = ratio_of(difference.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)).expand_as(logp)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 

@@ -146,3 +146,19 @@ def test_kl_and_aggregate_refuse_bad_input():
         kl_estimate(torch.zeros(2), torch.zeros(3), "k1")
     with pytest.raises(ValueError, match="^how "):
         aggregate(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), "median")
+
+
+@pytest.mark.parametrize("kind", ["ppo", "cispo", "gspo"])
+@pytest.mark.parametrize("advantage", [1.0, -1.0])
+def test_an_absurd_ratio_stays_finite(kind, advantage):
+    """200 nats apart in single precision, where the ratio itself would be infinite; a token 2 nats apart is not touched."""
+    old = torch.tensor([[-300.0, -3.0]])
+    logp = torch.tensor([[-100.0, -1.0]], requires_grad=True)
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    loss = policy_loss(logp, old, torch.tensor([advantage]), mask, kind, aggregate="sum")
+    loss.backward()
+    assert loss.isfinite()
+    assert logp.grad.isfinite().all()
+    if kind == "ppo" and advantage < 0:
+        assert logp.grad[0, 0] == 0
+        assert logp.grad[0, 1] == pytest.approx(math.exp(2), rel=1e-5)

@@ -78,9 +78,9 @@ QUESTIONS = (
                 "The number is unbiased; its derivative is not, since the samples depend on the policy too.",
             ),
             Choice(
-                "Something near the gradient of KL(ref ‖ π), without what early tokens do to later states.",
+                "Something near the gradient of KL(ref ‖ π), averaged over the policy's prefixes.",
                 True,
-                "For one decision it is exactly the reverse KL's gradient. Summed over tokens, the prefixes are taken as given.",
+                "For one decision it is exactly the reverse KL's gradient. Summed over tokens, the prefixes are the policy's, and should be the reference's.",
             ),
             Choice(
                 "Nothing: like k1, it has mean gradient zero.",

@@ -136,10 +136,6 @@ def test_a_lesson_runs_and_its_controls_move_it(path, browser, lab, record_prope
             before = image.get_attribute("src")
             select.select_option(index=1 if select.evaluate("node => node.selectedIndex") == 0 else 0)
             page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=30_000)
-        for box in ui.locator("input[type=checkbox]").all():
-            before = image.get_attribute("src")
-            box.click()
-            page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=30_000)
         handle, readout = ui.locator(".noUi-handle").first, ui.locator(".widget-readout").first
         now, low, high = (handle.get_attribute(f"aria-value{name}") for name in ("now", "min", "max"))
         before = image.get_attribute("src")
@@ -148,6 +144,10 @@ def test_a_lesson_runs_and_its_controls_move_it(path, browser, lab, record_prope
         page.keyboard.type(low if now == high else high)
         page.keyboard.press("Enter")
         page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=30_000)
+        for box in ui.locator("input[type=checkbox]").all():
+            before = image.get_attribute("src")
+            box.click()
+            page.wait_for_function("([node, before]) => node.src !== before", arg=[image.element_handle(), before], timeout=30_000)
     radios = page.locator(".pgnotes-ui input[type=radio]")
     if radios.count():
         radios.first.check()

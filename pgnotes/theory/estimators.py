@@ -77,17 +77,6 @@ def moments_of(chances: Any, estimates: Any) -> Moments:
     return Moments(mean, (chances[:, None] * centred).T @ centred)
 
 
-def exact_moments(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> tuple[Tensor, Tensor]:
-    """Mean and variance, for each logit, of the estimate Σ_t w_t ∇ log π from one sequence of one random prompt (lessons 02 and 04).
-
-    weights: [P, N, T] real, what each symbol of each listed outcome is worth, 0 on masked ones.  Returns two tensors in the logits' shape.
-    The estimator is unbiased if the mean is `world.exact_gradient(policy)`.
-    """
-    estimates = token_estimates(world, policy, weights)
-    moments = moments_of(outcomes(world, policy).chances, estimates)
-    return moments.mean.view(policy.logits.shape), moments.covariance.diagonal().view(policy.logits.shape)
-
-
 # whole returns with a baseline that is a number: R - b times the score
 
 

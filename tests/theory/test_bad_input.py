@@ -10,7 +10,6 @@ import torch
 from pgnotes.theory.advantages import group_advantages, spread_is_zero
 from pgnotes.theory.estimators import (
     draw_counts,
-    exact_moments,
     mean_and_error,
     moments_of,
     monte_carlo,
@@ -82,8 +81,8 @@ def mdp(**change):
     return TabularMDP(**{"transitions": [[[0.5, 0.5]] * 2] * 2, "rewards": [[0.0, 1.0]] * 2, "start": [1.0, 0.0], "horizon": 2} | change)
 
 
-def moments(**change):
-    return exact_moments(**{"world": token_world(), "policy": prefix(), "weights": torch.zeros(2, 4, 2)} | change)
+def estimates(**change):
+    return token_estimates(**{"world": token_world(), "policy": prefix(), "weights": torch.zeros(2, 4, 2)} | change)
 
 
 def loss(**change):
@@ -211,8 +210,6 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     # estimators
     (lambda x: outcomes(Bandit([0.0, 1.0, 2.0]), x), "policy", [None, prefix(), SoftmaxPolicy([0.0, 1.0])]),
     (lambda x: outcomes(x, prefix()), "world", [None, 1, "a"]),
-    (lambda x: token_estimates(x, prefix(), torch.zeros(2, 4, 2)), "world", [None, Bandit([0.0, 1.0])]),
-    (lambda x: token_estimates(token_world(), prefix(), x), "weights", [None, "a", 1.0, torch.zeros(4, 2), torch.zeros(1, 4, 2), torch.full((2, 4, 2), NAN)]),
     (lambda x: moments_of(x, torch.zeros(2, 3)), "chances", [None, "a", 1.0, [1.0], [0.5, NAN], torch.ones(2, 2)]),
     (lambda x: moments_of([0.5, 0.5], x), "estimates", [None, "a", 1.0, [1.0], [[1.0], [INF]]]),
     (lambda x: with_leave_one_out(listed(), x), "batch", [*NOT_COUNTS, 0, 1]),
@@ -228,9 +225,9 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: measured_sequences(generator=x), "generator", [None, 0, "a"]),
     (lambda x: measured_sequences(weigh=lambda r: r[:, :1]), "weigh", [None]),
     (mean_and_error, "estimates", [*NOT_ARRAYS, 1.0, [], [[], []], [1.0], [[1.0, 2.0]], torch.zeros(0, 3), [1.0, NAN], [1.0, INF]]),
-    (lambda x: moments(world=x), "world", [None, "a", 1, Bandit([0.0, 1.0]), mdp(), prefix()]),
-    (lambda x: moments(policy=x), "policy", [*NOT_PREFIX_POLICIES, PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 4, 3))]),
-    (lambda x: moments(weights=x), "weights", [*NOT_WEIGHTS, torch.full((2, 4, 2), NAN), torch.full((2, 4, 2), INF)]),
+    (lambda x: estimates(world=x), "world", [None, "a", 1, Bandit([0.0, 1.0]), mdp(), prefix()]),
+    (lambda x: estimates(policy=x), "policy", [*NOT_PREFIX_POLICIES, PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 4, 3))]),
+    (lambda x: estimates(weights=x), "weights", [*NOT_WEIGHTS, torch.full((2, 4, 2), NAN), torch.full((2, 4, 2), INF)]),
     # advantages
     (
         lambda x: group_advantages(x, "none"),

@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import numbers, outcomes, reward, reward_fn, softmax
+from plain import numbers, reward, reward_fn, softmax
+from plain import outcomes as plain_outcomes
 
-from pgnotes.theory.estimators import exact_moments, mean_and_error
+from pgnotes.theory.estimators import Moments, mean_and_error, moments_of, outcomes, token_estimates
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, StatePolicy
 from pgnotes.theory.returns import reward_to_go
 from pgnotes.theory.worlds import Bandit, TabularMDP, TokenWorld
@@ -134,11 +135,15 @@ def moments_by_hand(logits, horizon, eos, weigh):
     mean, square = numpy.zeros(logits.shape), numpy.zeros(logits.shape)
     for prompt in range(prompts):
         rows = dict(zip(prefixes, logits[prompt].tolist(), strict=True))
-        for outcome in outcomes(vocab_size, horizon, eos):
+        for outcome in plain_outcomes(vocab_size, horizon, eos):
             chance, estimate = one_estimate(rows, outcome, prompt, weigh)
             mean[prompt] += chance / prompts * estimate
             square[prompt] += chance / prompts * estimate**2
     return torch.from_numpy(mean), torch.from_numpy(square - mean**2)
+
+
+def exactly(world, policy, weights) -> Moments:
+    return moments_of(outcomes(world, policy).chances, token_estimates(world, policy, weights))
 
 
 def plain_whole(rewards):
@@ -155,7 +160,8 @@ def test_moments_by_enumeration(vocab_size, horizon, eos, prompts, weigh, plainl
     world = TokenWorld(vocab_size, horizon, reward_fn, eos, prompts)
     logits = numbers(prompts, rows_of(vocab_size, horizon), vocab_size)
     policy = PrefixPolicy(logits)
-    mean, variance = exact_moments(world, policy, weigh(world.rewards, world.mask))
+    moments = exactly(world, policy, weigh(world.rewards, world.mask))
+    mean, variance = moments.mean.view(logits.shape), moments.covariance.diagonal().view(logits.shape)
     torch.testing.assert_close(mean, world.exact_gradient(policy), rtol=0, atol=1e-10)
     mean_by_hand, variance_by_hand = moments_by_hand(logits, horizon, eos, plainly)
     torch.testing.assert_close(mean, mean_by_hand, rtol=0, atol=1e-10)
@@ -163,19 +169,18 @@ def test_moments_by_enumeration(vocab_size, horizon, eos, prompts, weigh, plainl
     assert (variance >= 0).all()
 
 
-def test_moments_have_the_logits_shape_and_carry_no_graph():
+def test_moments_have_an_entry_for_each_logit_and_carry_no_graph():
     for shape in [(4, 3), (1, 4, 3), (2, 4, 3)]:
         world = TokenWorld(3, 2, reward_fn, prompts=shape[0] if len(shape) == 3 else 1)
-        moments = exact_moments(world, PrefixPolicy(numbers(*shape).requires_grad_()), world.rewards)
-        assert [m.shape for m in moments] == [shape, shape]
+        moments = exactly(world, PrefixPolicy(numbers(*shape).requires_grad_()), world.rewards)
+        assert [m.shape for m in moments] == [(math.prod(shape),), (math.prod(shape),) * 2]
         assert not any(m.requires_grad for m in moments)
 
 
 def test_an_estimate_that_leaves_out_later_rewards_is_biased():
     """If a symbol is worth its own reward alone, what it does to those after it is lost."""
     world, policy = TokenWorld(3, 3, reward_fn), PrefixPolicy(numbers(13, 3))
-    mean, _ = exact_moments(world, policy, world.rewards)
-    assert (mean - world.exact_gradient(policy)).abs().max() > 0.01
+    assert exactly(world, policy, world.rewards).bias(world.exact_gradient(policy)) > 0.01
 
 
 # samples

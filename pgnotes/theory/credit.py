@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import between, booleans, count, one_of, real, shaped
+from pgnotes.theory.arguments import booleans, count, one_of, real, shaped
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.returns import counted
+from pgnotes.theory.returns import counted, discounted_return, reward_to_go
 from pgnotes.theory.worlds import TokenWorld
 
 
@@ -21,15 +21,14 @@ def credit(rule: str, horizon: int, gamma: float = 1.0) -> Tensor:
     "usual": γ^(k-t) from t on, the discounted reward-to-go without the factor γ^t, as most code has it (Thomas 2014).
     rule: one of `RULES`.  gamma in [0, 1].  ValueError naming the argument.
     """
-    steps = torch.arange(count("horizon", horizon))
-    one_of("rule", rule, RULES)
-    return RULES[rule](steps[:, None], steps[None, :], torch.tensor(between("gamma", gamma, 0.0, 1.0), dtype=torch.float64))
+    alone = torch.eye(count("horizon", horizon), dtype=torch.float64)  # row k: a reward of 1 at token k, and none elsewhere
+    return RULES[one_of("rule", rule, RULES)](alone, gamma)
 
 
-RULES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "whole": lambda t, k, gamma: (gamma**k).expand(len(t), -1),
-    "to_go": lambda t, k, gamma: (gamma**k).expand(len(t), -1) * (k >= t),
-    "usual": lambda t, k, gamma: gamma ** (k - t).clamp(min=0) * (k >= t),
+RULES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "whole": lambda alone, gamma: discounted_return(alone, gamma).expand_as(alone),
+    "to_go": lambda alone, gamma: discounted_return(alone, gamma)[:, None] * reward_to_go(alone, gamma).T,
+    "usual": lambda alone, gamma: reward_to_go(alone, gamma).T,
 }
 
 

@@ -1,6 +1,6 @@
-"""What one change of a slider costs in the kernel: every widget, beside `interact` with a new figure each time, in the same run.
+"""What one change of a slider costs in the kernel: every widget, or those named, beside `interact` with a new figure each time, in the same run.
 
-python benchmarks/sliders.py [--changes 200]
+python benchmarks/sliders.py [--changes 200] [learning_lab past_noise]
 """
 
 from __future__ import annotations
@@ -75,15 +75,19 @@ def costs(live: Live, changes: int) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     """Print both costs, medians and 95th percentiles, and their ratio."""
+    known = [module.name for module in pkgutil.iter_modules(widgets.__path__)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("widgets", nargs="*", metavar="widget", help="only these; all, if none is named")
     parser.add_argument("--changes", type=int, default=200)
-    changes = parser.parse_args().changes
+    given = parser.parse_args()
+    if unknown := set(given.widgets) - set(known):
+        parser.error(f"no widget is called {' or '.join(sorted(unknown))}; there are {', '.join(known)}")
     plt.switch_backend("agg")
     print(f"{'widget':<16}{'live p50':>10}{'live p95':>10}{'interact p50':>14}{'interact p95':>14}{'ratio p95':>11}   ms")
-    for module in pkgutil.iter_modules(widgets.__path__):
-        live = getattr(import_module(f"pgnotes.classroom.widgets.{module.name}"), module.name)()
-        (a, b), (c, d) = (np.percentile(times, [50, 95]) for times in costs(live, changes))
-        print(f"{module.name:<16}{a:>10.1f}{b:>10.1f}{c:>14.1f}{d:>14.1f}{b / d:>11.2f}")
+    for name in given.widgets or known:
+        live = getattr(import_module(f"pgnotes.classroom.widgets.{name}"), name)()
+        (a, b), (c, d) = (np.percentile(times, [50, 95]) for times in costs(live, given.changes))
+        print(f"{name:<16}{a:>10.1f}{b:>10.1f}{c:>14.1f}{d:>14.1f}{b / d:>11.2f}")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def outcomes(world: Bandit | TokenWorld, policy: SoftmaxPolicy | PrefixPolicy) -
 
 
 def token_estimates(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:
-    """Σ_t w_t ∇ log π for each outcome, [P·N, D]: what a single sample says if its symbols are weighed so (lessons 05 and 06).
+    """Σ_t w_t ∇ log π for each outcome, [P·N, D]: what a single sample says if its symbols are weighted so (lessons 05 and 06).
 
     weights: [P, N, T] real, 0 on masked symbols.  ValueError naming the argument.
     """

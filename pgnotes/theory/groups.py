@@ -191,7 +191,7 @@ def true_values(one: Completions) -> Tensor:
 
 
 def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments:
-    """Exact moments of a step whose tokens are weighed with V̂(after) - V̂(before), each V̂ a mean of `rollouts` fresh returns (Kazemnejad et al. 2024, VinePPO).
+    """Exact moments of a step whose tokens are weighted with V̂(after) - V̂(before), each V̂ a mean of `rollouts` fresh returns (Kazemnejad et al. 2024, VinePPO).
 
     The fresh returns are independent of the completion, so the mean is the gradient; the error of V̂_t adds Var(R | prefix) / K times the square of
     the difference of the two scores beside it.  size: completions a prompt.  The finished text is not guessed: its value is its return.

@@ -82,7 +82,7 @@ estimate = Exercise(
         ),
         "of the probability": (
             lambda x, a, r: (r[:, None] * SoftmaxPolicy(x).probs[a][:, None] * SoftmaxPolicy(x).score(a)).mean(0),
-            "You use ∇π(a) where ∇log π(a) belongs. That the actions were drawn from π has already weighed them by π(a); you do it twice.",
+            "You use ∇π(a) where ∇log π(a) belongs. That the actions were drawn from π has already weighted them by π(a); you do it twice.",
         ),
     },
     "Reward times score, averaged: it never looked at the reward function, only at rewards.",

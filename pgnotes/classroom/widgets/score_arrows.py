@@ -42,10 +42,10 @@ def numbers(logit_a: float, logit_b: float, reward_a: float, reward_b: float, ex
 
 
 def draw(fig: Figure) -> Moving:
-    """Left the triangle with an arrow for each action, right the same arrows weighed and laid head to tail."""
+    """Left the triangle with an arrow for each action, right the same arrows weighted and laid head to tail."""
     triangle, chain = fig.subplots(1, 2, width_ratios=(1.05, 1), gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.91, "bottom": 0.1, "wspace": 0.04})
     label(triangle, "Where one sample of each action pulls").set(xlim=(-0.2, 1.2), ylim=(-0.09, 0.96))
-    label(chain, "Weighed by how often, head to tail").set(xlim=(-0.21, 0.13), ylim=(-0.14, 0.115))
+    label(chain, "Weighted by probability, head to tail").set(xlim=(-0.21, 0.13), ylim=(-0.14, 0.115))
     for ax in (triangle, chain):
         ax.set(xticks=[], yticks=[], aspect="equal", anchor="N")
         ax.spines[:].set_visible(False)
@@ -96,7 +96,7 @@ def score_arrows() -> Live:
             ("1.5 more for every action: all pull harder, the average is the same", {"extra": 1.5}),
             ("The same reward for all: three strong pulls, and on average none", {"reward_a": 0.0, "reward_b": 0.0, "extra": 1.5}),
         ),
-        alt="A policy as a dot in a triangle with arrows for what one sample of each action does, and beside it the arrows weighed by how often they "
-        "happen, laid head to tail. Adding 1.5 to every reward makes all arrows longer and leaves their sum as it was; with equal rewards the weighed arrows "
+        alt="A policy as a dot in a triangle with arrows for what one sample of each action does, and beside it the arrows weighted by how often they "
+        "happen, laid head to tail. Adding 1.5 to every reward makes all arrows longer and leaves their sum as it was; with equal rewards the weighted arrows "
         "close to nothing.",
     )  # fmt: skip

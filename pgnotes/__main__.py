@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -76,16 +77,15 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     given = any(setting.startswith("prompts=") for setting in args.set)
     source = config.prompts if given or not prompts else prompts
     task = digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction)
-    accelerator = Accelerator(mixed_precision=precision(device_capability()))
-    model, tokenizer = load(args.model, accelerator.device)
-    judge = load(config.model, accelerator.device)[0] if stored else None  # the start model judges fluency
+    where = Accelerator(mixed_precision="no").device, precision(device_capability())
+    model, tokenizer = load(args.model, *where)
+    judge = load(config.model, *where)[0] if stored else None  # the start model judges fluency
     limits = {"prompt_tokens": config.prompt_tokens, "max_new_tokens": config.token_limit}
-    with accelerator.autocast():
-        found = evaluate(model, tokenizer, held_out_requests(task, args.n), seed=config.seed, start_model=judge, **limits).to_json()
-    for row in found["completions"][:10]:
+    found = evaluate(model, tokenizer, held_out_requests(task, args.n), seed=config.seed, start_model=judge, **limits)
+    for row in found.completions[:10]:
         verdict = "pass" if row["passed"] else "fail"
         print(f"{verdict}  {row['length']:3d} characters, digits add up to {row['digit_sum']:3d}  {row['prompt']!r} → {row['completion']!r}")
-    return {key: value for key, value in found.items() if key != "completions"}
+    return {key: value for key, value in dataclasses.asdict(found).items() if key != "completions"}
 
 
 def run_pocket(args: argparse.Namespace) -> dict:

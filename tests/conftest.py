@@ -11,15 +11,32 @@ import pytest
 @pytest.fixture(scope="session")
 def pocket():
     """(model, tokenizer) of the bundled model; tests must not change its weights."""
-    from pgnotes.lm.models import frozen, load
+    from pgnotes.lm.models import load
 
     model, tokenizer = load("pocket")
-    return frozen(model), tokenizer
+    return model.requires_grad_(False), tokenizer
+
+
+@pytest.fixture(scope="session")
+def gpt2(pocket, tmp_path_factory):
+    """The folder of a tiny random GPT-2: learned positions, dropout in its configuration, no chat template, the pocket model's tokens."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder, tokenizer = tmp_path_factory.mktemp("models") / "gpt2", pocket[1]
+    pocket[1].save_pretrained(folder)
+    for file in folder.glob("chat_template*"):
+        file.unlink()
+    torch.manual_seed(0)
+    shape = {"n_positions": 256, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.2}
+    ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **shape, **ends)).save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.fixture
 def exact(monkeypatch):
-    """A function that gives a fresh pocket model in float64 all the way: stock RMSNorm would fall back to float32."""
+    """A function that gives a fresh model in float64 all the way (the pocket model if none is named): stock RMSNorm would fall back to float32."""
     import torch
     from transformers.models.qwen2 import modeling_qwen2
 
@@ -29,4 +46,4 @@ def exact(monkeypatch):
         return self.weight * (hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
 
     monkeypatch.setattr(modeling_qwen2.Qwen2RMSNorm, "forward", forward)
-    return lambda: load("pocket", dtype=torch.float64)[0]
+    return lambda name="pocket": load(name, dtype=torch.float64)[0]

@@ -60,8 +60,9 @@ def device_line() -> tuple[str, float]:
         kind = "Apple GPU (mps), float32" if torch.backends.mps.is_available() else f"CPU, {os.cpu_count()} cores, float32"
         return kind, 0.0
     properties = torch.cuda.get_device_properties(0)
-    names = {"fp16": "float32 weights, float16 arithmetic with loss scaling", "bf16": "float32 weights, bfloat16 arithmetic"}
-    return f"{properties.name}, {properties.total_memory / GIB:.1f} GiB, {names[precision(capability)]}", properties.total_memory / GIB
+    half = precision(capability)
+    arithmetic = f"float32 weights, {str(half).removeprefix('torch.')} arithmetic" + " with loss scaling" * (half == torch.float16)
+    return f"{properties.name}, {properties.total_memory / GIB:.1f} GiB, {arithmetic}", properties.total_memory / GIB
 
 
 def report() -> tuple[list[str], bool]:

@@ -98,13 +98,9 @@ class GRPOConfig:
             changes[key] = parse(key, text, getattr(self, key))
         return dataclasses.replace(self, **changes)
 
-    def to_json(self) -> dict:
-        """As a plain dictionary that `from_json` takes back."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()}
-
     @classmethod
     def from_json(cls, values: dict) -> GRPOConfig:
-        """The settings that `to_json` wrote; ValueError for keys that another version of pgnotes knew."""
+        """The settings from the plain dictionary in `run.json`; ValueError for keys that another version of pgnotes knew."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"this run was made by another version of pgnotes; unknown settings: {', '.join(sorted(unknown))}")

@@ -29,10 +29,6 @@ class Evaluation:
     ended: float  # share that ended by itself
     completions: list[dict]
 
-    def to_json(self) -> dict:
-        """As a plain dictionary."""
-        return dataclasses.asdict(self)
-
 
 def held_out_requests(task: DigitsAndLength, n: int) -> list[Request]:
     """The task put to n held-out prompts, reused in order if they are fewer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -17,7 +20,7 @@ from pgnotes.lm.evaluate import Request, evaluate, held_out_requests, unseen_req
 from pgnotes.lm.learner import Learner, agree, begin
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, load
-from pgnotes.lm.monitor import Monitor, describe
+from pgnotes.lm.monitor import describe, measure, summary
 from pgnotes.lm.rollout import Group, rollout, seeded, uniforms
 from pgnotes.lm.state import RunFolder
 from pgnotes.lm.tasks import DigitsAndLength
@@ -25,7 +28,7 @@ from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
 NOT_FINITE = "the gradient is not finite"
-PATIENCE = {"no": 3, "bf16": 3, "fp16": 20}  # skipped updates in a row before giving up; fp16's loss scale needs a few to settle
+PATIENCE = {torch.float16: 20}  # skipped updates in a row before giving up, otherwise 3; float16's loss scale needs a few to settle
 
 
 def chosen_prompts(config: GRPOConfig, task: DigitsAndLength, step: int) -> list[str]:
@@ -43,8 +46,7 @@ def sample_groups(run: Learner, step: int) -> list[Group]:
     prompts = [cut(run.tokenizer, prompt, config.prompt_tokens) for prompt in chosen_prompts(config, run.task, step)[mine(run)]]
     requests = [encode(run.tokenizer, run.task.message(prompt)) for prompt in prompts]
     noise = [uniforms(config.group_size, config.token_limit, config.seed, step, g) for g in range(config.prompts_per_step)[mine(run)]]
-    with run.accelerator.autocast():  # one context, so that the weights are cast to half precision once
-        return rollout(run.policy, run.tokenizer, requests, noise, run.stops, config.temperature)
+    return rollout(run.sampler(), run.tokenizer, requests, noise, run.stops, config.temperature)
 
 
 def rewards_of(task: DigitsAndLength, groups: list[Group]) -> Tensor:
@@ -55,7 +57,7 @@ def rewards_of(task: DigitsAndLength, groups: list[Group]) -> Tensor:
 
 def train_step(run: Learner, step: int) -> tuple[dict, dict]:
     """One step of GRPO (lesson 09; Shao et al. 2024, algorithm 1). Returns the step's record and the seconds its parts took."""
-    config, accelerator, monitor = run.config, run.accelerator, Monitor()
+    config, seen = run.config, []
     started = time.perf_counter()
 
     # 1 roll out: G completions of each prompt
@@ -63,71 +65,90 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
     sampled = time.perf_counter()
 
     # 2 reward each completion
-    rewards = accelerator.gather(rewards_of(run.task, groups).to(accelerator.device)).cpu()
+    rewards = run.accelerator.gather(rewards_of(run.task, groups).to(run.accelerator.device)).cpu()
 
     # 3 advantages: how much better than the others of its group
-    advantages = group_advantages(rewards, config.advantages)[mine(run)]
+    for group, advantages in zip(groups, group_advantages(rewards, config.advantages)[mine(run)], strict=True):
+        group.advantages = advantages
 
     # 4 the loss and its gradient, one group at a time, under one normaliser for the whole step
-    normaliser = total(run, sum(denominator(g.mask, config.aggregate, config.token_limit) for g in groups))
+    normaliser = total(run, sum(denominator(group.mask, config.aggregate, config.token_limit) for group in groups))
     for _ in range(config.epochs):
-        for group, advantage in zip(groups, advantages, strict=True):
-            if advantage.any() or config.beta > 0 or config.entropy_bonus > 0:  # else a dead group has nothing to say
-                accelerator.backward(group_loss(run, group, advantage, normaliser, monitor))
+        groups, figures = accumulate(run, groups, normaliser)
+        seen += figures
 
         # 5 clip and step
-        update(run, monitor)
+        fate = update(run)
 
     # 6 record
-    record = {"step": step} | describe(run, groups, rewards) | monitor.summary(run)
+    record = {"step": step} | describe(run, run.groups, rewards) | summary(run, seen) | fate
     return record, {"step": step, "rollout_s": sampled - started, "train_s": time.perf_counter() - sampled}
 
 
-def group_loss(run: Learner, group: Group, advantage: Tensor, normaliser: float, monitor: Monitor) -> Tensor:
-    """The loss of one group: policy gradient, KL to the start model, entropy bonus. advantage: [G]."""
+def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[list[Group], list[dict]]:
+    """The gradient of the step's loss, one micro-batch after the other. Returns the micro-batches and their figures.
+
+    If memory runs out it is done again from the start with half the rows in each; the loss is a sum over rows, so that the gradient stays the same.
+    """
     config = run.config
-    with run.accelerator.autocast():
-        logp, entropy = completion_logprobs(run.policy, group.prompt, group.tokens, group.mask, config.temperature)
-    if not logp[group.mask].isfinite().all():
-        return logp.sum() * float("nan")  # an overflow in half precision: the gradient is then not finite, and `update` skips the step
-    if group.logp_old is None:
-        group.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
-    loss = policy_loss(logp, group.logp_old, advantage.to(logp), group.mask, config.loss, config.clip, config.aggregate, normaliser)
-    kl = None
-    if run.reference is not None:
-        with torch.no_grad():
-            logp_ref = completion_logprobs(run.reference, group.prompt, group.tokens, group.mask, config.temperature)[0]
-        if logp_ref.isnan().any():
-            return logp.sum() * float("nan")  # the start model overflowed: skipped in the same way
-        kl = kl_estimate(logp, logp_ref.to(logp), config.kl)
-        loss = loss + config.beta * aggregate(kl, group.mask, config.aggregate, normaliser)
+    while True:
+        parts, seen = [part for group in groups for part in group.split(run.rows)], []
+        try:
+            for part in parts:
+                if part.advantages.any() or config.beta > 0 or config.entropy_bonus > 0:  # else a dead group has nothing to say
+                    loss, numbers = loss_of(run, part, normaliser)
+                    run.scaler.scale(loss).backward()
+                    seen += [numbers] if numbers else []
+            return parts, seen
+        except RuntimeError as error:
+            if run.rows == 1 or not should_reduce_batch_size(error):
+                raise
+        run.rows = (run.rows + 1) // 2  # here the error, and all that it holds on to, is gone
+        run.optimizer.zero_grad()
+        clear_device_cache(garbage_collection=True)
+
+
+def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict]:
+    """One micro-batch's share of the loss: policy gradient, KL to the start model, entropy bonus; and its figures for the record."""
+    config, args = run.config, (part.prompt, part.tokens, part.mask, run.config.temperature)
+    with run.autocast():
+        logp, entropy = completion_logprobs(run.policy, *args)
+    with torch.no_grad():
+        logp_ref = completion_logprobs(run.reference, *args)[0].to(logp) if run.reference is not None else logp.detach()
+    if not torch.stack([logp, logp_ref, part.logp.to(logp)])[:, part.mask].isfinite().all():
+        return logp.sum() * math.nan, {}  # an overflow in half precision: the gradient is then not finite, and `update` skips the step
+    if part.logp_old is None:
+        part.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
+    loss = policy_loss(logp, part.logp_old, part.advantages.to(logp), part.mask, config.loss, config.clip, config.aggregate, normaliser)
+    kl = kl_estimate(logp, logp_ref, config.kl)
+    if config.beta > 0:
+        loss = loss + config.beta * aggregate(kl, part.mask, config.aggregate, normaliser)
     if config.entropy_bonus > 0:
-        loss = loss - config.entropy_bonus * aggregate(entropy, group.mask, config.aggregate, normaliser)
-    monitor.see(group, advantage, loss, logp, entropy, kl, config.clip)
-    return loss
+        loss = loss - config.entropy_bonus * aggregate(entropy, part.mask, config.aggregate, normaliser)
+    return loss, measure(part, loss, logp, entropy, kl, config.clip)
 
 
-def update(run: Learner, monitor: Monitor) -> None:
-    """Sum the gradient over processes, clip it, and take a step, unless no group gave a gradient or it is not finite."""
-    config, accelerator, optimizer = run.config, run.accelerator, run.optimizer
+def update(run: Learner) -> dict:
+    """Sum the gradient over processes, clip it, and take a step, unless no group gave a gradient or it is not finite. Says what became of it."""
     trained = [p for p in run.policy.parameters() if p.requires_grad]
+    fate = {"grad_norm": 0.0, "lr": run.config.learning_rate(run.updates), "skipped": ""}  # the norm before clipping
     if total(run, sum(p.grad is not None for p in trained)) == 0:
-        monitor.skipped = "every group was dead"  # a step would still move the weights: AdamW has momentum
-        return
-    if accelerator.num_processes > 1:
+        return fate | {"skipped": "every group was dead"}  # a step would still move the weights: AdamW has momentum
+    if run.accelerator.num_processes > 1:
         for p in trained:
-            p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
-    monitor.grad_norm = float(accelerator.clip_grad_norm_(trained, config.grad_clip))
-    monitor.lr = config.learning_rate(run.updates)
-    for group in optimizer.param_groups:
-        group["lr"] = monitor.lr
-    if accelerator.scaler or math.isfinite(monitor.grad_norm):
-        optimizer.step()  # with a loss scale it skips by itself
-    if accelerator.optimizer_step_was_skipped or not math.isfinite(monitor.grad_norm):
-        monitor.skipped = NOT_FINITE
-    else:
+            p.grad = run.accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
+    for group in run.optimizer.param_groups:
+        group["lr"] = fate["lr"]
+    run.scaler.unscale_(run.optimizer)
+    fate["grad_norm"] = torch.nn.utils.clip_grad_norm_(trained, run.config.grad_clip).item()
+    if math.isfinite(fate["grad_norm"]):
+        run.scaler.step(run.optimizer)
         run.updates += 1
-    optimizer.zero_grad()
+    else:
+        fate["skipped"] = NOT_FINITE
+    run.scaler.update()
+    run.optimizer.zero_grad()
+    return fate
 
 
 def mine(run: Learner) -> slice:
@@ -159,7 +180,7 @@ def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
     """Write the batch whose gradient was not finite. FloatingPointError, naming what to try, after several such steps in a row."""
     names = ("prompt", "tokens", "mask", "logp", "ended", "texts")
     folder.write_tensors("not_finite.pt", {"record": run.records[-1], "groups": [{name: getattr(group, name) for name in names} for group in run.groups]})
-    patience = PATIENCE[run.accelerator.mixed_precision]
+    patience = PATIENCE.get(run.half, 3)
     if [r["skipped"] for r in run.records[-patience:]] == [NOT_FINITE] * patience:
         raise FloatingPointError(
             f"the gradient was not finite {patience} steps in a row (the last batch is in {folder / 'not_finite.pt'}); "
@@ -203,48 +224,25 @@ def train(config: GRPOConfig, out: str | Path | None = None, resume: bool = Fals
     run, folder = begin(config, out, resume)
     before = folder.read("evaluation_before.json")
     if before is None:
-        before = look(run, held_out_requests(run.task, config.evaluate), start_model(run), start_model(run))
+        before = look(run, held_out_requests, run.sampler())
         folder.write("evaluation_before.json", before)
-    for record in run.records:
-        feed(consumers, record)
-    for record in loop(run, folder):
-        feed(consumers, record)
-    judge = start_model(run)
-    after = look(run, held_out_requests(run.task, config.evaluate), run.policy, judge)
-    unseen = look(run, unseen_requests(run.task, config.evaluate), run.policy, judge)
+    for record in itertools.chain(list(run.records), loop(run, folder)):
+        for consume in consumers:
+            consume(record)
+    start_model = run.reference or load(config.model, run.accelerator.device, run.half)[0]
+    after, unseen = (look(run, requests, start_model) for requests in (held_out_requests, unseen_requests))
     folder.write("evaluation_after.json", after)
     folder.write("evaluation_unseen.json", unseen)
     folder.save_model(run.policy, run.tokenizer)
-    result = {
-        "pass_rate_before": before["pass_rate"],
-        "pass_rate_after": after["pass_rate"],
-        "pass_rate_unseen": unseen["pass_rate"],
-        "logprob_before": before["logprob"],
-        "logprob_after": after["logprob"],
-        "distinct": after["distinct"],
-        "seconds": round(time.perf_counter() - started, 1),
-        "steps": config.steps,
-        "reward": config.reward,
-    }
+    rates = {"pass_rate_before": before["pass_rate"], "pass_rate_after": after["pass_rate"], "pass_rate_unseen": unseen["pass_rate"]}
+    price = {"logprob_before": before["logprob"], "logprob_after": after["logprob"], "distinct": after["distinct"]}
+    result = rates | price | {"seconds": round(time.perf_counter() - started, 1), "steps": config.steps, "reward": config.reward}
     folder.write("result.json", result)
     return RunLog(run.records, result, folder.path)
 
 
-def feed(consumers: tuple[Callable[[dict], None], ...], record: dict) -> None:
-    """Hand a record to each consumer."""
-    for consume in consumers:
-        consume(record)
-
-
-def start_model(run: Learner) -> PreTrainedModel:
-    """The model the run began with: the policy itself before the first step, the reference, or loaded again."""
-    if not run.records:
-        return run.policy
-    return run.reference or load(run.config.model, run.accelerator.device)[0]
-
-
-def look(run: Learner, requests: list[Request], model: PreTrainedModel, judge: PreTrainedModel) -> dict:
-    """Evaluate a model on these requests under the run's settings; `judge` is the start model."""
-    limits = {"prompt_tokens": run.config.prompt_tokens, "max_new_tokens": run.config.token_limit}
-    with run.accelerator.autocast():
-        return evaluate(model, run.tokenizer, requests, seed=run.config.seed, start_model=judge, **limits).to_json()
+def look(run: Learner, requests: Callable[[DigitsAndLength, int], list[Request]], start_model: PreTrainedModel) -> dict:
+    """Evaluate the policy under the run's settings."""
+    config, limits = run.config, {"prompt_tokens": run.config.prompt_tokens, "max_new_tokens": run.config.token_limit}
+    asked = requests(run.task, config.evaluate)
+    return dataclasses.asdict(evaluate(run.sampler(), run.tokenizer, asked, seed=config.seed, start_model=start_model, **limits))

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
-from pgnotes.lm.models import HALF, device_capability, frozen, load, parameter_groups, precision, stop_ids
+from pgnotes.lm.models import device_capability, load, parameter_groups, precision, stop_ids
 from pgnotes.lm.rollout import Group
 from pgnotes.lm.state import RunFolder
 from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
@@ -34,57 +34,71 @@ class Learner:
     tokenizer: PreTrainedTokenizerBase
     reference: PreTrainedModel | None  # the start model, frozen; None if beta is 0
     optimizer: torch.optim.Optimizer
-    accelerator: Accelerator
+    scaler: torch.amp.GradScaler  # of the loss; does nothing but in float16
+    accelerator: Accelerator  # this process among the others, and its device
+    half: torch.dtype  # of the arithmetic; the weights that are trained are float32
+    copy: PreTrainedModel | None  # of the policy in half precision, which samples; None where the policy does
     stops: list[int]
+    rows: int  # completions in a micro-batch
     records: list[dict] = field(default_factory=list)  # one for each step done
     updates: int = 0  # of the weights; a skipped one does not count
     groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
 
+    def autocast(self) -> torch.autocast:
+        """The context in which the policy's matrix products are in half precision, where the device has a good one."""
+        return torch.autocast(self.accelerator.device.type, self.half, enabled=self.half != torch.float32)
+
+    @torch.no_grad()
+    def sampler(self) -> PreTrainedModel:
+        """The policy as it samples: itself, or its half-precision copy brought up to date."""
+        for half, whole in zip(self.copy.parameters(), self.policy.parameters(), strict=True) if self.copy else ():
+            half.copy_(whole)
+        return self.copy or self.policy
+
     def state(self) -> dict:
         """Everything a resumed run needs; the noise of later steps follows from the seed and the step."""
-        scaler = self.accelerator.scaler
-        return {
-            "records": self.records,
-            "updates": self.updates,
-            "policy": self.policy.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None,
-        }
+        parts = {name: getattr(self, name).state_dict() for name in ("policy", "optimizer", "scaler")}
+        return {"records": self.records, "updates": self.updates, "rows": self.rows, **parts}
 
     def restore(self, state: dict) -> None:
         """Take up what `state` gave."""
-        self.records, self.updates = state["records"], state["updates"]
-        self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.records, self.updates, self.rows = state["records"], state["updates"], state["rows"]
+        for name in ("policy", "optimizer", "scaler"):
+            getattr(self, name).load_state_dict(state[name])
 
 
-def learner(config: GRPOConfig, prompts: list[str] | None = None) -> Learner:
-    """Load the model and all that trains it. `prompts` are used instead of `config.prompts` if given (a resumed run's own)."""
+def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dtype | None = None) -> Learner:
+    """Load the model and all that trains it. prompts: instead of `config.prompts` (a resumed run's own).  half: instead of the device's `precision`."""
     torch.set_num_threads(config.threads or CORES)
     task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     # accelerate leaves processes without GPUs alone with themselves unless it is told that they are to work on the CPU
-    accelerator = Accelerator(mixed_precision=precision(device_capability()), cpu=several and not torch.cuda.is_available())
+    accelerator = Accelerator(mixed_precision="no", cpu=several and not torch.cuda.is_available())
     if config.prompts_per_step % accelerator.num_processes:
         raise ValueError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
-    policy, tokenizer = load(config.model, accelerator.device)
-    half = HALF[accelerator.mixed_precision]
-    reference = frozen(load(config.model, accelerator.device, half)[0]) if config.beta > 0 else None
+    device, half = accelerator.device, half or precision(device_capability())
+    policy, tokenizer = load(config.model, device)
+    reference = load(config.model, device, half)[0].requires_grad_(False) if config.beta > 0 else None
+    copy = load(config.model, device, half)[0].requires_grad_(False) if half != torch.float32 else None
     optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr, betas=config.betas)
-    return Learner(config, task, policy, tokenizer, reference, accelerator.prepare(optimizer), accelerator, stop_ids(policy, tokenizer))
+    scaler = torch.amp.GradScaler(device.type, enabled=half == torch.float16)
+    return Learner(config, task, policy, tokenizer, reference, optimizer, scaler, accelerator, half, copy, stop_ids(policy, tokenizer), config.group_size)
 
 
 def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Learner, RunFolder]:
     """Load a run, at its newest checkpoint if it is resumed, and lay out its folder. Nothing is written before all arguments are checked."""
     folder = RunFolder(out if out is not None else tempfile.mkdtemp(prefix="pgnotes-"))
     config = agree(config, folder, resume)
-    run = learner(config, folder.read("prompts.json") if folder.read("run.json") else None)
+    stored = folder.read("run.json")
+    run = learner(config, stored and folder.read("prompts.json"))
+    processes = run.accelerator.num_processes
+    if stored and stored["processes"] != processes:
+        raise ValueError(f"the run in {str(folder.path)!r} was made by {stored['processes']} processes; it can't go on with {processes}")
     folder.writes = run.accelerator.is_main_process
     run.accelerator.wait_for_everyone()  # all have read what was there before the first one writes
     versions = {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, transformers, accelerate)}}
-    folder.create({"config": config.to_json(), "versions": versions}, run.task.prompts + run.task.held_out)
+    folder.write("run.json", {"config": dataclasses.asdict(config), "processes": processes, "versions": versions})
+    folder.write("prompts.json", run.task.prompts + run.task.held_out)
     run.accelerator.wait_for_everyone()
     state = folder.load_checkpoint()
     if state is not None:

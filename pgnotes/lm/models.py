@@ -16,17 +16,16 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
 logging.disable_progress_bar()  # one for every file loaded or saved would bury the one that matters
-HALF = {"fp16": torch.float16, "bf16": torch.bfloat16, "no": torch.float32}
 
 
-def precision(capability: tuple[int, int] | None) -> str:
-    """Mixed precision for a CUDA device of this compute capability, or for none: "bf16" from sm_80 on, "fp16" before, "no" without CUDA.
+def precision(capability: tuple[int, int] | None) -> torch.dtype:
+    """What to compute in on a CUDA device of this compute capability: bfloat16 from sm_80 on, float16 before; without CUDA (None) float32.
 
-    `torch.cuda.is_bf16_supported()` is no help: it says yes on a T4 (sm_75), where bf16 is emulated.
+    `torch.cuda.is_bf16_supported()` is no help: it says yes on a T4 (sm_75), where bfloat16 is emulated.
     """
     if capability is None:
-        return "no"
-    return "bf16" if capability >= (8, 0) else "fp16"
+        return torch.float32
+    return torch.bfloat16 if capability >= (8, 0) else torch.float16
 
 
 def device_capability() -> tuple[int, int] | None:
@@ -91,11 +90,6 @@ def load(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = tor
     if model.config._attn_implementation != "sdpa":
         raise ValueError(f"model is {name!r}, which has no SDPA attention; eager attention would add a boolean mask instead of applying it")
     return model.to(device).eval(), tokenizer
-
-
-def frozen(model: PreTrainedModel) -> PreTrainedModel:
-    """The same model with every parameter's gradient switched off."""
-    return model.requires_grad_(False)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

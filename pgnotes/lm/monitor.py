@@ -14,54 +14,42 @@ from pgnotes.theory.objectives import Clip, clip_range
 SAMPLES = 4  # completions kept as text in each record
 
 
-class Monitor:
-    """Sums over the live tokens of the groups that were trained on."""
+def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, clip: Clip) -> dict[str, float]:
+    """One micro-batch in numbers: sums over its live tokens, and its token of largest KL. logp, entropy, kl: [G, R]."""
+    low, high = clip_range(clip)
+    ratio, sign = torch.exp(logp.detach() - part.logp_old), part.advantages.to(logp)[:, None].sign()
+    sums = {
+        "loss": loss,
+        "tokens": part.mask,
+        "entropy": entropy,
+        "clip_low": (ratio < 1 - low) & (sign < 0) & part.mask,
+        "clip_high": (ratio > 1 + high) & (sign > 0) & part.mask,
+        "sampler_gap": (part.logp_old - part.logp).abs(),
+        "kl": kl,
+    }
+    worst = {"kl_max": kl.max().item(), "kl_max_token": int(part.tokens.flatten()[kl.argmax()])}
+    return {name: value.detach().sum().item() for name, value in sums.items()} | worst
 
-    def __init__(self) -> None:
-        self.sums = dict.fromkeys(("tokens", "entropy", "kl", "gap", "clip_low", "clip_high"), 0.0)
-        self.loss, self.grad_norm, self.lr, self.skipped = 0.0, 0.0, 0.0, ""
-        self.worst_kl: tuple[float, int] = (0.0, -1)  # value, token id
 
-    def see(self, group: Group, advantage: Tensor, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor | None, clip: Clip) -> None:
-        """Add one group's tokens. advantage [G]; logp, entropy, kl [G, R]."""
-        low, high = clip_range(clip)
-        live, logp, old = group.mask, logp.detach(), group.logp_old
-        ratio, sign = torch.exp(logp - old), advantage.to(logp)[:, None].sign()
-        terms = {
-            "tokens": live,
-            "entropy": entropy.detach(),
-            "gap": (old - group.logp).abs(),
-            "clip_low": (ratio < 1 - low) & (sign < 0) & live,
-            "clip_high": (ratio > 1 + high) & (sign > 0) & live,
-        } | ({} if kl is None else {"kl": kl.detach()})
-        for name, term in terms.items():
-            self.sums[name] += term.sum().item()
-        if kl is not None and kl.max().item() > self.worst_kl[0]:
-            self.worst_kl = (kl.max().item(), int(group.tokens.flatten()[kl.argmax()]))
-        self.loss += loss.item()
-
-    def summary(self, run: Learner) -> dict:
-        """Means over all processes' tokens, and the norm and fate of the update."""
-        values = torch.tensor([*self.sums.values(), self.loss], dtype=torch.float32, device=run.accelerator.device)
-        *sums, loss = run.accelerator.reduce(values, "sum").tolist()
-        means = dict(zip(self.sums, sums, strict=True))
-        tokens = max(means.pop("tokens"), 1.0)
-        means = {name: value / tokens for name, value in means.items()}
-        value, token = self.worst_kl
-        return {
-            "loss": loss,  # near zero by construction; it never measures progress
-            "grad_norm": self.grad_norm,  # before clipping
-            "lr": self.lr,
-            "skipped": self.skipped,
-            "entropy": means["entropy"] if self.sums["tokens"] else None,
-            "entropy_weight": run.config.entropy_bonus,
-            "kl": means["kl"] if run.reference is not None else None,
-            "kl_max": value if run.reference is not None else None,
-            "kl_max_token": run.tokenizer.decode([token]) if token >= 0 else None,
-            "clip_low": means["clip_low"],  # share of tokens no longer pushed down; 0 with one epoch, where every ratio is 1
-            "clip_high": means["clip_high"],
-            "sampler_gap": means["gap"],  # |log-probability when sampled - when scored|, mean
-        }
+def summary(run: Learner, seen: list[dict[str, float]]) -> dict:
+    """Means over the tokens of all micro-batches of all processes."""
+    names = ("loss", "tokens", "entropy", "clip_low", "clip_high", "sampler_gap", "kl")
+    sums = torch.tensor([sum(part[name] for part in seen) for name in names], dtype=torch.float32, device=run.accelerator.device)
+    loss, tokens, *sums = run.accelerator.reduce(sums, "sum").tolist()
+    entropy, clip_low, clip_high, gap, kl = (value / max(tokens, 1) for value in sums)
+    worst = max(seen, key=lambda part: part["kl_max"], default=None) if run.reference is not None else None
+    return {
+        "loss": loss,  # near zero by construction; it never measures progress
+        "entropy": entropy if tokens else None,
+        "entropy_weight": run.config.entropy_bonus,
+        "kl": kl if run.reference is not None else None,
+        "kl_max": worst and worst["kl_max"],  # this process's
+        "kl_max_token": worst and run.tokenizer.decode([worst["kl_max_token"]]),
+        "clip_low": clip_low,  # share of tokens no longer pushed down; 0 with one epoch, where every ratio is 1
+        "clip_high": clip_high,
+        "sampler_gap": gap,  # |log-probability when sampled - when scored|, mean
+        "rows": run.rows,  # completions in a micro-batch; fewer than a group after memory ran out
+    }
 
 
 def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
@@ -72,8 +60,7 @@ def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
     rows = [[len(text), digit_sum(text), float(p)] for text, p in zip(texts, passed, strict=True)]
     numbers = torch.cat([torch.tensor(rows, device=run.accelerator.device), ended[:, None]], dim=1)
     length, total, passes, stopped = run.accelerator.gather(numbers).cpu().T
-    dead = spread_is_zero(rewards)
-    all_pass = passes.view(rewards.shape).bool().all(-1)
+    dead, all_pass = spread_is_zero(rewards), passes.view(rewards.shape).bool().all(-1)
     return {
         "reward": rewards.mean().item(),
         "reward_std": rewards.std().item(),

@@ -24,8 +24,7 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shape)
     parameters = sum(p.numel() for p in model.parameters())
-    mixed = precision(capability) != "no"
-    half = 2 if mixed else 4  # bytes
+    half = precision(capability).itemsize
     heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
     width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
     tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
@@ -34,7 +33,7 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
         "weights": 4 * parameters,
         "gradients": 4 * parameters,
         "optimizer": 8 * parameters,
-        "half-precision copy": half * parameters if mixed else 0,
+        "half-precision copy": half * parameters if half == 2 else 0,
         "reference": half * parameters if config.beta > 0 else 0,
         "key/value cache": 2 * shape.num_hidden_layers * heads * width * half * tokens,
         "logits": 4 * CHUNK_COPIES * min(CHUNK_LOGITS, group_logits),

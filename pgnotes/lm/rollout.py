@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -11,7 +12,10 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from pgnotes.lm.logprobs import extend, head_logits, prefill
+from pgnotes.lm.logprobs import head_logits, hidden_states, key_mask, prefill
+
+BLOCK = 256  # tokens whose probabilities are added up together when one is drawn
+DROP = 0.25  # finished rows leave the batch when they are so large a share of it: each time costs a copy of the cache
 
 
 @dataclass
@@ -24,7 +28,14 @@ class Group:
     logp: Tensor  # [G, R] log-probabilities in nats when sampled; 0 on dead tokens
     ended: Tensor  # [G] bool: True where the model itself wrote a stop token
     texts: list[str]  # G completions, the stop token not shown
+    advantages: Tensor | None = None  # [G], once they are known
     logp_old: Tensor | None = None  # [G, R] log-probabilities when sampled, as the scorer sees them; set by the first training pass
+
+    def split(self, rows: int) -> list[Group]:
+        """The same completions in groups of at most so many."""
+        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "prompt"}
+        starts = range(0, len(self.tokens), rows)
+        return [Group(self.prompt, **{name: None if c is None else c[i : i + rows] for name, c in columns.items()}) for i in starts]
 
 
 class RoomyLayer(DynamicLayer):
@@ -48,6 +59,11 @@ class RoomyLayer(DynamicLayer):
             place[:, :, start:end] = new
         self.keys, self.values = (place[:, :, :end] for place in self.rooms)
         return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows only."""
+        self.rooms = [place[indices] for place in self.rooms]
+        self.keys, self.values = (place[:, :, : self.keys.shape[2]] for place in self.rooms)
 
 
 def make_room(cache: DynamicCache, repeats: int, room: int) -> None:
@@ -73,18 +89,28 @@ def uniforms(group_size: int, max_new_tokens: int, *seeds: int | str) -> Tensor:
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """One token a row by inverting the cumulative distribution. probabilities [B, V], uniform [B] in [0, 1). Returns ids [B].
 
-    A token of probability 0 is never drawn: the first whose cumulative sum *exceeds* u times the total is taken.
+    First the block of tokens is found, then the token in it, which is faster than one long sum, and rounds less. A token of probability 0 is never drawn.
     """
-    cumulative = probabilities.cumsum(-1)
-    threshold = uniform.to(probabilities)[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=probabilities.shape[1] - 1)
+
+    def first_above(terms: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+        """The first place whose cumulative sum exceeds the threshold (held below the total, against rounding), and the sum before it; all [B, 1]."""
+        sums = terms.cumsum(-1)
+        place = torch.searchsorted(sums, torch.minimum(threshold, sums[:, -1:].nextafter(sums.new_zeros(1))), right=True)
+        return place, F.pad(sums, (1, 0)).gather(1, place)
+
+    blocks = F.pad(probabilities, (0, -probabilities.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
+    totals = blocks.sum(-1)
+    threshold = uniform.to(probabilities)[:, None] * totals.sum(-1, keepdim=True)
+    block, before = first_above(totals, threshold)
+    inside = blocks[torch.arange(len(blocks), device=blocks.device), block[:, 0]]
+    return (block * BLOCK + first_above(inside, threshold - before)[0])[:, 0]
 
 
 @torch.no_grad()
 def rollout(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[Tensor], noise: list[Tensor], stops: list[int], temperature: float = 1.0
 ) -> list[Group]:
-    """Sample a group of completions for each prompt, all groups in one batch.
+    """Sample a group of completions for each prompt, all groups in one batch, which finished rows leave.
 
     prompts: one [P] tensor of ids each.  noise: one [R, G] tensor each, from `uniforms`; R is the most tokens a completion may have.
     stops: ids that end a completion.  A group's samples do not depend on the groups beside it, but for rounding in the model's own arithmetic.
@@ -92,32 +118,36 @@ def rollout(
     limit, group_size = noise[0].shape
     last, cache, lengths = prefill(model, prompts)
     make_room(cache, group_size, limit)
+    width, uniform = int(lengths.max()), torch.cat(noise, dim=1).to(model.device)
     last, lengths = last.repeat_interleave(group_size, 0), lengths.repeat_interleave(group_size)
-    uniform = torch.cat(noise, dim=1).to(model.device)
+    visible = key_mask(lengths, width, limit)[:, :, -1:]
     ends = torch.tensor(stops, device=model.device)
-    alive = torch.ones(len(last), dtype=torch.bool, device=model.device)
-    tokens, logps, masks = [], [], []
+    tokens = torch.zeros(len(last), limit, dtype=torch.long, device=model.device)
+    logps, mask = torch.zeros(tokens.shape, dtype=torch.promote_types(last.dtype, torch.float32), device=model.device), tokens.bool()
+    rows = torch.arange(len(last), device=model.device)  # those in the batch
+    alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that are still being written
     for done in range(limit):
-        logp = F.log_softmax(head_logits(model, last, temperature), dim=-1)
-        token = draw(logp.exp(), uniform[done])
-        tokens.append(token)
-        logps.append(logp.gather(1, token[:, None])[:, 0] * alive)
-        masks.append(alive)
+        logits = head_logits(model, last, temperature)
+        norm = logits.logsumexp(-1, keepdim=True)
+        token = draw((logits - norm).exp_(), uniform[done, rows])
+        tokens[rows, done], mask[rows, done] = token, alive
+        logps[rows, done] = (logits.gather(1, token[:, None]) - norm)[:, 0] * alive
         alive = alive & ~torch.isin(token, ends)
-        if done + 1 == limit or not alive.any():
+        left = int(alive.sum())
+        if left == 0 or done + 1 == limit:
             break
-        last = extend(model, cache, lengths, token[:, None], done)[:, 0]
-    columns = [torch.stack(column, dim=1).view(len(prompts), group_size, -1) for column in (tokens, masks, logps)]
-    ended = (~alive).view(len(prompts), group_size)
-    return [trimmed(tokenizer, prompt, *parts) for prompt, *parts in zip(prompts, *columns, ended, strict=True)]
+        if left <= (1 - DROP) * len(rows):
+            cache.batch_select_indices(alive.nonzero()[:, 0])
+            rows, lengths, visible, token, alive = (x[alive] for x in (rows, lengths, visible, token, alive))
+        last = hidden_states(model, token[:, None], (lengths + done)[:, None], visible[..., : width + done + 1], cache)[:, 0]
+    ended = torch.isin(tokens, ends).logical_and(mask).any(-1)
+    columns = [column.view(len(prompts), group_size, *column.shape[1:]) for column in (tokens, mask, logps, ended)]
+    return [trimmed(tokenizer, prompt, *parts) for prompt, *parts in zip(prompts, *columns, strict=True)]
 
 
 def trimmed(tokenizer: PreTrainedTokenizerBase, prompt: Tensor, tokens: Tensor, mask: Tensor, logp: Tensor, ended: Tensor) -> Group:
     """One group cut to its own longest completion, with its texts."""
-    width = int(mask.sum(-1).max())
-    counts = (mask.sum(-1) - ended.long()).tolist()
-    rows = tokens.tolist()
-    texts = tokenizer.batch_decode(
-        [row[:count] for row, count in zip(rows, counts, strict=True)], skip_special_tokens=False, clean_up_tokenization_spaces=False
-    )
+    width, counts = int(mask.sum(-1).max()), (mask.sum(-1) - ended.long()).tolist()
+    rows = [row[:count] for row, count in zip(tokens.tolist(), counts, strict=True)]
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return Group(prompt, tokens[:, :width], mask[:, :width], logp[:, :width], ended, texts)

@@ -19,52 +19,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 KEEP = 2  # checkpoints
 RETRIES = (1.0, 5.0, 20.0)  # seconds to wait before writing again: network drives drop out for a moment
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFullError(OSError):
     """The disk is full; the message says which checkpoint is whole."""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it there, so that a reader finds the old text or the new, never half of one."""
-    beside = path.with_name(path.name + ".part")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
-def save_tensors(path: Path, value: Any) -> None:
-    """torch.save, all the way to the disk."""
-    with open(path, "wb") as file:
-        torch.save(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def fill_beside(place: Path, fill: Callable[[Path], None]) -> None:
-    """Make the folder `place` with what `fill` writes, or leave it as it was; OSError if the writing fails."""
-    beside = place.with_name("part-" + place.name)
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        fill(beside)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own for a failed write
-        full = shutil.disk_usage(beside).free < 2**20
-        shutil.rmtree(beside, ignore_errors=True)
-        if full:
-            raise OSError(errno.ENOSPC, "no space left") from error
-        raise error if isinstance(error, OSError) else OSError(errno.EIO, str(error)) from error
-    shutil.rmtree(place, ignore_errors=True)  # an older model, or a damaged checkpoint that the run has come back to
-    os.replace(beside, place)
-
-
 def checksum(path: Path) -> str:
     """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -81,67 +50,19 @@ class RunFolder:
         """The JSON file of that name, or None if there is none."""
         return json.loads((self / name).read_text(encoding="utf-8")) if (self / name).is_file() else None
 
-    def write(self, name: str, value: Any) -> None:
-        """Write a JSON file at once or not at all."""
-        self._guarded(lambda: write_text(self / name, json.dumps(value, indent=1) + "\n"))
-
-    def write_tensors(self, name: str, value: Any) -> None:
-        """Write tensors and plain values with torch.save."""
-        self._guarded(lambda: save_tensors(self / name, value))
-
-    def append(self, name: str, value: dict) -> None:
-        """Add a line to a `.jsonl` file."""
-
-        def add() -> None:
-            with open(self / name, "a", encoding="utf-8") as file:
-                file.write(json.dumps(value) + "\n")
-
-        self._guarded(add, retries=())
-
-    def rewind(self, name: str, lines: list[dict]) -> None:
-        """Replace a `.jsonl` file by these lines."""
-        self._guarded(lambda: write_text(self / name, "".join(json.dumps(line) + "\n" for line in lines)))
-
-    def create(self, run: dict, prompts: list[str]) -> None:
-        """Make the folder and write what the run is: its settings and versions, and the prompts, whatever becomes of their source."""
-        if self.writes:
-            (self / "checkpoints").mkdir(parents=True, exist_ok=True)
-        self.write("run.json", run)
-        self.write("prompts.json", prompts)
+    def lines(self, name: str) -> list[dict]:
+        """The whole lines of a `.jsonl` file; a last line that a kill cut short is left out."""
+        text = (self / name).read_text(encoding="utf-8") if (self / name).is_file() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def finished(self, steps: int) -> dict | None:
         """The result of a run that has done so many steps, or None."""
         result = self.read("result.json")
         return result if result and result["steps"] == steps else None
 
-    def save_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Write `model/` with save_pretrained."""
-
-        def fill(place: Path) -> None:
-            model.save_pretrained(place)
-            tokenizer.save_pretrained(place)
-
-        self._guarded(lambda: fill_beside(self / "model", fill))
-
-    def lines(self, name: str) -> list[dict]:
-        """The whole lines of a `.jsonl` file; a last line that a kill cut short is left out."""
-        text = (self / name).read_text(encoding="utf-8") if (self / name).is_file() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
     def checkpoints(self) -> list[Path]:
         """Finished checkpoints, oldest first."""
         return sorted((self / "checkpoints").glob("step-*"))
-
-    def save_checkpoint(self, step: int, payload: dict) -> None:
-        """Write a checkpoint beside its place, name its checksum, rename it, and drop all but the newest two."""
-
-        def fill(place: Path) -> None:
-            save_tensors(place / "state.pt", payload)
-            write_text(place / "sha256", checksum(place / "state.pt"))
-
-        self._guarded(lambda: fill_beside(self / f"checkpoints/step-{step:06d}", fill))
-        for old in self.checkpoints()[:-KEEP] if self.writes else ():
-            shutil.rmtree(old, ignore_errors=True)
 
     def load_checkpoint(self) -> dict | None:
         """The newest checkpoint whose checksum is right; damaged ones are named on stderr. None if there is none."""
@@ -154,19 +75,76 @@ class RunFolder:
                 print(f"pgnotes: checkpoint {place.name} is damaged ({error}); going back to the one before it", file=sys.stderr)
         return None
 
-    def _guarded(self, action: Callable[[], Any], retries: tuple[float, ...] = RETRIES) -> None:
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file."""
+        self.put(name, lambda place: place.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8"))
+
+    def rewind(self, name: str, lines: list[dict]) -> None:
+        """Replace a `.jsonl` file by these lines."""
+        self.put(name, lambda place: place.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"))
+
+    def append(self, name: str, value: dict) -> None:
+        """Add a line to a `.jsonl` file."""
+
+        def add() -> None:
+            with open(self / name, "a", encoding="utf-8") as file:
+                file.write(json.dumps(value) + "\n")
+
+        self.guarded(add, retries=())
+
+    def write_tensors(self, name: str, value: Any) -> None:
+        """Write tensors and plain values with torch.save."""
+        self.put(name, lambda place: torch.save(value, place))
+
+    def save_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Write `model/` with save_pretrained."""
+        self.put("model", lambda place: (model.save_pretrained(place), tokenizer.save_pretrained(place)))
+
+    def save_checkpoint(self, step: int, payload: dict) -> None:
+        """Write a checkpoint and its checksum, and drop all but the newest two."""
+
+        def fill(place: Path) -> None:
+            place.mkdir()
+            torch.save(payload, place / "state.pt")
+            (place / "sha256").write_text(checksum(place / "state.pt"), encoding="utf-8")
+
+        self.put(f"checkpoints/step-{step:06d}", fill)
+        for old in self.checkpoints()[:-KEEP] if self.writes else ():
+            remove(old)
+
+    def put(self, name: str, fill: Callable[[Path], Any]) -> None:
+        """Make the file or folder `name`: filled beside its place, brought to the disk, renamed. A reader finds the old one or the new, never a half."""
+        place = self / name
+        beside = place.with_name("part-" + place.name)
+
+        def make() -> None:
+            remove(beside)
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            fill(beside)
+            for path in [beside] if beside.is_file() else beside.iterdir():
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
+            if place.is_dir():  # an older model, or a damaged checkpoint that the run has come back to
+                remove(place)
+            os.replace(beside, place)
+
+        try:
+            self.guarded(make)
+        finally:
+            if self.writes:
+                remove(beside)
+
+    def guarded(self, action: Callable[[], Any], retries: tuple[float, ...] = RETRIES) -> None:
         """Do it; on a full disk stop with a clear sentence, on another fault wait and try again."""
-        if not self.writes:
-            return
-        for pause in (*retries, None):
+        for pause in (*retries, None) if self.writes else ():
             try:
                 action()
                 return
-            except OSError as error:
-                if error.errno in FULL:
+            except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own for a failed write
+                if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(self.path).free < 2**20:
                     kept = self.checkpoints()
                     whole = f"the last good checkpoint is {kept[-1].name}" if kept else "there is no checkpoint yet"
                     raise DiskFullError(f"the disk of {self.path} is full; {whole}; free some space and run again with --resume") from error
                 if pause is None:
-                    raise
+                    raise error if isinstance(error, OSError) else OSError(errno.EIO, str(error)) from error
                 time.sleep(pause)

@@ -12,21 +12,21 @@ from pgnotes.lm.config import PRESETS, GRPOConfig
 from pgnotes.lm.grpo import steps, train, train_step
 from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import completion_logprobs
+from pgnotes.lm.models import precision
 from pgnotes.theory.advantages import group_advantages
 
 SMOKE = dataclasses.replace(GRPOConfig.preset("smoke"), threads=2)
 SMALL = dataclasses.replace(SMOKE, prompts_per_step=3, group_size=4, length=20, digit_sum=5)
 
 
-def gradients(monkeypatch, config, rewards, change=lambda groups: groups):
-    """The gradient of one step's loss under the given rewards, before clipping."""
+def gradients(monkeypatch, config, rewards, rows=None):
+    """The gradient of one step's loss under the given rewards, before clipping; `rows` in a micro-batch."""
     run, found = learner(config), {}
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(rewards))
-    monkeypatch.setattr(grpo, "update", lambda run, monitor: found.update({n: p.grad for n, p in run.policy.named_parameters() if p.grad is not None}))
-    sampled = grpo.sample_groups
-    monkeypatch.setattr(grpo, "sample_groups", lambda run, step: change(sampled(run, step)))
-    train_step(run, 0)
-    monkeypatch.undo()
+    run.rows = rows or run.rows
+    with monkeypatch.context() as patch:
+        patch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(rewards))
+        patch.setattr(grpo, "update", lambda run: found.update({n: p.grad for n, p in run.policy.named_parameters() if p.grad is not None}) or {})
+        train_step(run, 0)
     return run, found
 
 
@@ -48,10 +48,110 @@ def test_the_steps_gradient_is_the_policy_gradient_written_out(monkeypatch, kind
         torch.testing.assert_close(found[name], p.grad, rtol=1e-4, atol=1e-7)
 
 
+@pytest.fixture
+def doubled(monkeypatch, pocket, exact):
+    """Runs load their models in float64."""
+    monkeypatch.setattr("pgnotes.lm.learner.load", lambda name, *where: (exact(name), pocket[1]))
+
+
+def test_the_steps_gradient_depends_on_no_way_of_computing_it(monkeypatch, doubled):
+    """Not on the rows of a micro-batch, on the chunks of the vocabulary, or on whether the prompt is shared: float64, every parameter, to 1e-9."""
+    config, real = dataclasses.replace(SMALL, beta=0.1, entropy_bonus=0.01), completion_logprobs
+
+    def found(rows=4, **way):
+        monkeypatch.setattr(grpo, "completion_logprobs", lambda *args: real(*args, **way))
+        return gradients(monkeypatch, config, REWARDS, rows)[1]
+
+    expected = found()
+    assert max(gradient.abs().max() for gradient in expected.values()) > 1e-3
+    for way in ({"rows": 3}, {"rows": 1}, {"chunk_logits": 260 * 7}, {"chunk_logits": 260}, {"shared": False}, {"rows": 2, "shared": False}):
+        for name, gradient in found(**way).items():
+            torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-9, msg=lambda m, way=way, name=name: f"{way}, {name}: {m}")
+
+
+def test_when_memory_runs_out_the_same_gradient_comes_from_smaller_micro_batches(monkeypatch, doubled):
+    """Rows 4 → 2 → 1, the second time in the middle of the step; the samples stay, and the record says so."""
+    config, real, sampled = dataclasses.replace(SMALL, beta=0.1, epochs=2), completion_logprobs, []
+    _, expected = gradients(monkeypatch, dataclasses.replace(config, epochs=1), REWARDS)
+
+    def tight(model, prompt, tokens, *args):
+        if len(tokens) > 2 or (len(tokens) == 2 and prompt is run.groups[1].prompt):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return real(model, prompt, tokens, *args)
+
+    run, found = learner(config), {}
+    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: sampled.append(groups) or torch.tensor(REWARDS))
+    monkeypatch.setattr(grpo, "completion_logprobs", tight)
+    real_update = grpo.update
+
+    def update(run):
+        found.update({n: p.grad.clone() for n, p in run.policy.named_parameters()} if not found else {})
+        return real_update(run)
+
+    monkeypatch.setattr(grpo, "update", update)
+    record, _ = train_step(run, 0)
+    assert (record["rows"], run.state()["rows"], len(sampled), run.updates) == (1, 1, 1, 2)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError("another fault")])
+def test_what_smaller_micro_batches_cannot_cure_is_raised(monkeypatch, error):
+    def failing(*args):
+        raise error
+
+    run = learner(SMALL)
+    monkeypatch.setattr(grpo, "completion_logprobs", failing)
+    with pytest.raises(RuntimeError, match=str(error)[:12]):
+        train_step(run, 0)
+    assert run.rows == (1 if "memory" in str(error) else SMALL.group_size)
+
+
+@pytest.mark.parametrize(("capability", "gap"), [((7, 5), 5e-3), ((8, 0), 5e-2)])
+def test_half_precision_trains_float32_weights_from_half_precision_samples(monkeypatch, capability, gap):
+    """A T4's float16 with a loss scale, and bfloat16, here on whatever device there is."""
+    half = precision(capability)
+    run = learner(dataclasses.replace(SMALL, beta=0.1, lr=1e-3, warmup=0), half=half)
+    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
+    seen, real = [], grpo.completion_logprobs
+    monkeypatch.setattr(grpo, "completion_logprobs", lambda model, *args: seen.append((model, torch.is_autocast_enabled("cpu"))) or real(model, *args))
+    before = [p.clone() for p in run.policy.parameters()]
+    scale = run.scaler.get_scale()
+    records = [train_step(run, step)[0] for step in range(4)]
+    assert {p.dtype for p in run.policy.parameters()} == {torch.float32}
+    assert {p.dtype for model in (run.copy, run.reference) for p in model.parameters()} == {half}
+    assert run.scaler.is_enabled() == (half == torch.float16)
+    assert (run.policy, True) in seen
+    assert (run.reference, False) in seen
+    kept = [record for record in records if not record["skipped"]]  # float16's first scale may be too large for the first gradient
+    assert len(kept) >= 2
+    assert run.updates == len(kept)
+    assert (run.scaler.get_scale() < scale) == (len(kept) < 4)
+    assert any(not torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
+    assert all(0 < record["sampler_gap"] < gap for record in kept)
+    assert all(torch.equal(a, b.to(half)) for a, b in zip(run.sampler().parameters(), run.policy.parameters(), strict=True))
+    again = learner(run.config, half=half)
+    again.restore(run.state())
+    assert again.scaler.get_scale() == run.scaler.get_scale()
+    assert all(torch.equal(a, b) for a, b in zip(again.sampler().parameters(), run.sampler().parameters(), strict=True))
+
+
+def test_any_causal_model_learns(monkeypatch, gpt2):
+    """A random GPT-2 is paid for tokens from the first half of its vocabulary, and comes to write hardly any others."""
+    run = learner(dataclasses.replace(SMALL, model=gpt2, lr=3e-3, beta=0.0, group_size=8))
+    assert run.tokenizer.chat_template is None
+    assert run.policy.config.attn_pdrop > 0
+    share = lambda group: ((group.tokens < len(run.tokenizer) // 2) & group.mask).sum(1) / group.mask.sum(1)  # noqa: E731
+    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.stack([share(group) for group in groups]))
+    rewards = [train_step(run, step)[0]["reward"] for step in range(30)]
+    assert sum(rewards[:3]) / 3 < 0.6
+    assert sum(rewards[-3:]) / 3 > 0.9
+
+
 def test_dead_groups_are_skipped_and_change_nothing_but_the_normaliser(monkeypatch):
     forwards = []
-    real = grpo.group_loss
-    monkeypatch.setattr(grpo, "group_loss", lambda *args: forwards.append(1) or real(*args))
+    real = grpo.loss_of
+    monkeypatch.setattr(grpo, "loss_of", lambda *args: forwards.append(1) or real(*args))
     config = dataclasses.replace(SMALL, beta=0.0)
     run = learner(config)
     monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
@@ -62,8 +162,8 @@ def test_dead_groups_are_skipped_and_change_nothing_but_the_normaliser(monkeypat
 
 def test_a_dead_group_keeps_its_kl_term(monkeypatch):
     forwards = []
-    real = grpo.group_loss
-    monkeypatch.setattr(grpo, "group_loss", lambda *args: forwards.append(1) or real(*args))
+    real = grpo.loss_of
+    monkeypatch.setattr(grpo, "loss_of", lambda *args: forwards.append(1) or real(*args))
     monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
     train_step(learner(dataclasses.replace(SMALL, beta=0.1)), 0)
     assert len(forwards) == 3
@@ -94,8 +194,13 @@ def test_several_epochs_leave_ratio_one(monkeypatch):
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_stops_the_run(monkeypatch, tmp_path):
-    real = grpo.group_loss
-    monkeypatch.setattr(grpo, "group_loss", lambda *args: real(*args) * float("nan"))
+    real = grpo.loss_of
+
+    def broken(*args):
+        loss, figures = real(*args)
+        return loss * float("nan"), figures
+
+    monkeypatch.setattr(grpo, "loss_of", broken)
     run = steps(SMALL, tmp_path)
     assert [next(run)["skipped"], next(run)["skipped"]] == ["the gradient is not finite"] * 2
     with pytest.raises(FloatingPointError, match="smaller lr"):
@@ -117,12 +222,12 @@ def test_log_probabilities_that_overflow_skip_one_update_and_raise_nothing(monke
         logp, entropy = real(model, *args)
         return (logp * float("nan") if broken and model is getattr(run, who) else logp), entropy
 
-    def update(run, monitor):
-        monitor.skipped = ""
-        real_update(run, monitor)
+    def update(run):
+        fate = real_update(run)
         moved = any(not torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
-        fates.append((monitor.skipped, moved))
+        fates.append((fate["skipped"], moved))
         broken.clear()
+        return fate
 
     monkeypatch.setattr(grpo, "completion_logprobs", overflowing)
     monkeypatch.setattr(grpo, "update", update)
@@ -184,7 +289,7 @@ def test_settings_from_text():
     config = SMOKE.with_settings(["lr=1e-2", "steps=7", "model=some/where", "clip=0.2,0.28"])
     assert (config.lr, config.steps, config.model, config.clip) == (1e-2, 7, "some/where", (0.2, 0.28))
     assert SMOKE.with_settings(["clip=0.1"]).clip == (0.1, 0.1)
-    assert GRPOConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert GRPOConfig.from_json(json.loads(json.dumps(dataclasses.asdict(config)))) == config
 
 
 @pytest.mark.parametrize("name", PRESETS)

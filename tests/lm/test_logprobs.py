@@ -60,25 +60,34 @@ def total_loss(model, start, groups, logprobs, whole_batch):
     return loss
 
 
-def shared(chunk_logits):
-    return lambda model, prompt, tokens, mask: completion_logprobs(model, prompt, tokens, mask, TEMPERATURE, chunk_logits)
+@pytest.fixture(params=["qwen2", "gpt2"])
+def fresh(request, exact):
+    """A function that gives fresh float64 models of one kind."""
+    name = "pocket" if request.param == "qwen2" else request.getfixturevalue("gpt2")
+    return lambda: exact(name)
 
 
+@pytest.mark.parametrize("path", ["shared", "plain"])
 @pytest.mark.parametrize("chunk_logits", [260 * 1000, 260 * 5, 260])
-def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(exact, chunk_logits):
+def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(fresh, chunk_logits, path):
+    """The plain model here is the library's own, called with nothing but ids."""
     groups = make_groups()
-    start, plain, fast = exact(), exact(), exact()
+    start, plain, fast = fresh(), fresh(), fresh()
+
+    def ours(model, prompt, tokens, mask):
+        return completion_logprobs(model, prompt, tokens, mask, TEMPERATURE, chunk_logits, shared=path == "shared")
+
     with torch.no_grad():
         for model in (plain, fast):  # away from the start model, so that the KL has a gradient
             g = torch.Generator().manual_seed(1)
             for p in model.parameters():
                 p += 0.02 * torch.randn(p.shape, generator=g, dtype=p.dtype)
     for prompt, tokens, mask in groups:
-        for ours, theirs in zip(shared(chunk_logits)(fast, prompt, tokens, mask), plain_logprobs(plain, prompt, tokens, mask), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
-            assert (ours[~mask] == 0).all()
+        for found, expected in zip(ours(fast, prompt, tokens, mask), plain_logprobs(plain, prompt, tokens, mask), strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+            assert (found[~mask] == 0).all()
     expected = total_loss(plain, start, groups, plain_logprobs, whole_batch=True)
-    found = total_loss(fast, start, groups, shared(chunk_logits), whole_batch=False)
+    found = total_loss(fast, start, groups, ours, whole_batch=False)
     expected.backward()
     found.backward()
     assert found.item() == pytest.approx(expected.item(), abs=1e-9)
@@ -87,21 +96,21 @@ def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(exact, ch
         torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
 
 
-def test_the_tied_embedding_receives_both_gradients(exact):
+def test_the_tied_embedding_receives_both_gradients(fresh):
     """Once as the input's table, once as the head: each alone differs from the sum."""
-    model = exact()
+    model = fresh()
     prompt, tokens, mask = make_groups()[0]
     model.get_output_embeddings().weight = torch.nn.Parameter(model.get_input_embeddings().weight.detach().clone())
     completion_logprobs(model, prompt, tokens, mask)[0].sum().backward()
     parts = [model.get_input_embeddings().weight.grad, model.get_output_embeddings().weight.grad]
-    tied = exact()
+    tied = fresh()
     completion_logprobs(tied, prompt, tokens, mask)[0].sum().backward()
     torch.testing.assert_close(tied.get_input_embeddings().weight.grad, parts[0] + parts[1], rtol=0, atol=1e-9)
     assert all(part.abs().max() > 1e-3 for part in parts)
 
 
 def test_key_mask_by_hand():
-    mask = key_mask(torch.tensor([3, 1]), queries=2, new=2)
+    mask = key_mask(torch.tensor([3, 1]), width=3, new=2)
     assert mask.shape == (2, 1, 2, 5)
     assert mask[0, 0].int().tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
     assert mask[1, 0].int().tolist() == [[1, 0, 0, 1, 0], [1, 0, 0, 1, 1]]

@@ -46,9 +46,11 @@ def test_cut_keeps_whole_characters(pocket):
     assert cut(pocket[1], "ab☃", 5) == "ab☃"
 
 
-@pytest.mark.parametrize(("capability", "name"), [(None, "no"), ((7, 5), "fp16"), ((7, 0), "fp16"), ((8, 0), "bf16"), ((8, 9), "bf16"), ((9, 0), "bf16")])
-def test_precision_by_capability(capability, name):
-    assert precision(capability) == name
+@pytest.mark.parametrize(
+    ("capability", "half"), [(None, "float32"), ((7, 5), "float16"), ((7, 0), "float16"), ((8, 0), "bfloat16"), ((8, 9), "bfloat16"), ((9, 0), "bfloat16")]
+)
+def test_precision_by_capability(capability, half):
+    assert precision(capability) == getattr(torch, half)
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "./nothing", "/nothing/here", "a/b/c"])

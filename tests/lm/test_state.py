@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def folder(tmp_path):
     made = RunFolder(tmp_path / "run")
-    made.create({"config": {}}, ["a"])
+    made.write("run.json", {"config": {}})
     return made
 
 
@@ -72,7 +72,7 @@ def test_a_line_cut_short_is_left_out(folder):
 def test_a_full_disk_names_the_last_good_checkpoint(folder, monkeypatch):
     folder.save_checkpoint(1, payload(1))
 
-    def full(*args):
+    def full(*args, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
@@ -80,7 +80,8 @@ def test_a_full_disk_names_the_last_good_checkpoint(folder, monkeypatch):
         folder.save_checkpoint(2, payload(2))
     monkeypatch.undo()
     assert folder.load_checkpoint()["policy"]["w"][0] == 1
-    monkeypatch.setattr(state, "write_text", full)
+    assert not list(folder.path.rglob("part-*")), "what was half written is gone"
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(DiskFullError):
         folder.write("result.json", {})
 

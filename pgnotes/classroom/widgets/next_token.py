@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, EXACT, label, readouts
-from pgnotes.lm.models import encode, frozen, load
+from pgnotes.lm.models import encode, load
 from pgnotes.lm.rollout import draw as inverse_sample
 from pgnotes.lm.rollout import uniforms
 from pgnotes.theory.policies import SoftmaxPolicy, reshaped
@@ -31,7 +31,7 @@ CONTROLS = (
 def pocket() -> tuple[Any, Any]:
     """The bundled model and its tokenizer, loaded once."""
     model, tokenizer = load("pocket")
-    return frozen(model), tokenizer
+    return model.requires_grad_(False), tokenizer
 
 
 @cache

@@ -48,7 +48,7 @@ def shorter(steps: int, seed: int = 0, prompts: int = 8, group_size: int = 8, lr
         states = hidden.detach()
         advantages = returns - value_head(states)[:, 0].detach()
 
-        # 4 REINFORCE: every token's log-probability, weighed with its advantage; each live token is a row of its own here
+        # 4 REINFORCE: every token's log-probability, times its advantage; each live token is a row of its own here
         rows = torch.ones(len(logp), 1, dtype=torch.bool)
         loss = policy_loss(logp[:, None], logp.detach()[:, None], advantages, rows, "reinforce", aggregate="sum", normaliser=prompts * group_size)
         if step > 0:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pgnotes.classroom.shorter import sample, shorter, shortness
 from pgnotes.lm.models import stop_ids
-from pgnotes.lm.reinforce import sample, shorter, shortness
 from pgnotes.lm.tasks import digits_and_length
 
 SMALL = {"prompts": 2, "group_size": 3}

@@ -1,0 +1,239 @@
+"""The same GRPO steps by pgnotes and by TRL's GRPOTrainer: seconds and memory, step by step in turn; and a task's reward used by both.
+
+    python benchmarks/trl_side_by_side.py [--steps 5] [--shapes 128,48,8 …]     needs: pip install -e ".[bench]"
+
+Same model, prompts, completion lengths, precision, batch and optimizer; a random reward, so that no group is dead. TRL runs twice: with all rows of
+a step in one micro-batch, and with one group in each as pgnotes does; gradient checkpointing, which would only slow it down here, is off. Each of the
+three lives in a process of its own, waits for its turn, and reports the most memory that it ever held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from random_model import SMALL, TINY, write_model, write_prompts
+
+SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))  # tokens of a prompt, tokens of a completion, completions of a prompt
+PROMPTS = 4  # a step
+WAYS = ("pgnotes", "trl", "trl, by group")
+
+
+def random_reward(completions: list, **columns) -> list[float]:
+    """A number for each completion that does not look at it."""
+    return [random.random() for _ in completions]
+
+
+def wait() -> None:
+    """Until it is this process's turn."""
+    if not sys.stdin.readline():
+        raise SystemExit
+
+
+def tell(**figures: float) -> None:
+    """Report to the parent."""
+    print(json.dumps(figures), flush=True)
+
+
+def peak_mib() -> float:
+    """The most memory this process ever held (Linux; getrusage would count the parent's, too)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def pgnotes_steps(model: str, prompts: str, shape: tuple[int, int, int], steps: int) -> None:
+    """Our steps, each at its turn."""
+    import torch
+
+    from pgnotes.lm import grpo
+    from pgnotes.lm.config import GRPOConfig
+    from pgnotes.lm.learner import learner
+
+    length, new, group_size = shape
+    config = GRPOConfig(model=model, prompts=prompts, instruction="{prompt}", prompt_tokens=length, max_new_tokens=new)
+    run = learner(config.with_settings([f"group_size={group_size}", f"prompts_per_step={PROMPTS}", f"steps={steps}"]))
+    grpo.rewards_of = lambda task, groups: torch.tensor([random_reward(group.texts) for group in groups])  # also of those that did not end by themselves
+    tell(imported=peak_mib())
+    for step in range(steps):
+        wait()
+        started = time.perf_counter()
+        record, seconds = grpo.train_step(run, step)
+        tell(whole=time.perf_counter() - started, rollout=seconds["rollout_s"], train=seconds["train_s"])
+        assert record["skipped"] == ""
+        assert record["dead_fail"] == 0
+        assert all(group.mask.all() and group.tokens.shape == (group_size, new) and len(group.prompt) == length for group in run.groups)
+
+
+def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], steps: int, by_group: bool) -> None:
+    """TRL's steps, each at its turn."""
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    class Timed(GRPOTrainer):
+        rollout = 0.0
+
+        def _generate_and_score_completions(self, inputs: list) -> dict:
+            started = time.perf_counter()
+            outputs = super()._generate_and_score_completions(inputs)
+            Timed.rollout = time.perf_counter() - started
+            assert outputs["completion_ids"].shape[1] == outputs["completion_mask"].sum(1).min() == shape[1]
+            assert outputs["prompt_mask"].sum(1).min() == shape[0]
+            return outputs
+
+    class Turns(TrainerCallback):
+        def on_step_begin(self, *args: object, **kwargs: object) -> None:
+            wait()
+            self.started = time.perf_counter()
+
+        def on_step_end(self, *args: object, **kwargs: object) -> None:
+            whole = time.perf_counter() - self.started
+            tell(whole=whole, rollout=Timed.rollout, train=whole - Timed.rollout)
+
+    _, new, group_size = shape
+    settings = GRPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=group_size if by_group else PROMPTS * group_size,
+        gradient_accumulation_steps=PROMPTS if by_group else 1,
+        num_generations=group_size,
+        max_completion_length=new,
+        max_steps=steps,
+        learning_rate=1e-5,
+        weight_decay=0.01,
+        adam_beta2=0.95,
+        bf16=False,
+        activation_checkpointing=False,
+        loss_type="dapo",  # the sum over the step's tokens by their number, as in pgnotes
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+        save_strategy="no",
+    )
+    trainer = Timed(
+        model=AutoModelForCausalLM.from_pretrained(model, dtype="float32", attn_implementation="sdpa"),
+        processing_class=PreTrainedTokenizerFast.from_pretrained(model, padding_side="left"),
+        reward_funcs=[random_reward],
+        args=settings,
+        train_dataset=Dataset.from_dict({"prompt": Path(prompts).read_text(encoding="utf-8").splitlines()}),
+        callbacks=[Turns()],
+    )
+    tell(imported=peak_mib())
+    trainer.train()
+    assert not trainer.model.is_gradient_checkpointing
+
+
+def work(way: str, model: str, prompts: str, shape: tuple[int, int, int], steps: int) -> None:
+    """What one of the processes does."""
+    if way == "pgnotes":
+        pgnotes_steps(model, prompts, shape, steps)
+    else:
+        trl_steps(model, prompts, shape, steps, way == "trl, by group")
+    tell(peak=peak_mib())
+
+
+def side_by_side(folder: Path, model: str, vocab_size: int, shape: tuple[int, int, int], steps: int) -> dict[str, dict[str, float]]:
+    """Medians over the steps of each way, in turn after one step to warm up; MiB at the end."""
+    prompts = write_prompts(folder / f"prompts-{shape[0]}.txt", shape[0], vocab_size)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
+    task = [model, prompts, ",".join(map(str, shape)), str(steps + 1)]
+    workers = {}
+    for way in WAYS:
+        command = [sys.executable, __file__, "--work", way, *task]
+        workers[way] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    figures = {way: [json.loads(worker.stdout.readline())] for way, worker in workers.items()}
+    for _ in range(steps + 1):
+        for way, worker in workers.items():
+            print("go", file=worker.stdin, flush=True)
+            figures[way].append(json.loads(worker.stdout.readline()))
+    for way, worker in workers.items():
+        figures[way].append(json.loads(worker.stdout.read().splitlines()[-1]))
+    return {
+        way: {part: statistics.median(row[part] for row in rows[2:-1]) for part in ("rollout", "train", "whole")} | rows[0] | rows[-1]
+        for way, rows in figures.items()
+    }
+
+
+def print_table(shape: tuple[int, int, int], found: dict[str, dict[str, float]]) -> None:
+    """One shape's figures; the ratio is to the faster of TRL's two ways."""
+    print(f"\nprompt {shape[0]}, completion {shape[1]}, group {shape[2]}, {PROMPTS} prompts a step")
+    print(f"  {'':14s} {'rollout s':>10s} {'train s':>10s} {'whole s':>10s} {'peak MiB':>10s} {'… − start':>10s}")
+    for way, row in found.items():
+        print(f"  {way:14s} {row['rollout']:10.2f} {row['train']:10.2f} {row['whole']:10.2f} {row['peak']:10.0f} {row['peak'] - row['imported']:10.0f}")
+    ours, theirs = found["pgnotes"], min((found[way] for way in WAYS[1:]), key=lambda row: row["whole"])
+    ratios = {part: theirs[part] / ours[part] for part in ("rollout", "train", "whole", "peak")}
+    print(f"  {'ratio':14s} {ratios['rollout']:10.2f} {ratios['train']:10.2f} {ratios['whole']:10.2f} {ratios['peak']:10.2f}", flush=True)
+
+
+def task_in_trl(steps: int = 2, group_size: int = 4) -> None:
+    """Train the pocket model in TRL with the very reward function that pgnotes uses, and let both judge the same texts."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    from pgnotes.lm.models import load
+    from pgnotes.lm.tasks import digits_and_length
+
+    task = digits_and_length(48, 12, reward="shaped", instruction="{length} {digit_sum}: {prompt}")
+    seen: list[tuple[list, list[float]]] = []
+
+    def reward(completions: list, **columns) -> list[float]:
+        seen.append((completions, task.reward(completions, **columns)))
+        return seen[-1][1]
+
+    model, tokenizer = load("pocket")
+    chats = [[{"role": "user", "content": task.message(prompt)}] for prompt in task.prompts]
+    settings = GRPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=2 * group_size,
+        num_generations=group_size,
+        max_completion_length=64,
+        max_steps=steps,
+        bf16=False,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+        save_strategy="no",
+    )
+    GRPOTrainer(model, [task.reward, reward], settings, Dataset.from_dict({"prompt": chats}), processing_class=tokenizer).train()
+    for completions, rewards in seen:
+        texts = [chat[-1]["content"] for chat in completions]
+        assert rewards == task.reward(texts), "a chat and its text are judged alike"
+    rewards = [value for _, values in seen for value in values]
+    print(f"\nTRL trained {steps} steps on lm.tasks' reward, unchanged: {len(rewards)} completions, mean reward {statistics.mean(rewards):.3f}")
+
+
+def main() -> None:
+    """Run the comparison and print one table a shape."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=5, help="steps timed for each way, after one that is not")
+    parser.add_argument("--shapes", nargs="+", default=[",".join(map(str, shape)) for shape in SHAPES], metavar="P,R,G")
+    parser.add_argument("--tiny", action="store_true", help="a very small model, to try the script")
+    parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        way, model, prompts, shape, steps = args.work
+        work(way, model, prompts, tuple(map(int, shape.split(","))), int(steps))
+        return
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl"))
+    print(f"{versions}; float32, {os.cpu_count()} cores; medians of {args.steps} steps, in turn")
+    sizes = TINY if args.tiny else SMALL
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_model(Path(folder) / "model", sizes)
+        for text in args.shapes:
+            shape = tuple(map(int, text.split(",")))
+            print_table(shape, side_by_side(Path(folder), model, sizes["vocab_size"], shape, args.steps))
+    task_in_trl()
+
+
+if __name__ == "__main__":
+    main()

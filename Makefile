@@ -17,7 +17,7 @@ help:
 	@echo "make test-colab   the same tests and lesson 01 with the versions of Colab, in .venv-colab"
 	@echo "make lessons  run every lesson in a clean kernel and save it with its outputs"
 	@echo "make grpo     train the pocket model into OUT=$(OUT), and go on if that run was cut off"
-	@echo "make bench    run the benchmarks (minutes)"
+	@echo "make bench    run the benchmarks (about an hour)"
 	@echo "make lint     check and format-check the code and the lessons"
 
 lab: $(VENV)/.ready-base
@@ -38,10 +38,12 @@ lessons: $(VENV)/.ready-base
 grpo: $(VENV)/.ready-base
 	@$(BIN)/python -m pgnotes grpo --out $(OUT) --resume
 
-bench: $(VENV)/.ready-base
+bench: $(VENV)/.ready-bench
 	@$(BIN)/python benchmarks/sliders.py
 	@$(BIN)/python benchmarks/variance.py
 	@$(BIN)/python benchmarks/kills.py
+	@$(BIN)/python benchmarks/engine.py
+	@$(BIN)/python benchmarks/trl_side_by_side.py
 
 lint: $(VENV)/.ready-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -50,6 +52,7 @@ lint: $(VENV)/.ready-lint
 $(VENV)/.ready-base: EXTRA :=
 $(VENV)/.ready-test: EXTRA := [test]
 $(VENV)/.ready-lint: EXTRA := [lint]
+$(VENV)/.ready-bench: EXTRA := [bench]
 $(VENV)/.ready-%: pyproject.toml constraints.txt $(VENV)/bin/python
 	@echo "pgnotes: installing what is needed into $(VENV) (once; minutes on a slow line)"
 	@$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --index-url $(TORCH_INDEX) torch)

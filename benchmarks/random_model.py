@@ -1,13 +1,18 @@
-"""Models with random weights and a tokenizer of numbered words, for measurements that need a shape and not a skill."""
+"""Models with random weights, a tokenizer of numbered words, and runs on them, for measurements that need a shape and not a skill."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config
 from transformers.utils import logging
+
+from pgnotes.lm import grpo
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.learner import Learner, learner
 
 logging.disable_progress_bar()
 
@@ -30,6 +35,7 @@ QWEN25_05B = {  # Qwen2.5-0.5B, to the parameter
     "rms_norm_eps": 1e-6,
     "rope_theta": 1e6,
 }
+SIZES = {"small": SMALL, "tiny": TINY, "qwen": QWEN25_05B}
 
 
 def write_model(folder: Path, shape: dict, seed: int = 0) -> str:
@@ -49,3 +55,16 @@ def write_prompts(file: Path, tokens: int, vocab_size: int, count: int = 200, se
     ids = torch.randint(1, vocab_size, (count, tokens), generator=torch.Generator().manual_seed(seed))
     file.write_text("\n".join(" ".join(f"w{i}" for i in row) for row in ids.tolist()), encoding="utf-8")
     return str(file)
+
+
+def random_reward(completions: list, **columns: object) -> list[float]:
+    """A number for each completion that does not look at it, so that no group is dead."""
+    return [random.random() for _ in completions]
+
+
+def random_run(model: str, prompts: str, shape: tuple[int, int, int], per_step: int, half: torch.dtype | None = None, **settings: object) -> Learner:
+    """A run of the engine on these files, under `random_reward`. shape: tokens of a prompt, tokens of a completion, completions of a prompt."""
+    grpo.rewards_of = lambda task, groups: torch.tensor([random_reward(group.texts) for group in groups])  # also of those that did not end by themselves
+    length, new, group_size = shape
+    fixed = {"instruction": "{prompt}", "prompt_tokens": length, "max_new_tokens": new, "group_size": group_size, "prompts_per_step": per_step}
+    return learner(GRPOConfig(model=model, prompts=prompts, **fixed, **settings), half=half)

@@ -13,7 +13,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -21,16 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from random_model import SMALL, TINY, write_model, write_prompts
+from random_model import SIZES, random_reward, random_run, write_model, write_prompts
 
 SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))  # tokens of a prompt, tokens of a completion, completions of a prompt
-PROMPTS = 4  # a step
 WAYS = ("pgnotes", "trl", "trl, by group")
-
-
-def random_reward(completions: list, **columns) -> list[float]:
-    """A number for each completion that does not look at it."""
-    return [random.random() for _ in completions]
 
 
 def wait() -> None:
@@ -50,31 +43,25 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def pgnotes_steps(model: str, prompts: str, shape: tuple[int, int, int], steps: int) -> None:
+def pgnotes_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: int, steps: int) -> None:
     """Our steps, each at its turn."""
-    import torch
+    from pgnotes.lm.grpo import train_step
 
-    from pgnotes.lm import grpo
-    from pgnotes.lm.config import GRPOConfig
-    from pgnotes.lm.learner import learner
-
-    length, new, group_size = shape
-    config = GRPOConfig(model=model, prompts=prompts, instruction="{prompt}", prompt_tokens=length, max_new_tokens=new)
-    run = learner(config.with_settings([f"group_size={group_size}", f"prompts_per_step={PROMPTS}", f"steps={steps}"]))
-    grpo.rewards_of = lambda task, groups: torch.tensor([random_reward(group.texts) for group in groups])  # also of those that did not end by themselves
+    run = random_run(model, prompts, shape, per_step)
     tell(imported=peak_mib())
     for step in range(steps):
         wait()
         started = time.perf_counter()
-        record, seconds = grpo.train_step(run, step)
+        record, seconds = train_step(run, step)
         tell(whole=time.perf_counter() - started, rollout=seconds["rollout_s"], train=seconds["train_s"])
         assert record["skipped"] == ""
         assert record["dead_fail"] == 0
-        assert all(group.mask.all() and group.tokens.shape == (group_size, new) and len(group.prompt) == length for group in run.groups)
+        assert all(group.mask.all() and group.tokens.shape == (shape[2], shape[1]) and len(group.prompt) == shape[0] for group in run.groups)
 
 
-def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], steps: int, by_group: bool) -> None:
+def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: int, steps: int, by_group: bool) -> None:
     """TRL's steps, each at its turn."""
+    import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
@@ -102,8 +89,8 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], steps: int,
     _, new, group_size = shape
     settings = GRPOConfig(
         output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=group_size if by_group else PROMPTS * group_size,
-        gradient_accumulation_steps=PROMPTS if by_group else 1,
+        per_device_train_batch_size=group_size if by_group else per_step * group_size,
+        gradient_accumulation_steps=per_step if by_group else 1,
         num_generations=group_size,
         max_completion_length=new,
         max_steps=steps,
@@ -111,9 +98,10 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], steps: int,
         weight_decay=0.01,
         adam_beta2=0.95,
         bf16=False,
+        fp16=torch.cuda.is_available(),  # pgnotes' own choice there is bfloat16 where the card has it; compare the two on a card that has not
         activation_checkpointing=False,
         loss_type="dapo",  # the sum over the step's tokens by their number, as in pgnotes
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         report_to=[],
         disable_tqdm=True,
         logging_strategy="no",
@@ -132,20 +120,21 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], steps: int,
     assert not trainer.model.is_gradient_checkpointing
 
 
-def work(way: str, model: str, prompts: str, shape: tuple[int, int, int], steps: int) -> None:
+def work(way: str, model: str, prompts: str, shape: str, per_step: str, steps: str) -> None:
     """What one of the processes does."""
+    numbers = tuple(map(int, shape.split(","))), int(per_step), int(steps)
     if way == "pgnotes":
-        pgnotes_steps(model, prompts, shape, steps)
+        pgnotes_steps(model, prompts, *numbers)
     else:
-        trl_steps(model, prompts, shape, steps, way == "trl, by group")
+        trl_steps(model, prompts, *numbers, by_group=way == "trl, by group")
     tell(peak=peak_mib())
 
 
-def side_by_side(folder: Path, model: str, vocab_size: int, shape: tuple[int, int, int], steps: int) -> dict[str, dict[str, float]]:
+def side_by_side(folder: Path, model: str, vocab_size: int, shape: tuple[int, int, int], per_step: int, steps: int) -> dict[str, dict[str, float]]:
     """Medians over the steps of each way, in turn after one step to warm up; MiB at the end."""
     prompts = write_prompts(folder / f"prompts-{shape[0]}.txt", shape[0], vocab_size)
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
-    task = [model, prompts, ",".join(map(str, shape)), str(steps + 1)]
+    task = [model, prompts, ",".join(map(str, shape)), str(per_step), str(steps + 1)]
     workers = {}
     for way in WAYS:
         command = [sys.executable, __file__, "--work", way, *task]
@@ -163,9 +152,9 @@ def side_by_side(folder: Path, model: str, vocab_size: int, shape: tuple[int, in
     }
 
 
-def print_table(shape: tuple[int, int, int], found: dict[str, dict[str, float]]) -> None:
+def print_table(shape: tuple[int, int, int], per_step: int, found: dict[str, dict[str, float]]) -> None:
     """One shape's figures; the ratio is to the faster of TRL's two ways."""
-    print(f"\nprompt {shape[0]}, completion {shape[1]}, group {shape[2]}, {PROMPTS} prompts a step")
+    print(f"\nprompt {shape[0]}, completion {shape[1]}, group {shape[2]}, {per_step} prompts a step")
     print(f"  {'':14s} {'rollout s':>10s} {'train s':>10s} {'whole s':>10s} {'peak MiB':>10s} {'… − start':>10s}")
     for way, row in found.items():
         print(f"  {way:14s} {row['rollout']:10.2f} {row['train']:10.2f} {row['whole']:10.2f} {row['peak']:10.0f} {row['peak'] - row['imported']:10.0f}")
@@ -217,21 +206,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=5, help="steps timed for each way, after one that is not")
     parser.add_argument("--shapes", nargs="+", default=[",".join(map(str, shape)) for shape in SHAPES], metavar="P,R,G")
-    parser.add_argument("--tiny", action="store_true", help="a very small model, to try the script")
-    parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--prompts", type=int, default=4, help="prompts a step")
+    parser.add_argument("--size", choices=SIZES, default="small", help="of the model: small has 25 million parameters, qwen is Qwen2.5-0.5B's shape")
+    parser.add_argument("--work", nargs=6, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        way, model, prompts, shape, steps = args.work
-        work(way, model, prompts, tuple(map(int, shape.split(","))), int(steps))
+        work(*args.work)
         return
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl"))
-    print(f"{versions}; float32, {os.cpu_count()} cores; medians of {args.steps} steps, in turn")
-    sizes = TINY if args.tiny else SMALL
+    print(f"{versions}; {os.cpu_count()} cores; medians of {args.steps} steps, in turn")
     with tempfile.TemporaryDirectory() as folder:
-        model = write_model(Path(folder) / "model", sizes)
+        model = write_model(Path(folder) / "model", SIZES[args.size])
         for text in args.shapes:
             shape = tuple(map(int, text.split(",")))
-            print_table(shape, side_by_side(Path(folder), model, sizes["vocab_size"], shape, args.steps))
+            found = side_by_side(Path(folder), model, SIZES[args.size]["vocab_size"], shape, args.prompts, args.steps)
+            print_table(shape, args.prompts, found)
     task_in_trl()
 
 

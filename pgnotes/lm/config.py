@@ -53,13 +53,11 @@ class GRPOConfig:
 
     def __post_init__(self) -> None:
         """ValueError naming the first setting that can't work."""
-        least = {"steps": 1, "prompts_per_step": 1, "group_size": 2, "epochs": 1, "prompt_tokens": 1, "evaluate": 1, "checkpoint_every": 1, "length": 1}
-        for key, bound in least.items():
-            if getattr(self, key) < bound:
-                raise ValueError(f"{key} is {getattr(self, key)}; it must be at least {bound}")
-        for key in ("max_new_tokens", "warmup", "decay_after", "half_life", "weight_decay", "beta", "entropy_bonus", "threads", "digit_sum"):
-            if not 0 <= getattr(self, key) < math.inf:
-                raise ValueError(f"{key} is {getattr(self, key)}; it must not be negative")
+        ones = ("steps", "prompts_per_step", "epochs", "prompt_tokens", "evaluate", "checkpoint_every", "length")
+        zeros = ("max_new_tokens", "warmup", "decay_after", "half_life", "weight_decay", "beta", "entropy_bonus", "threads", "digit_sum")
+        for key, least in [("group_size", 2), *((key, 1) for key in ones), *((key, 0) for key in zeros)]:
+            if not least <= getattr(self, key) < math.inf:
+                raise ValueError(f"{key} is {getattr(self, key)}; it must be at least {least}")
         for key in ("lr", "temperature", "grad_clip"):
             if not 0 < getattr(self, key) < math.inf:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must be greater than 0")

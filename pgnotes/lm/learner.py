@@ -6,6 +6,7 @@ import dataclasses
 import os
 import platform
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +45,9 @@ class Learner:
     updates: int = 0  # of the weights; a skipped one does not count
     groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager:
         """The context in which the policy's matrix products are in half precision, where the device has a good one."""
-        return torch.autocast(self.accelerator.device.type, self.half, enabled=self.half != torch.float32)
+        return nullcontext() if self.half == torch.float32 else torch.autocast(self.accelerator.device.type, self.half)
 
     @torch.no_grad()
     def sampler(self) -> PreTrainedModel:
@@ -80,7 +81,8 @@ def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dt
     policy, tokenizer = load(config.model, device)
     reference = load(config.model, device, half)[0].requires_grad_(False) if config.beta > 0 else None
     copy = load(config.model, device, half)[0].requires_grad_(False) if half != torch.float32 else None
-    optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr, betas=config.betas)
+    # fused: in one pass, without copies of the weights' size on the way
+    optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr, betas=config.betas, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=half == torch.float16)
     return Learner(config, task, policy, tokenizer, reference, optimizer, scaler, accelerator, half, copy, stop_ids(policy, tokenizer), config.group_size)
 
@@ -120,8 +122,8 @@ def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> GRPOConfig:
         raise ValueError(f"out is {str(folder.path)!r}, which already holds a run; add --resume to go on with it, or choose another folder")
     old = GRPOConfig.from_json(stored["config"])
     new = dataclasses.replace(config, threads=config.threads or old.threads)
-    changed = [f.name for f in dataclasses.fields(old) if getattr(old, f.name) != getattr(new, f.name) and (f.name != "steps" or new.steps < old.steps)]
-    if changed:
-        differences = ", ".join(f"{key} was {getattr(old, key)!r} and is now {getattr(new, key)!r}" for key in changed)
+    pairs = {f.name: (getattr(old, f.name), getattr(new, f.name)) for f in dataclasses.fields(old)}
+    differences = ", ".join(f"{key} was {a!r} and is now {b!r}" for key, (a, b) in pairs.items() if a != b and (key != "steps" or b < a))
+    if differences:
         raise ValueError(f"the run in {str(folder.path)!r} had other settings: {differences}; only steps may be changed, to more")
     return new

@@ -33,14 +33,14 @@ def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor
 
 def summary(run: Learner, seen: list[dict[str, float]]) -> dict:
     """Means over the tokens of all micro-batches of all processes."""
-    names = ("loss", "tokens", "entropy", "clip_low", "clip_high", "sampler_gap", "kl")
+    names = ("loss", "tokens", "entropy", "kl", "clip_low", "clip_high", "sampler_gap")
     sums = torch.tensor([sum(part[name] for part in seen) for name in names], dtype=torch.float32, device=run.accelerator.device)
     loss, tokens, *sums = run.accelerator.reduce(sums, "sum").tolist()
-    entropy, clip_low, clip_high, gap, kl = (value / max(tokens, 1) for value in sums)
+    entropy, kl, clip_low, clip_high, gap = (value / tokens if tokens else None for value in sums)
     worst = max(seen, key=lambda part: part["kl_max"], default=None) if run.reference is not None else None
     return {
         "loss": loss,  # near zero by construction; it never measures progress
-        "entropy": entropy if tokens else None,
+        "entropy": entropy,
         "entropy_weight": run.config.entropy_bonus,
         "kl": kl if run.reference is not None else None,
         "kl_max": worst and worst["kl_max"],  # this process's
@@ -61,17 +61,19 @@ def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
     numbers = torch.cat([torch.tensor(rows, device=run.accelerator.device), ended[:, None]], dim=1)
     length, total, passes, stopped = run.accelerator.gather(numbers).cpu().T
     dead, all_pass = spread_is_zero(rewards), passes.view(rewards.shape).bool().all(-1)
+    means = {
+        "reward": rewards,
+        "pass_rate": passes,
+        "length": length,
+        "digit_sum": total,
+        "truncated": 1 - stopped,
+        "dead_fail": (dead & ~all_pass).float(),  # groups, all rewards equal and not all passing
+        "dead_pass": (dead & all_pass).float(),
+    }
+    spreads = {f"{name}_std": means[name].std().item() for name in ("reward", "length", "digit_sum")}
     return {
-        "reward": rewards.mean().item(),
-        "reward_std": rewards.std().item(),
-        "pass_rate": passes.mean().item(),
-        "length": length.mean().item(),
-        "length_std": length.std().item(),
-        "digit_sum": total.mean().item(),
-        "digit_sum_std": total.std().item(),
-        "truncated": 1 - stopped.mean().item(),
-        "dead_fail": (dead & ~all_pass).float().mean().item(),  # share of groups, all rewards equal and not all passing
-        "dead_pass": (dead & all_pass).float().mean().item(),
+        **{name: values.mean().item() for name, values in means.items()},
+        **spreads,
         "samples": texts[:: max(1, len(texts) // SAMPLES)][:SAMPLES],
         "lengths": [int(x) for x in length.tolist()],
         "digit_sums": [int(x) for x in total.tolist()],

@@ -33,9 +33,8 @@ class Group:
 
     def split(self, rows: int) -> list[Group]:
         """The same completions in groups of at most so many."""
-        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "prompt"}
-        starts = range(0, len(self.tokens), rows)
-        return [Group(self.prompt, **{name: None if c is None else c[i : i + rows] for name, c in columns.items()}) for i in starts]
+        columns = [getattr(self, field.name) for field in dataclasses.fields(self)[1:]]
+        return [Group(self.prompt, *(c if c is None else c[i : i + rows] for c in columns)) for i in range(0, len(self.tokens), rows)]
 
 
 class RoomyLayer(DynamicLayer):
@@ -45,11 +44,11 @@ class RoomyLayer(DynamicLayer):
         """Take over `layer`'s keys and values [B, heads, P, D], each row `repeats` times, with `room` more places."""
         super().__init__()
         self.lazy_initialization(layer.keys, layer.values)
-        self.rooms = []
-        for old in (layer.keys, layer.values):
-            batch, heads, used, width = old.shape
-            self.rooms.append(old.new_empty(batch * repeats, heads, used + room, width))
-            self.rooms[-1][:, :, :used] = old.repeat_interleave(repeats, dim=0)
+        self.rooms = [F.pad(old.repeat_interleave(repeats, dim=0), (0, 0, 0, room)) for old in (layer.keys, layer.values)]
+        self.show(layer.keys.shape[2])
+
+    def show(self, used: int) -> None:
+        """Let the first `used` places be all that there is."""
         self.keys, self.values = (place[:, :, :used] for place in self.rooms)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
@@ -57,13 +56,13 @@ class RoomyLayer(DynamicLayer):
         start, end = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
         for place, new in zip(self.rooms, (key_states, value_states), strict=True):
             place[:, :, start:end] = new
-        self.keys, self.values = (place[:, :, :end] for place in self.rooms)
+        self.show(end)
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep these rows only."""
         self.rooms = [place[indices] for place in self.rooms]
-        self.keys, self.values = (place[:, :, : self.keys.shape[2]] for place in self.rooms)
+        self.show(self.keys.shape[2])
 
 
 def make_room(cache: DynamicCache, repeats: int, room: int) -> None:

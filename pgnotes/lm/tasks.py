@@ -12,6 +12,7 @@ from pathlib import Path
 
 IN_WORDS = "Continue the text below with exactly {length} characters whose digits add up to {digit_sum}. Write only the continuation.\n\n{prompt}"
 REWARDS = ("binary", "shaped")
+OPENWEBTEXT = (("Skylion007/openwebtext", None), ("Skylion007/openwebtext", "refs/convert/parquet"), ("sam2ai/openwebtext-10k", "refs/convert/parquet"))
 STREAMED = 2000  # openings taken from a streamed data set; a few megabytes are read, never the whole set
 
 
@@ -41,8 +42,7 @@ class DigitsAndLength:
 
     def message(self, prompt: str) -> str:
         """The user's message for one opening: the rule, then the opening."""
-        fields = {"length": self.length, "digit_sum": self.digit_sum, "prompt": prompt}
-        return self.instruction.format(**fields)
+        return self.instruction.format(length=self.length, digit_sum=self.digit_sum, prompt=prompt)
 
     def passed(self, completion: str) -> bool:
         """True if the text has exactly `length` characters and at least one ASCII digit, and its ASCII digits add up to `digit_sum`."""
@@ -61,9 +61,7 @@ class DigitsAndLength:
         A completion is a string or a chat (a list of messages, whose last `content` is judged). Binary: 1 for a pass, else 0.
         """
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        if self.reward_kind == "shaped":
-            return [self.shaped(text) for text in texts]
-        return [float(self.passed(text)) for text in texts]
+        return [self.shaped(text) if self.reward_kind == "shaped" else float(self.passed(text)) for text in texts]
 
 
 def digits_and_length(
@@ -111,19 +109,17 @@ def load_prompts(source: str) -> list[str]:
 
 def stream_openwebtext(count: int = STREAMED) -> list[str]:
     """The first 300 characters of `count` web texts, streamed; ConnectionError, naming the bundled prompts, where they can't be reached."""
+    from datasets import load_dataset
+
     from pgnotes.lm.models import hub_is_reachable
 
-    attempts = [("Skylion007/openwebtext", None), ("Skylion007/openwebtext", "refs/convert/parquet"), ("sam2ai/openwebtext-10k", "refs/convert/parquet")]
     failures = []
-    if not hub_is_reachable():
-        failures.append("no answer from the hub")
-        attempts = []
-    for name, revision in attempts:
+    for name, revision in OPENWEBTEXT if hub_is_reachable() else ():
         try:
-            from datasets import load_dataset
-
             rows = load_dataset(name, revision=revision, split="train", streaming=True)
             return [" ".join(row["text"][:300].split()) for row in itertools.islice(rows, count)]
         except Exception as error:  # each source fails in its own way; all of them are reported together below
             failures.append(f"{name}: {type(error).__name__}")
-    raise ConnectionError(f"openwebtext could not be reached ({'; '.join(failures)}); use --set prompts=bundled, which needs no network")
+    raise ConnectionError(
+        f"openwebtext could not be reached ({'; '.join(failures) or 'no answer from the hub'}); use --set prompts=bundled, which needs no network"
+    )

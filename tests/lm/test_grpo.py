@@ -71,11 +71,12 @@ def test_the_steps_gradient_depends_on_no_way_of_computing_it(monkeypatch, doubl
 
 def test_when_memory_runs_out_the_same_gradient_comes_from_smaller_micro_batches(monkeypatch, doubled):
     """Rows 4 → 2 → 1, the second time in the middle of the step; the samples stay, and the record says so."""
-    config, real, sampled = dataclasses.replace(SMALL, beta=0.1, epochs=2), completion_logprobs, []
+    config, real, sampled, failed = dataclasses.replace(SMALL, beta=0.1, epochs=2), completion_logprobs, [], []
     _, expected = gradients(monkeypatch, dataclasses.replace(config, epochs=1), REWARDS)
 
     def tight(model, prompt, tokens, *args):
         if len(tokens) > 2 or (len(tokens) == 2 and prompt is run.groups[1].prompt):
+            failed.append(len(tokens))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
         return real(model, prompt, tokens, *args)
 
@@ -90,6 +91,7 @@ def test_when_memory_runs_out_the_same_gradient_comes_from_smaller_micro_batches
 
     monkeypatch.setattr(grpo, "update", update)
     record, _ = train_step(run, 0)
+    assert failed == [4, 2]
     assert (record["rows"], run.state()["rows"], len(sampled), run.updates) == (1, 1, 1, 2)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-9)
@@ -125,11 +127,14 @@ def test_half_precision_trains_float32_weights_from_half_precision_samples(monke
     assert (run.reference, False) in seen
     kept = [record for record in records if not record["skipped"]]  # float16's first scale may be too large for the first gradient
     assert len(kept) >= 2
+    whole, _ = train_step(learner(dataclasses.replace(run.config, lr=1e-9)), kept[0]["step"])
+    assert kept[0]["grad_norm"] == pytest.approx(whole["grad_norm"], rel=0.5), "of the gradient itself, not of the scaled one"
     assert run.updates == len(kept)
     assert (run.scaler.get_scale() < scale) == (len(kept) < 4)
     assert any(not torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
     assert all(0 < record["sampler_gap"] < gap for record in kept)
     assert all(torch.equal(a, b.to(half)) for a, b in zip(run.sampler().parameters(), run.policy.parameters(), strict=True))
+    run.scaler.update(512.0)
     again = learner(run.config, half=half)
     again.restore(run.state())
     assert again.scaler.get_scale() == run.scaler.get_scale()

@@ -1,8 +1,11 @@
 """Sampling: from the policy itself, each group by its own noise, ended where the model ends."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
+from pgnotes.lm import rollout as rollouts
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import encode, stop_ids
 from pgnotes.lm.rollout import draw, rollout, uniforms
@@ -29,6 +32,24 @@ def test_a_group_does_not_depend_on_the_groups_beside_it(pocket, exact):
     doubled = exact(), pocket[1]
     together, alone = sample(doubled, TEXTS), [sample(doubled, [text])[0] for text in TEXTS]
     assert [g.texts for g in together] == [g.texts for g in alone]
+
+
+def test_finished_rows_leave_the_batch_and_nothing_else_changes(pocket, exact, monkeypatch):
+    """Ended at the letter o, early or late: with rows leaving and with all kept to the end, in float64."""
+    model, tokenizer = exact(), pocket[1]
+    prompts, noise = [encode(tokenizer, text) for text in TEXTS], [uniforms(8, 30, text) for text in TEXTS]
+    stops, sizes, real = [tokenizer.convert_tokens_to_ids("o")], [], rollouts.hidden_states
+    monkeypatch.setattr(rollouts, "hidden_states", lambda model, ids, *args: sizes.append(len(ids)) or real(model, ids, *args))
+    leaving = rollout(model, tokenizer, prompts, noise, stops)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) >= 5
+    assert all(before - after >= rollouts.DROP * before for before, after in pairwise(sizes) if before != after)
+    monkeypatch.setattr(rollouts, "DROP", 2.0)
+    for a, b in zip(leaving, rollout(model, tokenizer, prompts, noise, stops), strict=True):
+        assert torch.equal(a.tokens[a.mask], b.tokens[b.mask])
+        assert torch.equal(a.mask, b.mask)
+        assert torch.equal(a.ended, b.ended)
+        torch.testing.assert_close(a.logp, b.logp, rtol=0, atol=1e-12)
 
 
 def test_the_seed_decides(pocket):
@@ -68,6 +89,26 @@ def test_draws_follow_the_probabilities():
     counts = torch.bincount(draw(probabilities.expand(1000, 5), u), minlength=5)
     assert (counts - 1000 * probabilities).abs().max() <= 1
     assert counts[1] == counts[4] == 0
+
+
+def test_draws_are_those_of_one_long_sum():
+    """In float64, several blocks and a last one that is not full: the first token whose cumulative probability exceeds u."""
+    g = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(4000, 1100, generator=g, dtype=torch.float64) ** 8 * (torch.rand(4000, 1100, generator=g) < 0.3)
+    probabilities /= probabilities.sum(-1, keepdim=True)
+    u = torch.rand(4000, generator=g, dtype=torch.float64)
+    expected = torch.searchsorted(probabilities.cumsum(-1), u[:, None], right=True)[:, 0]
+    assert torch.equal(draw(probabilities, u), expected)
+    assert len(set((expected // 256).tolist())) == 5
+
+
+def test_rounding_draws_no_impossible_token():
+    """In single precision the threshold can round up to the total; behind it there are only tokens of probability 0."""
+    g = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(20_000, 700, generator=g) * (torch.arange(700) < 600)
+    for u in (1 - 2**-24, 1 - 2**-23):
+        tokens = draw(probabilities, torch.full((20_000,), u))
+        assert (probabilities.gather(1, tokens[:, None]) > 0).all()
 
 
 @pytest.mark.parametrize("u", [0.0, 1 - 2**-24])

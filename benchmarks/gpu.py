@@ -1,0 +1,74 @@
+"""The t4 preset on a model of Qwen2.5-0.5B's exact shape, with random weights, float16 forced and memory capped at a T4's 14.7 GiB.
+
+    python benchmarks/gpu.py [--steps 3]        on a CPU, to try the script: --size tiny
+
+Peak memory, seconds by part, and decoding beside `generate` and beside what the memory's bandwidth allows: each new token of a row reads all weights
+once for the whole batch. TRL beside it, where it is installed: python benchmarks/trl_side_by_side.py --size qwen --prompts 16 --shapes 128,80,8
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+from engine import GROUP, decode_rates, seconds
+from random_model import SIZES, random_run, write_model, write_prompts
+
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.grpo import train_step
+from pgnotes.lm.preflight import memory_estimate
+
+GIB = 2**30
+CARD = 14.7  # GiB, of a T4
+ROWS = 128
+
+
+def bandwidth(device: str, gib: float) -> float:
+    """Bytes a second that a copy reads and writes, median of 5."""
+    source = torch.empty(int(gib * GIB), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / statistics.median([seconds(target.copy_, source) for _ in range(6)][1:])
+
+
+def main() -> None:
+    """Run the preset's steps and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=3, help="steps timed, after one that is not")
+    parser.add_argument("--size", choices=SIZES, default="qwen")
+    args = parser.parse_args()
+    cuda = torch.cuda.is_available()
+    device, name = ("cuda", torch.cuda.get_device_name()) if cuda else ("cpu", "a CPU")
+    if cuda:
+        torch.cuda.set_per_process_memory_fraction(min(1.0, CARD * GIB / torch.cuda.get_device_properties(0).total_memory))
+    preset = GRPOConfig.preset("t4")
+    shape = (preset.prompt_tokens, preset.token_limit, preset.group_size)
+    print(f"{name}, torch {torch.__version__}, {args.size} shape: {preset.prompts_per_step} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}")
+    with tempfile.TemporaryDirectory() as place:
+        model = write_model(Path(place) / "model", SIZES[args.size])
+        prompts = write_prompts(Path(place) / "prompts.txt", shape[0], SIZES[args.size]["vocab_size"])
+        run = random_run(model, prompts, shape, preset.prompts_per_step, torch.float16, beta=preset.beta, steps=args.steps + 1)
+        estimate = memory_estimate(run.config, (7, 5))
+    done = [train_step(run, step) for step in range(args.steps + 1)]
+    times = {part: statistics.median(spent[part] for _, spent in done[1:]) for part in ("rollout_s", "train_s")}
+    print(f"  step           {sum(times.values()):8.2f} s: sampling {times['rollout_s']:.2f}, training {times['train_s']:.2f}")
+    print(f"  skipped        {sum(bool(record['skipped']) for record, _ in done):8d} of {len(done)} updates, while the loss scale settles")
+    print(f"  sampler's gap  {statistics.median(record['sampler_gap'] for record, _ in done):8.1e} nats a token")
+    print(f"  micro-batch    {run.rows:8d} rows")
+    if cuda:
+        peak, reserved = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
+        print(f"  peak memory    {peak:8.2f} GiB allocated, {reserved:.2f} reserved, of {CARD}; estimated without activations {estimate['total']:.2f}")
+    sampler = run.sampler()
+    run.optimizer.state.clear()
+    ours, theirs = decode_rates(sampler, run.tokenizer, ROWS, shape[0], shape[1], args.steps)
+    weights = sum(p.numel() * p.element_size() for p in sampler.parameters())
+    speed = bandwidth(device, 1.0 if cuda else 0.1)
+    ceiling = ROWS * speed / weights
+    print(f"  decoding       {ours:8,.0f} tokens/s at {ROWS} rows, groups of {GROUP}; generate {theirs:,.0f} (ratio {ours / theirs:.2f})")
+    print(f"  ceiling        {ceiling:8,.0f} tokens/s: {weights / GIB:.2f} GiB of weights a token at {speed / 1e9:,.0f} GB/s")
+
+
+if __name__ == "__main__":
+    main()

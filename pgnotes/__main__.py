@@ -129,6 +129,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, FloatingPointError) as error:
         print(f"pgnotes: {error}", file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        print("pgnotes: not enough memory, even with one completion at a time; try a smaller model, prompts_per_step or max_new_tokens", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("pgnotes: stopped; go on with --resume", file=sys.stderr)
         return 130

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgnotes.__main__ import main
+from pgnotes.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 TINY = ["prompts_per_step=2", "group_size=2", "steps=1", "evaluate=4", "threads=2"]
@@ -69,6 +69,21 @@ def test_a_folder_that_holds_a_run(tmp_path, capsys):
     assert main(["evaluate", out, "--n", "3"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {"pass_rate", "logprob", "distinct", "ended"} == set(found)
+
+
+def test_memory_that_runs_out_is_one_clear_line_and_other_faults_are_not_hidden(capsys, monkeypatch):
+    def failing(error):
+        def fail(args):
+            raise error
+
+        return fail
+
+    monkeypatch.setitem(COMMANDS, "doctor", failing(RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")))
+    assert main(["doctor"]) == 1
+    assert "prompts_per_step" in capsys.readouterr().err
+    monkeypatch.setitem(COMMANDS, "doctor", failing(RuntimeError("another fault")))
+    with pytest.raises(RuntimeError, match="another fault"):
+        main(["doctor"])
 
 
 def test_evaluate_a_model_folder_and_refuse_what_is_none(tmp_path, capsys):

@@ -3,8 +3,9 @@
     python benchmarks/trl_side_by_side.py [--steps 5] [--shapes 128,48,8 …]     needs: pip install -e ".[bench]"
 
 Same model, prompts, completion lengths, precision, batch and optimizer; a random reward, so that no group is dead. TRL runs with all rows of a step in
-one micro-batch, with one group in each as pgnotes does, and with one group in each and checkpointed activations, its way of saving memory. Each way lives in a process of its own, waits for its turn, and reports the most memory that it ever held. The last row compares pgnotes with the
-fastest of the others in time, and with the smallest in memory.
+one micro-batch, with one group in each as pgnotes does, and with one group in each and checkpointed activations, its way of saving memory. Each way
+lives in a process of its own, waits for its turn, and reports the most memory that it ever held. The last row compares pgnotes with the fastest of the
+others in time, and with the smallest in memory.
 """
 
 from __future__ import annotations

@@ -82,6 +82,8 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.widgets) - set(known):
         parser.error(f"no widget is called {' or '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if given.changes < 20:
+        parser.error(f"--changes is {given.changes}; it must be at least 20, so that every control moves")
     plt.switch_backend("agg")
     print(f"{'widget':<16}{'live p50':>10}{'live p95':>10}{'interact p50':>14}{'interact p95':>14}{'ratio p95':>11}   ms")
     for name in given.widgets or known:

@@ -21,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
 from random_model import SIZES, random_reward, random_run, write_model, write_prompts
 
 SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))  # tokens of a prompt, tokens of a completion, completions of a prompt
@@ -40,7 +41,9 @@ def tell(**figures: float) -> None:
 
 
 def peak_mib() -> float:
-    """The most memory this process ever held (Linux; getrusage would count the parent's, too)."""
+    """The most memory this process ever held: of the GPU where there is one, else its own (Linux; getrusage would count the parent's, too)."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -63,10 +66,11 @@ def pgnotes_steps(model: str, prompts: str, shape: tuple[int, int, int], per_ste
 
 def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: int, steps: int, way: str) -> None:
     """TRL's steps, each at its turn."""
-    import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
+
+    from pgnotes.lm.models import device_capability, precision
 
     class Timed(GRPOTrainer):
         rollout = 0.0
@@ -89,7 +93,7 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: i
             tell(whole=whole, rollout=Timed.rollout, train=whole - Timed.rollout)
 
     _, new, group_size = shape
-    by_group = way != "trl"
+    by_group, half = way != "trl", precision(device_capability())  # as pgnotes chooses it
     settings = GRPOConfig(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=group_size if by_group else per_step * group_size,
@@ -100,8 +104,8 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: i
         learning_rate=1e-5,
         weight_decay=0.01,
         adam_beta2=0.95,
-        bf16=False,
-        fp16=torch.cuda.is_available(),  # pgnotes' own choice there is bfloat16 where the card has it; compare the two on a card that has not
+        bf16=half == torch.bfloat16,
+        fp16=half == torch.float16,
         activation_checkpointing=way == SAVING,
         loss_type="dapo",  # the sum over the step's tokens by their number, as in pgnotes
         use_cpu=not torch.cuda.is_available(),

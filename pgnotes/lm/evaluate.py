@@ -79,8 +79,13 @@ def evaluate(
         rows.append(row | {"length": len(text), "digit_sum": digit_sum(text)})
         logprob += completion_logprobs(judge, group.prompt, group.tokens, group.mask)[0].sum().item()
         characters += len(text)
-    passed, ended = (sum(row[key] for row in rows) / len(rows) for key in ("passed", "ended"))
-    return Evaluation(passed, logprob / max(characters, 1), distinct_in_100([row["completion"] for row in rows]), ended, rows)
+    return Evaluation(
+        pass_rate=sum(row["passed"] for row in rows) / len(rows),
+        logprob=logprob / max(characters, 1),
+        distinct=distinct_in_100([row["completion"] for row in rows]),
+        ended=sum(row["ended"] for row in rows) / len(rows),
+        completions=rows,
+    )
 
 
 def distinct_in_100(texts: list[str]) -> float:

@@ -23,7 +23,9 @@ def precision(capability: tuple[int, int] | None) -> torch.dtype:
 
     `torch.cuda.is_bf16_supported()` is no help: it says yes on a T4 (sm_75), where bfloat16 is emulated.
     """
-    return torch.float32 if capability is None else torch.bfloat16 if capability >= (8, 0) else torch.float16
+    if capability is None:
+        return torch.float32
+    return torch.bfloat16 if capability >= (8, 0) else torch.float16
 
 
 def device_capability() -> tuple[int, int] | None:
@@ -115,5 +117,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, message: str) -> Tensor:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Parameters for AdamW: matrices decay, biases and norms don't."""
-    decays = {True: weight_decay, False: 0.0}
-    return [{"params": [p for p in model.parameters() if p.requires_grad and (p.dim() > 1) == matrix], "weight_decay": decays[matrix]} for matrix in decays]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]

@@ -109,13 +109,13 @@ def load_prompts(source: str) -> list[str]:
 
 def stream_openwebtext(count: int = STREAMED) -> list[str]:
     """The first 300 characters of `count` web texts, streamed; ConnectionError, naming the bundled prompts, where they can't be reached."""
-    from datasets import load_dataset
-
     from pgnotes.lm.models import hub_is_reachable
 
     failures = []
     for name, revision in OPENWEBTEXT if hub_is_reachable() else ():
         try:
+            from datasets import load_dataset  # seconds, and in vain where there is no network
+
             rows = load_dataset(name, revision=revision, split="train", streaming=True)
             return [" ".join(row["text"][:300].split()) for row in itertools.islice(rows, count)]
         except Exception as error:  # each source fails in its own way; all of them are reported together below

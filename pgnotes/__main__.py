@@ -7,8 +7,12 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgnotes.lm.config import GRPOConfig
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +40,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def changed(config: GRPOConfig, settings: Iterable[str]) -> GRPOConfig:
+    """The settings of a run, changed by texts like "lr=1e-4"; ValueError for an unknown key or a value of the wrong kind."""
+    changes, keys = {}, [field.name for field in dataclasses.fields(config)]
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in keys:
+            raise ValueError(f"--set takes key=value, not {setting!r}; the keys are {', '.join(keys)}")
+        changes[key] = parse(key, text, getattr(config, key))
+    return dataclasses.replace(config, **changes)
+
+
+def parse(key: str, text: str, like: int | float | str | tuple) -> int | float | str | tuple:
+    """`text` as the kind of value that `like` is; a pair may be given as one number."""
+    try:
+        if isinstance(like, tuple):
+            numbers = tuple(float(part) for part in text.split(","))
+            return numbers * 2 if len(numbers) == 1 else numbers
+        return type(like)(text)
+    except ValueError:
+        raise ValueError(f"{key} is {text!r}; it must be {'a number or a pair of numbers' if isinstance(like, tuple) else type(like).__name__}") from None
+
+
 def run_grpo(args: argparse.Namespace) -> dict:
     """Train; the progress bar goes to stderr."""
     from pgnotes.classroom.progress import Bar
@@ -46,12 +72,12 @@ def run_grpo(args: argparse.Namespace) -> dict:
     from pgnotes.lm.state import RunFolder
 
     if args.preflight:
-        return preflight(GRPOConfig.preset(args.preset or "pocket").with_settings(args.set))
+        return preflight(changed(GRPOConfig.preset(args.preset or "pocket"), args.set))
     if args.out is None:
         raise ValueError("--out is missing; name a folder for the run")
     stored = RunFolder(args.out).read("run.json") if args.resume and args.preset is None else None
     config = GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset(args.preset or "pocket")
-    config = config.with_settings(args.set)
+    config = changed(config, args.set)
     memory = memory_estimate(config, device_capability())["total"]
     if memory > 1:  # before anything is loaded: will it fit?
         print(f"pgnotes: {config.model} will take about {memory:.1f} GiB, and the activations of one group on top", file=sys.stderr)
@@ -73,15 +99,14 @@ def run_evaluate(args: argparse.Namespace) -> dict:
         raise ValueError(f"--n is {args.n}; it must be at least 1")
     folder = RunFolder(args.model)
     stored, prompts = folder.read("run.json"), folder.read("prompts.json")
-    config = (GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset("pocket")).with_settings(args.set)
+    config = changed(GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset("pocket"), args.set)
     given = any(setting.startswith("prompts=") for setting in args.set)
     source = config.prompts if given or not prompts else prompts
     task = digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction)
     where = Accelerator(mixed_precision="no").device, precision(device_capability())
     model, tokenizer = load(args.model, *where)
     judge = load(config.model, *where)[0] if stored else None  # the start model judges fluency
-    limits = {"prompt_tokens": config.prompt_tokens, "max_new_tokens": config.token_limit}
-    found = evaluate(model, tokenizer, held_out_requests(task, args.n), seed=config.seed, start_model=judge, **limits)
+    found = evaluate(model, tokenizer, held_out_requests(task, args.n), config, judge)
     for row in found.completions[:10]:
         verdict = "pass" if row["passed"] else "fail"
         print(f"{verdict}  {row['length']:3d} characters, digits add up to {row['digit_sum']:3d}  {row['prompt']!r} → {row['completion']!r}")

@@ -1,10 +1,8 @@
-"""The settings of a run: one frozen dataclass, three presets, and how a line of text becomes a setting."""
+"""The settings of a run: one frozen dataclass and three presets."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from pgnotes.lm.tasks import IN_WORDS, REWARDS
@@ -86,16 +84,6 @@ class GRPOConfig:
             raise ValueError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}")
         return cls(**PRESETS[name])
 
-    def with_settings(self, settings: Iterable[str]) -> GRPOConfig:
-        """A copy changed by texts like "lr=1e-4"; ValueError for an unknown key or a value of the wrong kind."""
-        changes = {}
-        for setting in settings:
-            key, equals, text = setting.partition("=")
-            if not equals or key not in {f.name for f in fields(self)}:
-                raise ValueError(f"--set takes key=value, not {setting!r}; the keys are {', '.join(f.name for f in fields(self))}")
-            changes[key] = parse(key, text, getattr(self, key))
-        return dataclasses.replace(self, **changes)
-
     @classmethod
     def from_json(cls, values: dict) -> GRPOConfig:
         """The settings from the plain dictionary in `run.json`; ValueError for keys that another version of pgnotes knew."""
@@ -103,17 +91,6 @@ class GRPOConfig:
         if unknown:
             raise ValueError(f"this run was made by another version of pgnotes; unknown settings: {', '.join(sorted(unknown))}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-
-
-def parse(key: str, text: str, like: int | float | str | tuple) -> int | float | str | tuple:
-    """`text` as the kind of value that `like` is; a pair may be given as one number."""
-    try:
-        if isinstance(like, tuple):
-            numbers = tuple(float(part) for part in text.split(","))
-            return numbers * 2 if len(numbers) == 1 else numbers
-        return type(like)(text)
-    except ValueError:
-        raise ValueError(f"{key} is {text!r}; it must be {'a number or a pair of numbers' if isinstance(like, tuple) else type(like).__name__}") from None
 
 
 POCKET = {

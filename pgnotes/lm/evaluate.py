@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice, product
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, stop_ids
-from pgnotes.lm.rollout import Group, rollout, uniforms
+from pgnotes.lm.rollout import rollout, uniforms
 from pgnotes.lm.tasks import DigitsAndLength, digit_sum
 
 ROWS = 128  # completions sampled at a time
@@ -32,56 +32,37 @@ class Evaluation:
 
 def held_out_requests(task: DigitsAndLength, n: int) -> list[Request]:
     """The task put to n held-out prompts, reused in order if they are fewer."""
-    return [(task, prompt) for prompt in itertools.islice(itertools.cycle(task.held_out), n)]
+    return [(task, prompt) for prompt in islice(cycle(task.held_out), n)]
 
 
 def unseen_requests(task: DigitsAndLength, n: int) -> list[Request]:
     """Held-out prompts under the neighbouring targets, length ± 2 and digit sum ± 1, which training never asked for."""
-    pairs = itertools.product(range(-2, 3), range(-1, 2))
-    near = [
-        dataclasses.replace(task, length=task.length + dn, digit_sum=task.digit_sum + ds)
-        for dn, ds in pairs
-        if (dn, ds) != (0, 0) and task.length + dn > 0 and task.digit_sum + ds >= 0
-    ]
-    return list(itertools.islice(zip(itertools.cycle(near), itertools.cycle(task.held_out), strict=False), n))
-
-
-def sample(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: list[Request], *, seed: int, prompt_tokens: int, max_new_tokens: int
-) -> list[Group]:
-    """One completion for each request, at temperature 1, from noise that depends on the seed and the request's place alone."""
-    stops, groups = stop_ids(model, tokenizer), []
-    for start in range(0, len(requests), ROWS):
-        batch = requests[start : start + ROWS]
-        prompts = [encode(tokenizer, task.message(cut(tokenizer, prompt, prompt_tokens))) for task, prompt in batch]
-        noise = [uniforms(1, max_new_tokens, seed, "evaluate", start + i) for i in range(len(batch))]
-        groups += rollout(model, tokenizer, prompts, noise, stops)
-    return groups
+    targets = [(task.length + dn, task.digit_sum + ds) for dn, ds in product(range(-2, 3), range(-1, 2)) if dn or ds]
+    near = [replace(task, length=length, digit_sum=total) for length, total in targets if length > 0 and total >= 0]
+    return list(islice(zip(cycle(near), cycle(task.held_out), strict=False), n))
 
 
 @torch.no_grad()
 def evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: list[Request],
-    *,
-    seed: int = 0,
-    prompt_tokens: int = 128,
-    max_new_tokens: int = 64,
-    start_model: PreTrainedModel | None = None,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: list[Request], config: GRPOConfig, start_model: PreTrainedModel | None = None
 ) -> Evaluation:
-    """Sample one completion for each request and judge it (lesson 09). `start_model` scores fluency; without one, the model itself does."""
-    groups = sample(model, tokenizer, requests, seed=seed, prompt_tokens=prompt_tokens, max_new_tokens=max_new_tokens)
-    judge, logprob, characters, rows = start_model or model, 0.0, 0, []
+    """Sample one completion for each request, at temperature 1, and judge it (lesson 09). The noise depends on the seed and the request's place alone.
+
+    config: of the run; its seed and its limits on tokens count here.  start_model: scores fluency; without one, the model itself does.
+    """
+    prompts = [encode(tokenizer, task.message(cut(tokenizer, prompt, config.prompt_tokens))) for task, prompt in requests]
+    noise = [uniforms(1, config.token_limit, config.seed, "evaluate", place) for place in range(len(requests))]
+    batches = [slice(start, start + ROWS) for start in range(0, len(requests), ROWS)]
+    groups = [group for batch in batches for group in rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))]
+    judge, nats, rows = start_model or model, 0.0, []
     for (task, prompt), group in zip(requests, groups, strict=True):
         text, ended = group.texts[0], bool(group.ended[0])
         row = {"prompt": prompt, "completion": text, "ended": ended, "passed": ended and task.passed(text)}
         rows.append(row | {"length": len(text), "digit_sum": digit_sum(text)})
-        logprob += completion_logprobs(judge, group.prompt, group.tokens, group.mask)[0].sum().item()
-        characters += len(text)
+        nats += completion_logprobs(judge, group.prompt, group.tokens, group.mask)[0].sum().item()
     return Evaluation(
         pass_rate=sum(row["passed"] for row in rows) / len(rows),
-        logprob=logprob / max(characters, 1),
+        logprob=nats / max(sum(row["length"] for row in rows), 1),
         distinct=distinct_in_100([row["completion"] for row in rows]),
         ended=sum(row["ended"] for row in rows) / len(rows),
         completions=rows,

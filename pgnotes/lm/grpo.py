@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.evaluate import Request, evaluate, held_out_requests, unseen_requests
@@ -28,7 +26,6 @@ from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
 NOT_FINITE = "the gradient is not finite"
-PATIENCE = {torch.float16: 20}  # skipped updates in a row before giving up, otherwise 3; float16's loss scale needs a few to settle
 
 
 def chosen_prompts(config: GRPOConfig, task: DigitsAndLength, step: int) -> list[str]:
@@ -85,7 +82,7 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
     return record, {"step": step, "rollout_s": sampled - started, "train_s": time.perf_counter() - sampled}
 
 
-def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[list[Group], list[dict]]:
+def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[list[Group], list[Tensor]]:
     """The gradient of the step's loss, one micro-batch after the other. Returns the micro-batches and their figures.
 
     If memory runs out it is done again from the start with half the rows in each; the loss is a sum over rows, so that the gradient stays the same.
@@ -98,7 +95,7 @@ def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[li
                 if part.advantages.any() or config.beta > 0 or config.entropy_bonus > 0:  # else a dead group has nothing to say
                     loss, numbers = loss_of(run, part, normaliser)
                     run.scaler.scale(loss).backward()
-                    seen += [numbers] if numbers else []
+                    seen += [] if numbers is None else [numbers]
             return parts, seen
         except RuntimeError as error:
             if run.rows == 1 or not should_reduce_batch_size(error):
@@ -108,7 +105,7 @@ def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[li
         clear_device_cache(garbage_collection=True)
 
 
-def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict]:
+def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, Tensor | None]:
     """One micro-batch's share of the loss: policy gradient, KL to the start model, entropy bonus; and its figures for the record."""
     config, args = run.config, (part.prompt, part.tokens, part.mask, run.config.temperature)
     with run.autocast():
@@ -116,7 +113,7 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict]
     with torch.no_grad():
         logp_ref = completion_logprobs(run.reference, *args)[0].to(logp) if run.reference is not None else logp.detach()
     if not torch.stack([logp, logp_ref, part.logp.to(logp)])[:, part.mask].isfinite().all():
-        return logp.sum() * math.nan, {}  # an overflow in half precision: the gradient is then not finite, and `update` skips the step
+        return logp.sum() * math.nan, None  # an overflow in half precision: the gradient is then not finite, and `update` skips the step
     if part.logp_old is None:
         part.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
     loss = policy_loss(logp, part.logp_old, part.advantages.to(logp), part.mask, config.loss, config.clip, config.aggregate, normaliser)
@@ -130,7 +127,7 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict]
 
 def update(run: Learner) -> dict:
     """Sum the gradient over processes, clip it, and take a step, unless no group gave a gradient or it is not finite. Says what became of it."""
-    trained = [p for p in run.policy.parameters() if p.requires_grad]
+    trained = list(run.policy.parameters())
     fate = {"grad_norm": 0.0, "lr": run.config.learning_rate(run.updates), "skipped": ""}  # the norm before clipping
     if total(run, sum(p.grad is not None for p in trained)) == 0:
         return fate | {"skipped": "every group was dead"}  # a step would still move the weights: AdamW has momentum
@@ -178,9 +175,9 @@ def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
 
 def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
     """Write the batch whose gradient was not finite. FloatingPointError, naming what to try, after several such steps in a row."""
-    names = ("prompt", "tokens", "mask", "logp", "ended", "texts")
-    folder.write_tensors("not_finite.pt", {"record": run.records[-1], "groups": [{name: getattr(group, name) for name in names} for group in run.groups]})
-    patience = PATIENCE.get(run.half, 3)
+    batch = {"record": run.records[-1], "groups": [vars(group) for group in run.groups]}
+    folder.put("not_finite.pt", lambda place: torch.save(batch, place))
+    patience = 20 if run.half == torch.float16 else 3  # float16's loss scale needs a few to settle
     if [r["skipped"] for r in run.records[-patience:]] == [NOT_FINITE] * patience:
         raise FloatingPointError(
             f"the gradient was not finite {patience} steps in a row (the last batch is in {folder / 'not_finite.pt'}); "
@@ -222,17 +219,11 @@ def train(config: GRPOConfig, out: str | Path | None = None, resume: bool = Fals
         return RunLog(RunFolder(out).lines("log.jsonl"), finished, Path(out))
     started = time.perf_counter()
     run, folder = begin(config, out, resume)
-    before = folder.read("evaluation_before.json")
-    if before is None:
-        before = look(run, held_out_requests, run.sampler())
-        folder.write("evaluation_before.json", before)
+    before = folder.read("evaluation_before.json") or look(run, folder, "before", held_out_requests)
     for record in itertools.chain(list(run.records), loop(run, folder)):
         for consume in consumers:
             consume(record)
-    start_model = run.reference or load(config.model, run.accelerator.device, run.half)[0]
-    after, unseen = (look(run, requests, start_model) for requests in (held_out_requests, unseen_requests))
-    folder.write("evaluation_after.json", after)
-    folder.write("evaluation_unseen.json", unseen)
+    after, unseen = look(run, folder, "after", held_out_requests), look(run, folder, "unseen", unseen_requests)
     folder.save_model(run.policy, run.tokenizer)
     rates = {"pass_rate_before": before["pass_rate"], "pass_rate_after": after["pass_rate"], "pass_rate_unseen": unseen["pass_rate"]}
     price = {"logprob_before": before["logprob"], "logprob_after": after["logprob"], "distinct": after["distinct"]}
@@ -241,8 +232,9 @@ def train(config: GRPOConfig, out: str | Path | None = None, resume: bool = Fals
     return RunLog(run.records, result, folder.path)
 
 
-def look(run: Learner, requests: Callable[[DigitsAndLength, int], list[Request]], start_model: PreTrainedModel) -> dict:
-    """Evaluate the policy under the run's settings."""
-    config, limits = run.config, {"prompt_tokens": run.config.prompt_tokens, "max_new_tokens": run.config.token_limit}
-    asked = requests(run.task, config.evaluate)
-    return dataclasses.asdict(evaluate(run.sampler(), run.tokenizer, asked, seed=config.seed, start_model=start_model, **limits))
+def look(run: Learner, folder: RunFolder, when: str, requests: Callable[[DigitsAndLength, int], list[Request]]) -> dict:
+    """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`."""
+    start_model = run.reference or load(run.config.model, run.accelerator.device, run.half)[0]
+    found = asdict(evaluate(run.sampler(), run.tokenizer, requests(run.task, run.config.evaluate), run.config, start_model))
+    folder.write(f"evaluation_{when}.json", found)
+    return found

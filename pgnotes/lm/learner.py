@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import accelerate
@@ -45,9 +43,9 @@ class Learner:
     updates: int = 0  # of the weights; a skipped one does not count
     groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
 
-    def autocast(self) -> AbstractContextManager:
+    def autocast(self) -> torch.autocast:
         """The context in which the policy's matrix products are in half precision, where the device has a good one."""
-        return nullcontext() if self.half == torch.float32 else torch.autocast(self.accelerator.device.type, self.half)
+        return torch.autocast(self.accelerator.device.type, self.half, enabled=self.half != torch.float32)
 
     @torch.no_grad()
     def sampler(self) -> PreTrainedModel:
@@ -99,7 +97,7 @@ def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Lea
     folder.writes = run.accelerator.is_main_process
     run.accelerator.wait_for_everyone()  # all have read what was there before the first one writes
     versions = {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, transformers, accelerate)}}
-    folder.write("run.json", {"config": dataclasses.asdict(config), "processes": processes, "versions": versions})
+    folder.write("run.json", {"config": asdict(config), "processes": processes, "versions": versions})
     folder.write("prompts.json", run.task.prompts + run.task.held_out)
     run.accelerator.wait_for_everyone()
     state = folder.load_checkpoint()
@@ -117,13 +115,13 @@ def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> GRPOConfig:
     """
     stored = folder.read("run.json")
     if stored is None:
-        return dataclasses.replace(config, threads=config.threads or CORES)
+        return replace(config, threads=config.threads or CORES)
     if not resume:
         raise ValueError(f"out is {str(folder.path)!r}, which already holds a run; add --resume to go on with it, or choose another folder")
-    old = GRPOConfig.from_json(stored["config"])
-    new = dataclasses.replace(config, threads=config.threads or old.threads)
-    pairs = {f.name: (getattr(old, f.name), getattr(new, f.name)) for f in dataclasses.fields(old)}
-    differences = ", ".join(f"{key} was {a!r} and is now {b!r}" for key, (a, b) in pairs.items() if a != b and (key != "steps" or b < a))
+    old = asdict(GRPOConfig.from_json(stored["config"]))
+    config = replace(config, threads=config.threads or old["threads"])
+    pairs = [(key, was, getattr(config, key)) for key, was in old.items()]
+    differences = ", ".join(f"{key} was {was!r} and is now {now!r}" for key, was, now in pairs if now != was and (key != "steps" or now < was))
     if differences:
         raise ValueError(f"the run in {str(folder.path)!r} had other settings: {differences}; only steps may be changed, to more")
-    return new
+    return config

@@ -22,8 +22,7 @@ def hidden_states(model: PreTrainedModel, ids: Tensor, positions: Tensor, mask: 
 def causal(ids: Tensor) -> tuple[Tensor, Tensor]:
     """Positions [B, n] and mask [B, 1, n, n] of texts that begin here."""
     rows, width = ids.shape
-    seen = torch.ones(width, width, dtype=torch.bool, device=ids.device).tril()
-    return torch.arange(width, device=ids.device).expand(rows, -1), seen.expand(rows, 1, width, width)
+    return torch.arange(width, device=ids.device).expand(rows, -1), key_mask(ids.new_zeros(rows), 0, width)
 
 
 def key_mask(lengths: Tensor, width: int, new: int) -> Tensor:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
+import httpx
 import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT
@@ -36,12 +35,10 @@ def device_capability() -> tuple[int, int] | None:
 def hub_is_reachable(seconds: float = 3.0) -> bool:
     """True if the model hub answers within `seconds`. Asked once before the first download, which would retry for 20 s and more."""
     try:
-        urllib.request.urlopen(ENDPOINT, timeout=seconds).close()
-    except urllib.error.HTTPError:
-        return True  # it answered
-    except (OSError, ValueError):
+        httpx.head(ENDPOINT, timeout=seconds)
+        return True  # whatever the answer's status
+    except (httpx.HTTPError, httpx.InvalidURL):
         return False
-    return True
 
 
 def locate(name: str) -> str:
@@ -117,8 +114,5 @@ def encode(tokenizer: PreTrainedTokenizerBase, message: str) -> Tensor:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Parameters for AdamW: matrices decay, biases and norms don't."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+    matrices, others = ([p for p in model.parameters() if (p.dim() > 1) is wanted] for wanted in (True, False))
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

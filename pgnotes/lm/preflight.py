@@ -47,7 +47,6 @@ def preflight(config: GRPOConfig) -> dict:
     pass_rate, truncated (share cut off by the token limit), reward_std, dead_fail and dead_pass (shares of groups without a signal),
     expected_dead (pᴳ + (1-p)ᴳ at that pass rate), seconds_per_step, minutes (all steps), memory (`memory_estimate`).
     """
-    memory = memory_estimate(config, device_capability())
     record, seconds = train_step(learner(config), 0)
     keys = ("pass_rate", "truncated", "reward_std", "dead_fail", "dead_pass")
     p, per_step = record["pass_rate"], seconds["rollout_s"] + seconds["train_s"]
@@ -55,5 +54,5 @@ def preflight(config: GRPOConfig) -> dict:
         "expected_dead": p**config.group_size + (1 - p) ** config.group_size,
         "seconds_per_step": per_step,
         "minutes": per_step * config.steps / 60,
-        "memory": memory,
+        "memory": memory_estimate(config, device_capability()),
     }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from pgnotes.lm.logprobs import head_logits, hidden_states, key_mask, prefill
@@ -33,18 +32,18 @@ class Group:
 
     def split(self, rows: int) -> list[Group]:
         """The same completions in groups of at most so many."""
-        columns = [getattr(self, field.name) for field in dataclasses.fields(self)[1:]]
+        columns = [getattr(self, field.name) for field in fields(self)[1:]]
         return [Group(self.prompt, *(c if c is None else c[i : i + rows] for c in columns)) for i in range(0, len(self.tokens), rows)]
 
 
 class RoomyLayer(DynamicLayer):
     """A cache layer with room for the whole completion: a token is written in place, where DynamicLayer copies all that came before."""
 
-    def __init__(self, layer: DynamicLayer, repeats: int, room: int):
-        """Take over `layer`'s keys and values [B, heads, P, D], each row `repeats` times, with `room` more places."""
+    def __init__(self, layer: DynamicLayer, room: int):
+        """Take over `layer`'s keys and values [B, heads, P, D], and leave `room` places behind them."""
         super().__init__()
         self.lazy_initialization(layer.keys, layer.values)
-        self.rooms = [F.pad(old.repeat_interleave(repeats, dim=0), (0, 0, 0, room)) for old in (layer.keys, layer.values)]
+        self.rooms = [F.pad(old, (0, 0, 0, room)) for old in (layer.keys, layer.values)]
         self.show(layer.keys.shape[2])
 
     def show(self, used: int) -> None:
@@ -63,15 +62,6 @@ class RoomyLayer(DynamicLayer):
         """Keep these rows only."""
         self.rooms = [place[indices] for place in self.rooms]
         self.show(self.keys.shape[2])
-
-
-def make_room(cache: DynamicCache, repeats: int, room: int) -> None:
-    """Repeat each row of the cache and leave `room` places behind it; layers of another kind are repeated as they are."""
-    for i, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
-            cache.layers[i] = RoomyLayer(layer, repeats, room)
-        else:
-            layer.batch_repeat_interleave(repeats)
 
 
 def seeded(*seeds: int | str) -> torch.Generator:
@@ -116,7 +106,9 @@ def rollout(
     """
     limit, group_size = noise[0].shape
     last, cache, lengths = prefill(model, prompts)
-    make_room(cache, group_size, limit)
+    cache.batch_repeat_interleave(group_size)
+    for i, layer in enumerate(cache.layers):
+        cache.layers[i] = RoomyLayer(layer, limit) if type(layer) is DynamicLayer else layer  # a sliding window keeps its own kind
     width, uniform = int(lengths.max()), torch.cat(noise, dim=1).to(model.device)
     last, lengths = last.repeat_interleave(group_size, 0), lengths.repeat_interleave(group_size)
     visible = key_mask(lengths, width, limit)[:, :, -1:]

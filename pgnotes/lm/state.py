@@ -92,10 +92,6 @@ class RunFolder:
 
         self.guarded(add, retries=())
 
-    def write_tensors(self, name: str, value: Any) -> None:
-        """Write tensors and plain values with torch.save."""
-        self.put(name, lambda place: torch.save(value, place))
-
     def save_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         """Write `model/` with save_pretrained."""
         self.put("model", lambda place: (model.save_pretrained(place), tokenizer.save_pretrained(place)))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pgnotes.__main__ import changed
 from pgnotes.lm import grpo
 from pgnotes.lm.config import PRESETS, GRPOConfig
 from pgnotes.lm.grpo import steps, train, train_step
@@ -291,9 +292,9 @@ def test_raising_steps_goes_on_where_the_run_ended(tmp_path):
 
 
 def test_settings_from_text():
-    config = SMOKE.with_settings(["lr=1e-2", "steps=7", "model=some/where", "clip=0.2,0.28"])
+    config = changed(SMOKE, ["lr=1e-2", "steps=7", "model=some/where", "clip=0.2,0.28"])
     assert (config.lr, config.steps, config.model, config.clip) == (1e-2, 7, "some/where", (0.2, 0.28))
-    assert SMOKE.with_settings(["clip=0.1"]).clip == (0.1, 0.1)
+    assert changed(SMOKE, ["clip=0.1"]).clip == (0.1, 0.1)
     assert GRPOConfig.from_json(json.loads(json.dumps(dataclasses.asdict(config)))) == config
 
 
@@ -322,4 +323,4 @@ def test_presets_are_valid(name):
 )
 def test_bad_settings_name_the_key(setting, name):
     with pytest.raises(ValueError, match=f"^{name}"):
-        SMOKE.with_settings([setting])
+        changed(SMOKE, [setting])

@@ -51,7 +51,7 @@ LESSONS: tuple[tuple[str, str, dict], ...] = (
         "lines": [([(x, 0.7 * y) for x, y in BELL], BEFORE), ([(0.35 + 0.6 * x, 0.95 * y) for x, y in BELL], AFTER)],
     }),
 )  # fmt: skip
-GROUPS = (("", 0, 0), ("one decision", 1, 1), ("sequences", 2, 3), ("less noise", 4, 6), ("language models", 7, 9))
+GROUPS = (("", 0, 0), ("one decision", 1, 1), ("sequences", 2, 3), ("less noise", 4, 6), ("from PPO to GRPO", 7, 9))
 PLACES = [(0.12 + 1.72 * i, 4.42, 1.6) for i in range(4)] + [(0.12 + 2.293 * (i % 3), 2.72 - 1.7 * (i // 3), 2.173) for i in range(6)]  # left, bottom, width
 TALL = 1.18
 

@@ -96,7 +96,7 @@ general_score = Exercise(
         "sign": (lambda f, t, a: (f @ t).softmax(0) @ f - f[a], "Every sign is the wrong way round: φ(a) comes first, its average is subtracted."),
         "in the logits": (
             lambda f, t, a: one_hot(a, len(f)) - (f @ t).softmax(0),
-            "That is the score in the logits, K numbers. θ has D of them: the chain rule multiplies by the features once more.",
+            "That is the score in the logits, K numbers. w has D of them: the chain rule multiplies by the features once more.",
         ),
     },
     "φ(a) − E[φ]. With features = the identity it is one-hot − π again.",

@@ -54,7 +54,11 @@ QUESTIONS = (
     Question(
         "You have a laptop without a GPU. Which part of the course can you not run?",
         (
-            Choice("Lessons 07 to 09, which need a language model.", False, "They use the pocket model, which comes with the package and trains on a CPU."),
+            Choice(
+                "Lessons 07 to 09, which need a language model.",
+                False,
+                "07 and 08 list every outcome of a small world, and 09 trains the pocket model, which comes with the package, on a CPU.",
+            ),
             Choice("Lesson 09.", False, "It trains the pocket model in a few minutes on a CPU. Only its full run on the larger model wants a GPU."),
             Choice("None of the code: the sliders need a GPU too.", False, "A slider redraws a picture, in the kernel, on the CPU."),
             Choice(

@@ -23,9 +23,7 @@ QUESTIONS = (
         "Action C has probability 0.1. You take it and its reward is +1. Which entry of the step θ ← θ + α·R·score is largest in size?",
         (
             Choice("The one of C, 0.9 α.", True, "1 − π(C) = 0.9, and the others share −0.9 among them in proportion to π. A surprise moves the policy most."),
-            Choice(
-                "The one of the likeliest action.", False, "It gets −π, and that is at most 0.9 here, if the two other actions had everything; usually less."
-            ),
+            Choice("The one of the likeliest action.", False, "It gets −π of its own. The others share 0.9, so each of them has less than that."),
             Choice("All are equal.", False, "They add up to 0, but they are not equal: one-hot − π is 1 − π at the action taken and −π elsewhere."),
         ),
     ),

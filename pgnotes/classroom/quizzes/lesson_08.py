@@ -70,7 +70,7 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A trainer adds β times k3, token by token, to the loss. What does its gradient pull towards the reference with?",
+        "A trainer adds β times k3, token by token, to the loss. Which gradient does it follow on its way to the reference?",
         (
             Choice(
                 "Exactly the gradient of KL(π ‖ ref), because k3 is unbiased.",

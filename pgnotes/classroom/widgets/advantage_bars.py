@@ -112,6 +112,7 @@ def advantage_bars() -> Live:
             ("After a 3, a policy that knows nothing: compared with V, stopping is good news", {"compare": "value"}),
             ("The same prefix after 20 training steps: stopping pays as before, and is bad news", {"compare": "value", "steps": 20}),
             ("After a 1: compared with the average of all sequences, every symbol is bad news", {"compare": "mean", "steps": 20, "prefix": (1,)}),
+            ("After 3 3, at step 120: a model that is nearly sure of the stop", {"compare": "value", "steps": 120, "prefix": (3, 3)}),
         ),
         alt="For a prefix of the sum world, the average return after each next symbol, drawn from a dashed level: green above it, purple below. After a 3, "
         "stopping lies 0.11 above the prefix's value for an untrained policy and 0.11 below it after 20 steps of training. Compared with the average of all "

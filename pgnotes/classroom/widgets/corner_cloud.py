@@ -95,7 +95,8 @@ def draw(fig: Figure) -> Moving:
     paths = [triangle.plot([], [], color=colour, linewidth=0.7, alpha=0.45)[0] for colour in (BETTER, WORSE, QUIET)]
     dots = [triangle.plot([], [], "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)[0] for colour in (BETTER, WORSE, QUIET)]
     pushes = triangle.quiver([0] * 3, [0] * 3, [1] * 3, [1] * 3, angles="xy", scale_units="xy", scale=1, width=0.011, color=AFTER, zorder=3)
-    (here,) = triangle.plot([], [], "o", color=AFTER, markersize=7)
+    (here,) = triangle.plot([], [], "o", color=AFTER, markersize=5)
+    names = [triangle.text(0, 0, "", ha="center", va="center", color=AFTER, fontweight="bold", fontsize=9) for _ in range(3)]
     label(curves, "Share of the policies", x="step").set(xlim=(0, STEPS), ylim=(0, 1.02))
     curves.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     lines = [curves.plot([], [], color=colour, linewidth=2.2)[0] for colour in (BETTER, WORSE)]
@@ -109,6 +110,9 @@ def draw(fig: Figure) -> Moving:
         here.set_data([x], [y])
         pushes.set_offsets([(x, y)] * 3)
         pushes.set_UVC([u - x for u, _ in n["after"]], [v - y for _, v in n["after"]])
+        for name, text, (u, v) in zip("ABC", names, n["after"], strict=True):
+            text.set_position(((x + u) / 2 + 0.02, (y + v) / 2 + 0.07))
+            text.set_text(name if (u - x) ** 2 + (v - y) ** 2 > 0.06**2 else "")  # beside a short arrow it would say nothing
         for k, group in enumerate(dots):
             group.set_data(*n["dots"][k] if trained else ([], []))
             paths[k].set_data(*n["paths"][k] if trained else ([], []))
@@ -121,7 +125,7 @@ def draw(fig: Figure) -> Moving:
         lost = f"{100 * n['lost']:.1f} % ± {100 * n['error']:.1f} %" if n.get("lost") else f"none of {RUNS}"
         readings[1].set_text(lost if trained else "")
 
-    return [*paths, *dots, pushes, here, *lines, *counts, hint, *readings], update
+    return [*paths, *dots, pushes, here, *names, *lines, *counts, hint, *readings], update
 
 
 def corner_cloud() -> Live:

@@ -62,9 +62,9 @@ def draw(fig: Figure) -> Moving:
     path.axhline(1, color=EXACT, linewidth=1.5)
     funnel = [path.plot([], [], color=EXACT, linewidth=1.2, linestyle=":")[0] for _ in range(2)]
     (line,) = path.plot([], [], color=ESTIMATE, linewidth=1.6)
-    (dot,) = path.plot([], [], "o", color=ESTIMATE, markersize=8)
+    (dot,) = path.plot([], [], "o", color=ESTIMATE, markersize=8, clip_on=False)
     path.text(1, 1.12, "exact", color=EXACT, fontweight="bold")
-    path.text(MOST, -1.75, "dotted: ± 2 standard errors", ha="right", color="#64788e")
+    path.text(MOST, -1.75, "dotted: ± 2 SE", ha="right", color="#64788e")
     label(bars, "All entries at N").set(xlim=(-0.6, 2.6), ylim=(-1.6, 2.3))
     bars.set_xticks(range(3), ["A", "B", "C"])
     bars.axhline(0, color=EXACT, linewidth=0.8)
@@ -73,7 +73,7 @@ def draw(fig: Figure) -> Moving:
     whiskers = [bars.plot([], [], color="#64788e", linewidth=2.5)[0] for _ in range(3)]
     bars.text(2.55, 1.95, "exact", ha="right", color=EXACT, fontweight="bold")
     bars.text(2.55, 1.6, "estimate ± 2 SE", ha="right", color=ESTIMATE, fontweight="bold")
-    readings = readouts(fig, 0.025, (0.165, "samples N"), (0.375, "A, B, C drawn"), (0.9, "the estimate is off by"))
+    readings = readouts(fig, 0.025, (0.165, "samples N"), (0.39, "A, B, C drawn"), (0.9, "the estimate is off by"))
 
     def update(n: dict) -> None:
         for side, edge in zip((1, -1), funnel, strict=True):

@@ -37,7 +37,7 @@ def numbers(others: int, **rewards: float) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the rewards of both groups, right the advantages of the first: in the reward's unit above, in standard deviations below."""
-    axes = fig.subplots(2, 3, width_ratios=(0.8, 1, 1), gridspec_kw={"left": 0.055, "right": 0.995, "top": 0.93, "bottom": 0.12, "wspace": 0.2, "hspace": 0.42})
+    axes = fig.subplots(2, 3, width_ratios=(0.8, 1, 1), gridspec_kw={"left": 0.055, "right": 0.995, "top": 0.93, "bottom": 0.12, "wspace": 0.27, "hspace": 0.4})
     places, bars, texts = range(1, G + 1), [], []
     for ax, title in zip(axes[:, 0], ("Your group's rewards", "The other prompt's"), strict=True):
         label(ax, title).set(xlim=(0.3, G + 0.7), ylim=(0, 1.08), xticks=places, yticks=[0, 0.5, 1])

@@ -126,11 +126,11 @@ def next_token() -> Live:
     return Live(
         numbers, draw, CONTROLS, 4.3, dear=Dear("Write", write),
         twin=(
-            ("Temperature 0.3: the likeliest characters take nearly everything", {"temperature": 0.3}),
+            ("Temperature 0.3: the two likeliest characters rise from 35 % to 70 %", {"temperature": 0.3}),
             ("Temperature 2.5: rare characters are no longer rare, and words fall apart", {"temperature": 2.5}),
             ("Temperature 2.5 again, but only among the three likeliest characters", {"temperature": 2.5, "top_k": 3}),
         ),
-        alt="Bars of the pocket model's next-character probabilities after 'sold 12 loaves and', with four samples each. At temperature 0.3 nearly all weight "
-        "lies on the likeliest characters and the samples resemble each other; at 2.5 the bars flatten and words are misspelt; cutting to the three "
+        alt="Bars of the pocket model's next-character probabilities after 'sold 12 loaves and', with four samples each. At temperature 0.3 the two "
+        "likeliest characters have 70 % and the samples resemble each other; at 2.5 the bars flatten and words are misspelt; cutting to the three "
         "likeliest characters keeps most words whole.",
     )  # fmt: skip

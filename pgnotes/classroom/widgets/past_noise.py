@@ -134,6 +134,7 @@ def past_noise() -> Live:
         numbers, draw, CONTROLS, 3.2, noise=True,
         twin=(
             ("Each token pays its own: without the past, less noise, most of all for late tokens", {"keep": 0.0}),
+            ("Each token pays about 1: without the past a quarter of the noise goes", {"kind": "ones", "keep": 0.0}),
             ("The end, and random hints that are taken back: without the past, far more noise", {"kind": "hints", "keep": 0.0}),
             ("The end, and good hints: the same step makes the noise smaller", {"kind": "values", "keep": 0.0}),
         ),

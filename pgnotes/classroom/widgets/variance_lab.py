@@ -112,11 +112,13 @@ def variance_lab() -> Live:
     return Live(
         numbers, draw, CONTROLS, 3.3, noise=True,
         twin=(
-            ("Batches of 8, one step: the cloud is wider than its centre is far from zero", {}),
+            ("Batches of 8, one step: each estimate is off by 0.8 of the gradient's length", {}),
             ("All rewards times 4: a larger cloud around a longer gradient; relative to it, nothing has changed", {"scale": 4.0}),
             ("4 added to every return: the same gradient, in the middle of a cloud several times as wide", {"offset": 4.0}),
+            ("0.5 subtracted from every return: a smaller cloud", {"offset": -0.5}),
             ("Eight steps, all of whose rewards are in the return: seven strangers make the noise", {"steps": 8}),
         ),
         alt="Clouds of 200 gradient estimates with their exact ellipses, and error by batch size on logarithmic axes. Multiplying rewards by four stretches "
-        "cloud and gradient alike; adding four to the returns widens the cloud only; so do seven more steps, whose rewards the first step does not influence.",
+        "cloud and gradient alike; adding four to the returns widens the cloud only, as do seven more steps, whose rewards the first step does not influence; "
+        "subtracting a half narrows it.",
     )  # fmt: skip

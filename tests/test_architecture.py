@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from count_lines import code_lines
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "pgnotes").rglob("*.py"))
@@ -146,3 +147,11 @@ def test_torch_is_pinned_in_one_place():
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400, "a file that long wants to be two"
+
+
+def test_the_engine_stays_readable():
+    """What there is to read of `lm/`: fewer than 900 lines of code, and a step on one screen."""
+    files = sorted((ROOT / "pgnotes/lm").glob("*.py"))
+    assert sum(code_lines(path.read_text(encoding="utf-8")) for path in files) < 900
+    (step,) = (n for n in ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text())) if isinstance(n, ast.FunctionDef) and n.name == "train_step")
+    assert step.end_lineno - step.lineno < 40

@@ -135,4 +135,5 @@ def shown(value: Any) -> str:
         return ", ".join(shown(v) for v in value)
     if isinstance(value, list):
         return "[" + ", ".join(shown(v) for v in value) + "]"
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+    text = f"{value:.4g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= 90 else f"{text[:60]}… ({len(text)} characters)"

@@ -9,16 +9,17 @@ from pgnotes.lm.learner import Learner
 from pgnotes.lm.rollout import Group
 from pgnotes.lm.tasks import digit_sum
 from pgnotes.theory.advantages import spread_is_zero
-from pgnotes.theory.objectives import Clip, clip_range
+from pgnotes.theory.objectives import Clip
+from pgnotes.theory.ppo import silenced
 
 SAMPLES = 4  # completions kept as text in each record
 
 
 def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, clip: Clip) -> Tensor:
     """One micro-batch in numbers [9]: seven sums over its live tokens, its largest KL, the token that has it. logp, entropy, kl: [G, R]."""
-    low, high = clip_range(clip)
-    ratio, sign = torch.exp(logp - part.logp_old), part.advantages.to(logp)[:, None].sign()
-    clipped = (ratio < 1 - low) & (sign < 0) & part.mask, (ratio > 1 + high) & (sign > 0) & part.mask
+    advantages = part.advantages.to(logp)[:, None]
+    silent = silenced(torch.exp(logp - part.logp_old), advantages, clip) & part.mask
+    clipped = silent & (advantages < 0), silent & (advantages > 0)
     sums = [values.sum() for values in (loss, part.mask, entropy, kl, *clipped, (part.logp_old - part.logp).abs())]
     return torch.stack([value.detach().float() for value in (*sums, kl.max(), part.tokens.flatten()[kl.argmax()])])
 

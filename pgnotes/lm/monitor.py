@@ -18,7 +18,7 @@ SAMPLES = 4  # completions kept as text in each record
 def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, clip: Clip) -> Tensor:
     """One micro-batch in numbers [9]: seven sums over its live tokens, its largest KL, the token that has it. logp, entropy, kl: [G, R]."""
     advantages = part.advantages.to(logp)[:, None]
-    silent = silenced(torch.exp(logp - part.logp_old), advantages, clip) & part.mask
+    silent = silenced(torch.exp(logp - part.logp_old), advantages, clip)  # dead tokens have ratio 1
     clipped = silent & (advantages < 0), silent & (advantages > 0)
     sums = [values.sum() for values in (loss, part.mask, entropy, kl, *clipped, (part.logp_old - part.logp).abs())]
     return torch.stack([value.detach().float() for value in (*sums, kl.max(), part.tokens.flatten()[kl.argmax()])])

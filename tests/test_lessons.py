@@ -23,7 +23,7 @@ CLAIMS = {
     "06": {"C5", "C6", "C20", "C23", "C29"},
     "07": {"C4", "C12", "C17", "C21", "C27", "C31"},
     "08": {"C8", "C9", "C10", "C12", "C14", "C18", "C22", "C27"},
-    "09": set(),
+    "09": {"C13", "C15", "C30"},
 }
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")

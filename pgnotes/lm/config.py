@@ -11,7 +11,7 @@ from pgnotes.theory import advantages, objectives
 
 @dataclass(frozen=True)
 class GRPOConfig:
-    """Everything that decides what a run does; two runs with equal settings (threads included) on one machine end bitwise alike."""
+    """Everything that decides what a run does; two runs with equal settings (threads included) on one CPU end bitwise alike."""
 
     # what is learned
     model: str = "pocket"  # "pocket", a folder or a hub id

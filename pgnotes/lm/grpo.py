@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,7 +101,8 @@ def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[li
         except RuntimeError as error:
             if run.rows == 1 or not should_reduce_batch_size(error):
                 raise
-        run.rows = (run.rows + 1) // 2  # here the error, and all that it holds on to, is gone
+        loss = None  # with its graph, if the backward pass ran out; the error, and all that it held on to, is gone by now
+        run.rows = (run.rows + 1) // 2
         run.optimizer.zero_grad()
         clear_device_cache(garbage_collection=True)
 
@@ -175,14 +177,10 @@ def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
 
 def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
     """Write the batch whose gradient was not finite. FloatingPointError, naming what to try, after several such steps in a row."""
-    batch = {"record": run.records[-1], "groups": [vars(group) for group in run.groups]}
-    folder.put("not_finite.pt", lambda place: torch.save(batch, place))
+    folder.put("not_finite.pt", lambda place: torch.save({"record": run.records[-1], "groups": [vars(group) for group in run.groups]}, place))
     patience = 20 if run.half == torch.float16 else 3  # float16's loss scale needs a few to settle
     if [r["skipped"] for r in run.records[-patience:]] == [NOT_FINITE] * patience:
-        raise FloatingPointError(
-            f"the gradient was not finite {patience} steps in a row (the last batch is in {folder / 'not_finite.pt'}); "
-            "try a smaller lr, or a larger beta; the last checkpoint is from before"
-        )
+        raise FloatingPointError(f"the gradient was not finite {patience} steps in a row; try a smaller lr, or a larger beta (see {folder / 'not_finite.pt'})")
 
 
 def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = False) -> Iterator[dict]:
@@ -190,8 +188,7 @@ def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = Fals
 
     out: the run's folder; a temporary one if None.  Raises what `train` raises.
     """
-    run, folder = begin(config, out, resume)
-    yield from loop(run, folder)
+    yield from loop(*begin(config, out, resume))
 
 
 @dataclass(frozen=True)
@@ -213,18 +210,25 @@ def train(config: GRPOConfig, out: str | Path | None = None, resume: bool = Fals
     ValueError for settings that can't work or that differ from those of the run to resume; ConnectionError for a model or prompts out of reach;
     DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
     """
-    finished = RunFolder(out).finished(config.steps) if out is not None and resume else None
-    if finished:
-        agree(config, RunFolder(out), resume)
-        return RunLog(RunFolder(out).lines("log.jsonl"), finished, Path(out))
+    if out is not None and resume:
+        folder = RunFolder(out)
+        result = folder.read("result.json")
+        if result and result["steps"] == config.steps:
+            agree(config, folder, resume)
+            return RunLog(folder.lines("log.jsonl"), result, folder.path)
     started = time.perf_counter()
-    run, folder = begin(config, out, resume)
-    before = folder.read("evaluation_before.json") or look(run, folder, "before", held_out_requests)
-    for record in itertools.chain(list(run.records), loop(run, folder)):
-        for consume in consumers:
-            consume(record)
-    after, unseen = look(run, folder, "after", held_out_requests), look(run, folder, "unseen", unseen_requests)
-    folder.save_model(run.policy, run.tokenizer)
+    try:
+        run, folder = begin(config, out, resume)
+        before = folder.read("evaluation_before.json") or look(run, folder, "before", held_out_requests)
+        for record in itertools.chain(list(run.records), loop(run, folder)):
+            for consume in consumers:
+                consume(record)
+        after, unseen = look(run, folder, "after", held_out_requests), look(run, folder, "unseen", unseen_requests)
+        folder.save_model(run.policy, run.tokenizer)
+    except BaseException as error:  # a notebook keeps the last traceback, which would keep its frames, and these the models in memory
+        traceback.clear_frames(error.__traceback__)
+        run = None
+        raise
     rates = {"pass_rate_before": before["pass_rate"], "pass_rate_after": after["pass_rate"], "pass_rate_unseen": unseen["pass_rate"]}
     price = {"logprob_before": before["logprob"], "logprob_after": after["logprob"], "distinct": after["distinct"]}
     result = rates | price | {"seconds": round(time.perf_counter() - started, 1), "steps": config.steps, "reward": config.reward}

@@ -70,9 +70,8 @@ def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dt
     """Load the model and all that trains it. prompts: instead of `config.prompts` (a resumed run's own).  half: instead of the device's `precision`."""
     torch.set_num_threads(config.threads or CORES)
     task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     # accelerate leaves processes without GPUs alone with themselves unless it is told that they are to work on the CPU
-    accelerator = Accelerator(mixed_precision="no", cpu=several and not torch.cuda.is_available())
+    accelerator = Accelerator(mixed_precision="no", cpu=int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available())
     if config.prompts_per_step % accelerator.num_processes:
         raise ValueError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
     device, half = accelerator.device, half or precision(device_capability())
@@ -82,6 +81,7 @@ def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dt
     # fused: in one pass, without copies of the weights' size on the way
     optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr, betas=config.betas, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=half == torch.float16)
+    scaler.scale(torch.zeros((), device=device))  # gives it its scale: a process whose groups are all dead scales no loss, but takes part in the update
     return Learner(config, task, policy, tokenizer, reference, optimizer, scaler, accelerator, half, copy, stop_ids(policy, tokenizer), config.group_size)
 
 
@@ -120,8 +120,8 @@ def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> GRPOConfig:
         raise ValueError(f"out is {str(folder.path)!r}, which already holds a run; add --resume to go on with it, or choose another folder")
     old = asdict(GRPOConfig.from_json(stored["config"]))
     config = replace(config, threads=config.threads or old["threads"])
-    pairs = [(key, was, getattr(config, key)) for key, was in old.items()]
-    differences = ", ".join(f"{key} was {was!r} and is now {now!r}" for key, was, now in pairs if now != was and (key != "steps" or now < was))
+    changed = [key for key, was in old.items() if getattr(config, key) != was and (key != "steps" or config.steps < was)]
+    differences = ", ".join(f"{key} was {old[key]!r} and is now {getattr(config, key)!r}" for key in changed)
     if differences:
         raise ValueError(f"the run in {str(folder.path)!r} had other settings: {differences}; only steps may be changed, to more")
     return config

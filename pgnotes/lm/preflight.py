@@ -12,7 +12,6 @@ from pgnotes.lm.logprobs import CHUNK_LOGITS
 from pgnotes.lm.models import device_capability, locate, precision
 
 GIB = 2**30
-CHUNK_COPIES = 4  # logits, log-probabilities, probabilities, gradient
 
 
 def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = None) -> dict[str, float]:
@@ -28,7 +27,6 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
     heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
     width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
     tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
-    group_logits = config.group_size * config.token_limit * shape.vocab_size
     parts = {
         "weights": 4 * parameters,
         "gradients": 4 * parameters,
@@ -36,7 +34,9 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
         "half-precision copy": half * parameters if half == 2 else 0,
         "reference": half * parameters if config.beta > 0 else 0,
         "key/value cache": 2 * shape.num_hidden_layers * heads * width * half * tokens,
-        "logits": 4 * CHUNK_COPIES * min(CHUNK_LOGITS, group_logits),
+        "autocast's copies": half * (parameters - shape.vocab_size * shape.hidden_size) if half == 2 else 0,
+        "embedding's gradient on its way": 8 * shape.vocab_size * shape.hidden_size,  # what is added up, and what is added
+        "logits": 16 * min(CHUNK_LOGITS, config.group_size * config.token_limit * shape.vocab_size),  # and log-probabilities, probabilities, gradient
     }
     return {name: size / GIB for name, size in parts.items()} | {"total": sum(parts.values()) / GIB}
 

@@ -79,12 +79,13 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """One token a row by inverting the cumulative distribution. probabilities [B, V], uniform [B] in [0, 1). Returns ids [B].
 
     First the block of tokens is found, then the token in it, which is faster than one long sum, and rounds less. A token of probability 0 is never drawn.
+    Where an overflow left NaN some token is drawn, and the training step is skipped.
     """
 
     def first_above(terms: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
         """The first place whose cumulative sum exceeds the threshold (held below the total, against rounding), and the sum before it; all [B, 1]."""
         sums = terms.cumsum(-1)
-        place = torch.searchsorted(sums, torch.minimum(threshold, sums[:, -1:].nextafter(sums.new_zeros(1))), right=True)
+        place = torch.searchsorted(sums, torch.minimum(threshold, sums[:, -1:].nextafter(sums.new_zeros(1))), right=True).clamp(max=terms.shape[1] - 1)
         return place, F.pad(sums, (1, 0)).gather(1, place)
 
     blocks = F.pad(probabilities, (0, -probabilities.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
@@ -92,7 +93,7 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     threshold = uniform.to(probabilities)[:, None] * totals.sum(-1, keepdim=True)
     block, before = first_above(totals, threshold)
     inside = blocks[torch.arange(len(blocks), device=blocks.device), block[:, 0]]
-    return (block * BLOCK + first_above(inside, threshold - before)[0])[:, 0]
+    return (block * BLOCK + first_above(inside, threshold - before)[0])[:, 0].clamp(max=probabilities.shape[1] - 1)
 
 
 @torch.no_grad()

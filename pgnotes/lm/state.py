@@ -1,4 +1,4 @@
-"""A run's folder: written so that a kill at any moment leaves something to go on from, to the bit."""
+"""A run's folder: written so that a kill at any moment leaves something to go on from (on a CPU, to the bit)."""
 
 from __future__ import annotations
 
@@ -54,11 +54,6 @@ class RunFolder:
         """The whole lines of a `.jsonl` file; a last line that a kill cut short is left out."""
         text = (self / name).read_text(encoding="utf-8") if (self / name).is_file() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-    def finished(self, steps: int) -> dict | None:
-        """The result of a run that has done so many steps, or None."""
-        result = self.read("result.json")
-        return result if result and result["steps"] == steps else None
 
     def checkpoints(self) -> list[Path]:
         """Finished checkpoints, oldest first."""

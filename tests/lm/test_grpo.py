@@ -1,7 +1,9 @@
 """The loop: the gradient of a step, dead groups, configuration, records, a run from end to end."""
 
 import dataclasses
+import gc
 import json
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -96,6 +98,65 @@ def test_when_memory_runs_out_the_same_gradient_comes_from_smaller_micro_batches
     assert (record["rows"], run.state()["rows"], len(sampled), run.updates) == (1, 1, 1, 2)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-9)
+
+
+def test_when_the_backward_pass_runs_out_its_graph_is_gone_before_the_next_try(monkeypatch):
+    """Else the second try starts with the first one's activations in memory, and runs out as well."""
+    real, graphs, alive = completion_logprobs, [], []
+
+    class Tight(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, logp):
+            ctx.held = GRPOConfig()  # lives as long as the graph
+            graphs.append(weakref.ref(ctx.held))
+            return logp.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    def tight(model, prompt, tokens, *args):
+        logp, entropy = real(model, prompt, tokens, *args)
+        alive.append([graph() is not None for graph in graphs])
+        return (logp if graphs else Tight.apply(logp)), entropy
+
+    run = learner(dataclasses.replace(SMALL, beta=0.0, entropy_bonus=0.01))
+    monkeypatch.setattr(grpo, "completion_logprobs", tight)
+    record, _ = train_step(run, 0)
+    assert record["rows"] == SMALL.group_size // 2
+    assert alive[1] == [False]
+
+
+def test_a_process_whose_groups_are_all_dead_takes_part_in_a_float16_update():
+    """It gets zeros from the others' sum, and has never scaled a loss."""
+    run = learner(SMALL, half=torch.float16)
+    for parameter in run.policy.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    assert grpo.update(run)["skipped"] == ""
+
+
+@pytest.mark.parametrize("where", ["between two steps", "within a step"])
+def test_a_run_that_is_stopped_leaves_no_model_behind_in_a_notebook(monkeypatch, where):
+    """IPython keeps the last traceback: a T4 has no room for the old run beside the one that is started next."""
+    models = []
+    real = grpo.begin
+
+    def begin(*args):
+        run, folder = real(*args)
+        models.append(weakref.ref(run.policy))
+        return run, folder
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grpo, "begin", begin)
+    if where == "within a step":
+        monkeypatch.setattr(grpo, "update", stop)
+    with pytest.raises(KeyboardInterrupt) as kept:
+        train(dataclasses.replace(SMOKE, evaluate=2), consumers=(stop,))
+    gc.collect()
+    assert kept.value.__traceback__ is not None
+    assert models[0]() is None
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError("another fault")])

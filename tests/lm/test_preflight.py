@@ -24,6 +24,10 @@ def test_memory_on_a_t4_has_a_half_copy_and_a_half_reference(pocket):
     parts = memory_estimate(CONFIG, capability=(7, 5))
     assert parts["half-precision copy"] * GIB == parts["reference"] * GIB == 2 * parameters
     assert memory_estimate(dataclasses.replace(CONFIG, beta=0.0), (7, 5))["reference"] == 0
+    embedding = pocket[0].get_input_embeddings().weight.numel()
+    assert parts["autocast's copies"] * GIB == 2 * (parameters - embedding), "weights that are cast: all but the embedding, which is the head"
+    assert parts["embedding's gradient on its way"] * GIB == 8 * embedding
+    assert memory_estimate(CONFIG)["autocast's copies"] == 0
 
 
 def test_the_key_value_cache_of_qwen25_is_12288_bytes_a_token(tmp_path):

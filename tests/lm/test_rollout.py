@@ -119,3 +119,14 @@ def test_the_ends_of_the_unit_interval_draw_no_impossible_token(u):
 def test_low_temperature_is_greedy(pocket):
     groups = sample(pocket, TEXTS[:1], group_size=6, temperature=1e-5)
     assert len(set(groups[0].texts)) == 1
+
+
+@pytest.mark.parametrize("vocab", [5, 256, 300, 1000])
+def test_what_is_drawn_from_nan_is_at_least_a_token(vocab):
+    """An overflow in half precision: on a GPU an id out of range would end the process, where the step is only to be skipped."""
+    probabilities = torch.rand(4, vocab)
+    probabilities[1] = torch.nan
+    probabilities[2, -1] = torch.nan
+    probabilities[3] = 0
+    drawn = draw(probabilities / probabilities.sum(-1, keepdim=True), torch.tensor([0.999999, 0.5, 0.9, 0.5]))
+    assert ((drawn >= 0) & (drawn < vocab)).all()

@@ -1,7 +1,8 @@
-"""Exercises of lesson 09: dead groups, a group's advantages, a reward of one's own."""
+"""Exercises of lesson 09: dead groups, a group's advantages, two rewards of one's own."""
 
 from __future__ import annotations
 
+import math
 import re
 
 import torch
@@ -108,4 +109,65 @@ twelve_words = Exercise(
     "It can be handed to the trainer as it is: a list of texts in, a list of numbers out.",
 )
 
-EXERCISES = (dead_share, advantages, twelve_words)
+ENDINGS = ("3 jars, then 4", "4 jars, then 13 more", "a 7 and an 8, then 91", "the 2", "room 1", "0", "pier 97, gate 102", "3.14, or 3.17")
+TRAPS = ("", "no number at all", "7 and 2²", "8 and ٣", "13 and " + "9" * 5000, "then 1000003")
+
+
+def prime(n: int) -> bool:
+    """True for 2, 3, 5, 7, 11 …"""
+    return n > 1 and all(n % d for d in range(2, math.isqrt(n) + 1))
+
+
+def primes(numbers: list[str]) -> list[float]:
+    """1 for each text of at most six digits that is a prime number."""
+    return [float(0 < len(n) <= 6 and prime(int(n))) for n in numbers]
+
+
+def last(text: str) -> str:
+    """The last unbroken run of the digits 0 to 9, or nothing."""
+    return (re.findall("[0-9]+", text) or [""])[-1]
+
+
+prime_ending = Exercise(
+    "9.4",
+    "Write prime_ending(completions)",
+    lambda completions, **columns: primes([last(text) for text in completions]),
+    ((list(ENDINGS),), (list(TRAPS),), (list(TRAPS[:2]),), (list(TRAPS[2:4]),), (list(TRAPS[4:]),)),
+    {
+        "first number": (
+            lambda completions, **columns: primes([(re.findall("[0-9]+", text) or [""])[0] for text in completions]),
+            "You look at the first number. The rule is about the last one: a policy has to carry it through the whole text.",
+        ),
+        "last digit": (
+            lambda completions, **columns: primes([(re.findall("[0-9]", text) or [""])[-1] for text in completions]),
+            "You judge the last digit, not the last number: 13 ends in 3, but so does 33.",
+        ),
+        "one is prime": (
+            lambda completions, **columns: [float(0 < len(n) <= 6 and (n.lstrip("0") == "1" or prime(int(n)))) for n in map(last, completions)],
+            "You count 1 as a prime. A policy will find the shortest way to a reward, and that is it.",
+        ),
+        "any text": (
+            lambda completions, **columns: [float(prime(int(re.findall("[0-9]+", text)[-1]))) for text in completions],
+            "A text without a number stops your function with an error, and the run with it. A policy writes such texts, sooner or later.",
+        ),
+        "other digits": (
+            lambda completions, **columns: primes([(re.findall(r"\d+", text) or [""])[-1] for text in completions]),
+            r"\d also finds digits of other scripts, such as ٣, and int reads them. The rule says 0 to 9: write [0-9].",
+        ),
+        "superscripts": (
+            lambda completions, **columns: primes([("".join(c if c.isdigit() else " " for c in text).split() or [""])[-1] for text in completions]),
+            "str.isdigit says yes to ² and ٣. int then refuses the first, which stops the run, and reads the second.",
+        ),
+        "too long": (
+            lambda completions, **columns: [float(n != "" and prime(int(n))) for n in map(last, completions)],
+            "Python refuses to read a number of 5,000 digits, and dividing by every smaller number never ends. More than six digits: not prime, by the rule.",
+        ),
+        "one number": (
+            lambda completions, **columns: primes([last(completions[0])])[0],
+            "You give one number. A reward function gets a whole list of completions and returns a list of equal length.",
+        ),
+    },
+    "It survives an empty text, other scripts and five thousand nines. That is what a reward has to be able to do.",
+)
+
+EXERCISES = (dead_share, advantages, twelve_words, prime_ending)

@@ -1,0 +1,135 @@
+"""One group of completions, token by token: ratio, clip, entropy and KL after some updates on it (lesson 09)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import cache
+from typing import Any
+
+import torch
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pgnotes.classroom.live import Live, Moving, Slider
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, label, readouts
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
+from pgnotes.lm.learner import learner
+from pgnotes.lm.logprobs import completion_hidden, head_logits
+from pgnotes.lm.rollout import Group
+from pgnotes.theory.advantages import group_advantages
+from pgnotes.theory.objectives import denominator
+from pgnotes.theory.ppo import silenced
+
+G, UPDATES, PLACES, FAR = 16, 6, 53, 32.0  # completions, updates on them, characters with room in the picture, largest ratio drawn
+CONTROLS = (
+    Slider("completion", "completion", 1, G, 1, 7),
+    Slider("updates", "updates on it", 0, UPDATES, 1, 1),
+    Slider("clip", "band ε", 0.05, 0.5, 0.05, 0.2),
+)
+
+
+@cache
+def updated() -> tuple[Group, Tensor, list[Tensor], list[int]]:
+    """The first group of the pocket run, its rewards [G], log π [N, V] at its N live tokens before and after each update, and tokens per completion.
+
+    It is trained by the loop's own functions, on this group alone, with the pocket preset's settings.
+    """
+    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), prompts_per_step=1, group_size=G, warmup=0))
+    (group,) = sample_groups(run, 0)
+    rewards = rewards_of(run.task, [group])
+    group.advantages, normaliser, seen = group_advantages(rewards, "grpo")[0], float(denominator(group.mask, "token")), []
+    for k in range(UPDATES + 1):
+        with torch.no_grad():
+            hidden = completion_hidden(run.policy, group.prompt, group.tokens)[group.mask]
+            seen.append(head_logits(run.policy, hidden, 1.0).double().log_softmax(-1))
+        if k < UPDATES:
+            accumulate(run, [group], normaliser)
+            update(run)
+    return group, rewards[0], seen, group.mask.sum(1).tolist()
+
+
+def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:
+    """One completion's tokens: what each is, its ratio, whether the next update hears it, the start model's entropy, and KL(now ‖ start), exact."""
+    group, rewards, seen, counts = updated()
+    row = completion - 1
+    live = slice(sum(counts[:row]), sum(counts[: row + 1]))
+    start, now = seen[0][live], seen[updates][live]
+    tokens = group.tokens[row, : counts[row], None]
+    change = (now - start).gather(1, tokens)[:, 0]
+    advantage = group.advantages[row].double()
+    silent = silenced(change.exp(), advantage.expand(len(change)), round(clip, 2))
+    return {
+        "text": [*group.texts[row], "■"] if group.ended[row] else [*group.texts[row]],
+        "change": change.tolist(),
+        "colours": [QUIET if s else BETTER if advantage > 0 else WORSE for s in silent.tolist()],
+        "entropy": (-(start.exp() * start).sum(1)).tolist(),
+        "kl": (now.exp() * (now - start)).sum(1).tolist(),
+        "band": (round(1 - clip, 2), round(1 + clip, 2)),
+        "readings": [
+            text.replace("-", "−")
+            for text in (f"{rewards[row]:.0f}", f"{advantage:+.2f}", f"{int(silent.sum())} of {len(silent)}", f"{change.sum():+.1f} nats")
+        ],
+    }
+
+
+def box(x: float, width: float, low: float, high: float) -> list[tuple[float, float]]:
+    """The corners of a bar."""
+    return [(x - width / 2, low), (x - width / 2, high), (x + width / 2, high), (x + width / 2, low)]
+
+
+def draw(fig: Figure) -> Moving:
+    """Above the ratios over the text, below entropy and KL at the same places; then the readouts."""
+    grid = {"left": 0.075, "right": 0.075 + 0.12 * (PLACES + 0.4) / 7, "top": 0.925, "bottom": 0.13, "hspace": 0.4}  # 0.12 inches a character
+    ratios, nats = fig.subplots(2, 1, sharex=True, height_ratios=(1.5, 1), gridspec_kw=grid)
+    label(ratios, "Ratio: how much likelier each token is than when it was sampled").set(yscale="log", ylim=(1 / FAR, FAR), xlim=(-0.7, PLACES - 0.3))
+    ratios.set_yticks([1 / 16, 1 / 4, 1, 4, 16], ["÷ 16", "÷ 4", "1", "× 4", "× 16"])
+    ratios.minorticks_off()
+    label(nats, "Nats").set(ylim=(0, 2.6), yticks=[0, 1, 2])
+    for ax in (ratios, nats):
+        ax.set_xticks([])
+    band = ratios.axhspan(1, 1, facecolor=EXACT, alpha=0.1, linewidth=0)
+    for x, name, colour in ((0.5, "next: up", BETTER), (0.655, "next: down", WORSE), (0.99, "next: silent, by the clip", QUIET)):
+        ratios.text(x, 0.96, name, color=colour, fontweight="bold", fontsize=9.5, transform=ratios.transAxes, va="top", ha="right")
+    nats.text(0.075, 1.06, "entropy of the start model", color="#64788e", fontweight="bold", fontsize=9.5, transform=nats.transAxes)
+    nats.text(0.4, 1.06, "KL(now ‖ start)", color=AFTER, fontweight="bold", fontsize=9.5, transform=nats.transAxes)
+    bars, unsure, moved = (PolyCollection([], linewidth=0, facecolor=colour) for colour in (QUIET, BEFORE, AFTER))
+    for ax, shapes in ((ratios, bars), (nats, unsure), (nats, moved)):
+        ax.add_collection(shapes)
+    line = {"ha": "left", "va": "top", "family": "monospace", "fontsize": 0.12 * 72 / 0.602}  # 0.602: a character's width over its height in this font
+    letters = {colour: ratios.text(-0.5, 1 / FAR / 1.25, "", color=colour, **line) for colour in (EXACT, BETTER, WORSE, QUIET)}
+    readings = readouts(fig, 0.035, (0.085, "reward"), (0.235, "advantage"), (0.48, "silent tokens"), (0.85, "log π of the whole text"))
+
+    def update(n: dict) -> None:
+        low, high = n["band"]
+        band.set_y(low)
+        band.set_height(high - low)
+        heights = [min(max(math.exp(change), 1 / FAR), FAR) for change in n["change"]]
+        bars.set_verts([box(x, 0.8, 1.0, height) for x, height in enumerate(heights)])
+        bars.set_facecolor(n["colours"])
+        unsure.set_verts([box(x, 0.8, 0.0, value) for x, value in enumerate(n["entropy"])])
+        moved.set_verts([box(x, 0.4, 0.0, value) for x, value in enumerate(n["kl"])])
+        shown = [colour if abs(height - 1) > 0.02 else EXACT for colour, height in zip(n["colours"], heights, strict=True)]
+        for colour, text in letters.items():
+            text.set_text("".join(c if own == colour else " " for c, own in zip(n["text"], shown, strict=True)).replace("$", r"\$"))
+        for reading, text in zip(readings, n["readings"], strict=True):
+            reading.set_text(text)
+
+    return [band, bars, *letters.values(), unsure, moved, *readings], update
+
+
+def token_viewer() -> Live:
+    """The widget."""
+    return Live(
+        numbers, draw, CONTROLS, 3.5,
+        twin=(
+            ("The one that passed, after one update: eleven of its 49 tokens have moved", {}),
+            ("The same after four: the clip has silenced what moved, and it goes on moving", {"updates": 4}),
+            ("One that failed, after four: some of its choices are made rarer, few letters move", {"completion": 1, "updates": 4}),
+        ),
+        alt="The characters of one completion, each with the ratio of its probability now to that when it was sampled, the start model's entropy there, "
+        "and the KL. After one update eleven of 49 characters of the completion that passed have moved, all where the entropy was above 0; after four most "
+        "of these are beyond the clip's band. In a completion that failed the same kind of places move down.",
+    )  # fmt: skip

@@ -1,0 +1,85 @@
+"""The widgets of lesson 09: what they show of a run and of a step is what the run and the model say."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pgnotes.classroom.style import BETTER, QUIET, WORSE
+from pgnotes.classroom.widgets.run_explorer import bins, full_run, run_explorer, shares
+from pgnotes.classroom.widgets.token_viewer import UPDATES, G, numbers, updated
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.logprobs import completion_logprobs
+from pgnotes.lm.models import load
+
+
+def test_the_full_run_is_the_presets():
+    records, config = full_run(), GRPOConfig.preset("pocket")
+    assert [r["step"] for r in records] == list(range(config.steps))
+    assert all(len(r["lengths"]) == len(r["digit_sums"]) == config.prompts_per_step * config.group_size for r in records)
+
+
+@pytest.mark.parametrize("step", [0, 70, 149])
+def test_the_explorer_shows_the_steps_own_numbers(step):
+    record, shown = full_run()[step], run_explorer().numbers(step)
+    for key, target, place in (("lengths", 48, 1), ("digit_sums", 12, 2)):
+        share = sum(value == target for value in record[key]) / 256
+        assert shown["readings"][place] == f"{share:.0%}"
+        middle = bins(full_run(), key, target)
+        assert shown["shares"][key][np.searchsorted(middle, target) - 1] == pytest.approx(share)
+        assert sum(shown["shares"][key]) == pytest.approx(1)
+    assert shown["readings"][0] == f"{record['pass_rate']:.0%}"
+    assert [text for text, _ in shown["texts"]] == record["samples"]
+    assert all(passed == (len(t) == 48 and sum(int(c) for c in t if c.isdecimal()) == 12) for t, passed in shown["texts"])
+
+
+def test_a_run_of_ones_own_however_far_from_its_targets():
+    records = [dict(r, kl=None, lengths=[9 * n for n in r["lengths"]], samples=["a $ sign\n", "x" * 500]) for r in full_run()[:3]]
+    explorer = run_explorer(records, length=64, digit_sum=20)
+    assert explorer.controls[0].high == 2
+    assert explorer.png() != explorer.png(step=2)
+    assert "none" in explorer.numbers(0)["readings"]
+    assert "nine in ten" not in explorer.alt
+    edges = bins(records, "lengths", 64)
+    assert 64 in (edges[1:] + edges[:-1]) / 2, "the target is in the middle of a bar"
+    assert shares([-1000, 64, 10_000], edges).sum() == pytest.approx(1), "what lies outside counts in the outermost bars"
+
+
+def test_before_the_first_update_nothing_has_moved():
+    for completion in range(1, G + 1):
+        shown = numbers(completion, 0, 0.2)
+        assert max(map(abs, shown["change"] + shown["kl"])) < 1e-12
+        assert shown["readings"][2].startswith("0 of")
+
+
+def test_the_viewer_against_the_loops_own_log_probabilities():
+    """Start model: the sampler's log-probabilities and the scorer's entropies."""
+    group, _, seen, counts = updated()
+    model, _ = load("pocket")
+    with torch.no_grad():
+        logp, entropy = completion_logprobs(model, group.prompt, group.tokens, group.mask)
+    own = seen[0].gather(1, group.tokens[group.mask][:, None])[:, 0]
+    torch.testing.assert_close(own.float(), logp[group.mask], rtol=0, atol=1e-4)
+    torch.testing.assert_close(own.float(), group.logp[group.mask], rtol=0, atol=1e-4)
+    for completion in (1, 7, G):
+        shown, live = numbers(completion, 1, 0.2), counts[completion - 1]
+        torch.testing.assert_close(torch.tensor(shown["entropy"]), entropy[completion - 1, :live], rtol=0, atol=1e-4)
+        assert len(shown["text"]) == len(shown["change"]) == live
+
+
+@pytest.mark.parametrize("clip", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize("completion", [1, 7])
+def test_colours_say_whom_the_next_update_hears(completion, clip):
+    advantage = updated()[0].advantages[completion - 1].item()
+    assert (advantage > 0) == (completion == 7)
+    for updates in (1, UPDATES):
+        shown = numbers(completion, updates, clip)
+        for change, colour in zip(shown["change"], shown["colours"], strict=True):
+            ratio = math.exp(change)
+            if advantage > 0:
+                assert colour == (QUIET if ratio > 1 + clip else BETTER)
+            else:
+                assert colour == (QUIET if ratio < 1 - clip else WORSE)
+        assert min(shown["kl"]) > -1e-12
+        assert max(shown["kl"]) > 0.1

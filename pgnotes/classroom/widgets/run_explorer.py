@@ -9,11 +9,13 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.dashboard import smooth
 from pgnotes.classroom.live import Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, label, readouts
+from pgnotes.classroom.widgets.token_viewer import box
 from pgnotes.lm.tasks import DigitsAndLength
 
 LINES, BARS = 4, 13  # completions shown, and bars of each distribution
@@ -69,7 +71,7 @@ def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum:
             label(ax, title).set(xlim=(cuts[0], cuts[-1]), ylim=(0, 1.02), yticks=[0, 0.5, 1], yticklabels=["0", "50%", "100%"])
             middle, width = (cuts[1:] + cuts[:-1]) / 2, 0.86 * np.diff(cuts)
             ax.bar(middle, shares(records[0][name], cuts), width, color=BEFORE)
-            bars.append(ax.bar(middle, 0, 0.5 * width, color=AFTER))
+            bars.append((ax.add_collection(PolyCollection([], linewidth=0, facecolor=AFTER)), middle, 0.5 * width))
             ax.plot([targets[name]] * 2, [0, 1.02], color=EXACT, linewidth=1, linestyle="--", zorder=0.5)
         both[0].text(0.03, 0.98, "step 0", color="#64788e", fontweight="bold", transform=both[0].transAxes, va="top")
         both[0].text(0.03, 0.85, "this step", color=AFTER, fontweight="bold", transform=both[0].transAxes, va="top")
@@ -88,9 +90,8 @@ def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum:
         lines = [fig.text(0.05, 0.215 - 0.06 * i, "", family="monospace", fontsize=9) for i in range(LINES)]
 
         def update(n: dict) -> None:
-            for patches, values in zip(bars, n["shares"].values(), strict=True):
-                for patch, value in zip(patches, values, strict=True):
-                    patch.set_height(value)
+            for (shapes, middle, width), values in zip(bars, n["shares"].values(), strict=True):
+                shapes.set_verts([box(x, wide, 0.0, value) for x, wide, value in zip(middle, width, values, strict=True)])
             for dot, height in zip(dots, n["at"], strict=True):
                 dot.set_data([n["step"]], [height])
             cursor.set_data([n["step"]] * 2, [0, 1.08 * top])
@@ -101,7 +102,7 @@ def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum:
                 line.set_text(("✓ " if passed else "  ") + "".join(c if c.isprintable() else "�" for c in text[:58]).replace("$", r"\$"))
                 line.set_color(BETTER if passed else EXACT)
 
-        return [*(patch for patches in bars for patch in patches), cursor, *dots, *readings, *lines], update
+        return [*(shapes for shapes, *_ in bars), cursor, *dots, *readings, *lines], update
 
     last = len(records) - 1
     told = records is full_run()

@@ -71,16 +71,16 @@ def run_grpo(args: argparse.Namespace) -> dict:
     from pgnotes.lm.preflight import memory_estimate, preflight
     from pgnotes.lm.state import RunFolder
 
-    if args.preflight:
-        return preflight(changed(GRPOConfig.preset(args.preset or "pocket"), args.set))
-    if args.out is None:
+    if args.out is None and not args.preflight:
         raise ValueError("--out is missing; name a folder for the run")
-    stored = RunFolder(args.out).read("run.json") if args.resume and args.preset is None else None
+    stored = RunFolder(args.out).read("run.json") if args.out and args.resume and args.preset is None else None
     config = GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset(args.preset or "pocket")
     config = changed(config, args.set)
     memory = memory_estimate(config, device_capability())["total"]
     if memory > 1:  # before anything is loaded: will it fit?
         print(f"pgnotes: {config.model} will take about {memory:.1f} GiB, and the activations of one group on top", file=sys.stderr)
+    if args.preflight:
+        return preflight(config)
     with Bar(config.steps) as bar:
         return train(config, args.out, args.resume, consumers=(bar,)).result
 

@@ -148,3 +148,15 @@ def test_the_wheel_runs_without_its_source_tree(tmp_path):
     done = subprocess.run([sys.executable, "-c", run], cwd=empty, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "pass_rate_after" in json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_preflight_says_what_memory_it_will_take_before_it_loads_anything(monkeypatch, capsys):
+    """The step itself may run out of it."""
+    monkeypatch.setattr("pgnotes.lm.preflight.memory_estimate", lambda config, capability: {"total": 12.3})
+
+    def too_much(config):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr("pgnotes.lm.preflight.preflight", too_much)
+    assert main(["grpo", "--preflight", "--preset", "smoke"]) == 1
+    assert "about 12.3 GiB" in capsys.readouterr().err

@@ -62,6 +62,11 @@ def name_lines(ax: Axes, *names: tuple[str, str]) -> None:
         place -= 0.032 * len(text) + 0.05
 
 
+def box(x: float, width: float, low: float, high: float) -> list[tuple[float, float]]:
+    """The corners of a bar."""
+    return [(x - width / 2, low), (x - width / 2, high), (x + width / 2, high), (x + width / 2, low)]
+
+
 def readouts(fig: Figure, y: float, *names: tuple[float, str]) -> list[Text]:
     """Names at fixed places along the height `y` of a figure, each ending at its x; the returned texts, for numbers, begin there."""
     for x, name in names:

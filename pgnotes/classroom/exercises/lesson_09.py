@@ -110,6 +110,7 @@ twelve_words = Exercise(
 )
 
 ENDINGS = ("3 jars, then 4", "4 jars, then 13 more", "a 7 and an 8, then 91", "the 2", "room 1", "0", "pier 97, gate 102", "3.14, or 3.17")
+SQUARES = ("13 times 13 is 169", "997 times 997 is 994009", "the largest of six digits is 999983")
 TRAPS = ("", "no number at all", "7 and 2²", "8 and ٣", "13 and " + "9" * 5000, "then 1000003")
 
 
@@ -132,7 +133,7 @@ prime_ending = Exercise(
     "9.4",
     "Write prime_ending(completions)",
     lambda completions, **columns: primes([last(text) for text in completions]),
-    ((list(ENDINGS),), (list(TRAPS),), (list(TRAPS[:2]),), (list(TRAPS[2:4]),), (list(TRAPS[4:]),)),
+    ((list(ENDINGS),), (list(SQUARES),), (list(TRAPS),), (list(TRAPS[:2]),), (list(TRAPS[2:4]),), (list(TRAPS[4:]),)),
     {
         "first number": (
             lambda completions, **columns: primes([(re.findall("[0-9]+", text) or [""])[0] for text in completions]),

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 
 from pgnotes.classroom.dashboard import smooth
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, label, readouts
-from pgnotes.classroom.widgets.token_viewer import box
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, box, label, readouts
 from pgnotes.lm.tasks import DigitsAndLength
 
 LINES, BARS = 4, 13  # completions shown, and bars of each distribution

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, box, label, readouts
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
 from pgnotes.lm.learner import learner
@@ -73,11 +73,6 @@ def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:
             for text in (f"{rewards[row]:.0f}", f"{advantage:+.2f}", f"{int(silent.sum())} of {len(silent)}", f"{change.sum():+.1f} nats")
         ],
     }
-
-
-def box(x: float, width: float, low: float, high: float) -> list[tuple[float, float]]:
-    """The corners of a bar."""
-    return [(x - width / 2, low), (x - width / 2, high), (x + width / 2, high), (x + width / 2, low)]
 
 
 def draw(fig: Figure) -> Moving:

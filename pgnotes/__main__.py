@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,93 +26,141 @@ def parser() -> argparse.ArgumentParser:
     grpo = commands.add_parser("grpo", help="train a language model with GRPO")
     grpo.add_argument("--preset", help="smoke (20 s), pocket (a laptop, minutes; the default) or t4 (Qwen2.5-0.5B on a T4)")
     grpo.add_argument("--out", help="the run's folder: settings, log, checkpoints, model")
-    grpo.add_argument("--preflight", action="store_true", help="do one step, say what to expect (pass rate, dead groups, memory, minutes), and stop")
+    grpo.add_argument(
+        "--preflight",
+        action="store_true",
+        help="do one step, say what to expect (pass rate, dead groups, memory, minutes), and stop",
+    )
     grpo.add_argument("--resume", action="store_true", help="go on with the run in --out; start it if there is none")
-    grpo.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", help="change settings: --set steps=200 prompts=my.txt")
+    add_set(grpo, "change settings: --set steps=200 prompts=my.txt")
 
     evaluate = commands.add_parser("evaluate", help="pass rate of a run or of a model folder on held-out prompts")
-    evaluate.add_argument("model", metavar="DIR", help="a run, a model folder, or 'pocket'")
+    evaluate.add_argument("model", metavar="DIR", nargs="?", help="a run, a model folder, or 'pocket'")
     evaluate.add_argument("--n", type=int, default=100, help="completions to sample")
-    evaluate.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", help="length, digit_sum, prompts, seed, …")
+    add_set(evaluate, "length, digit_sum, prompts, seed, …")
 
-    pocket = commands.add_parser("pocket", help="rebuild the bundled pocket model from a seed")
-    pocket.add_argument("--out", default=None, help="where to write it (the package's own folder if not given)")
+    pocket = commands.add_parser("pocket", help="build the pocket model from a seed, as the bundled one was")
+    pocket.add_argument("--out", help="a new folder to write it to")
+    pocket.add_argument("--replace", action="store_true", help="replace what is there; without --out, the bundled model itself")
     pocket.add_argument("--seed", type=int, default=0, help="another seed makes another model; the bundled one is 0")
     pocket.add_argument("--steps", type=int, help="at most so many steps of each stage, for a try-out")
     return top
 
 
+def add_set(command: argparse.ArgumentParser, text: str) -> None:
+    """The argument --set of a command."""
+    command.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", help=text)
+
+
 def changed(config: GRPOConfig, settings: Iterable[str]) -> GRPOConfig:
-    """The settings of a run, changed by texts like "lr=1e-4"; ValueError for an unknown key or a value of the wrong kind."""
+    """The settings of a run, changed by texts like "lr=1e-4"; BadInputError for an unknown key or a value of the wrong kind."""
+    from pgnotes.lm.errors import BadInputError
+
     changes, keys = {}, [field.name for field in dataclasses.fields(config)]
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or key not in keys:
-            raise ValueError(f"--set takes key=value, not {setting!r}; the keys are {', '.join(keys)}")
+            raise BadInputError(f"--set takes key=value, not {setting!r}; the keys are {', '.join(keys)}")
         changes[key] = parse(key, text, getattr(config, key))
     return dataclasses.replace(config, **changes)
 
 
 def parse(key: str, text: str, like: int | float | str | tuple) -> int | float | str | tuple:
     """`text` as the kind of value that `like` is; a pair may be given as one number."""
+    from pgnotes.lm.errors import BadInputError
+
     try:
         if isinstance(like, tuple):
             numbers = tuple(float(part) for part in text.split(","))
             return numbers * 2 if len(numbers) == 1 else numbers
         return type(like)(text)
     except ValueError:
-        raise ValueError(f"{key} is {text!r}; it must be {'a number or a pair of numbers' if isinstance(like, tuple) else type(like).__name__}") from None
+        kind = "a number or a pair of numbers" if isinstance(like, tuple) else type(like).__name__
+        raise BadInputError(f"{key} is {text!r}; it must be {kind}") from None
 
 
 def run_grpo(args: argparse.Namespace) -> dict:
     """Train; the progress bar goes to stderr."""
     from pgnotes.classroom.progress import Bar
     from pgnotes.lm.config import GRPOConfig
+    from pgnotes.lm.errors import BadInputError
     from pgnotes.lm.grpo import train
     from pgnotes.lm.models import device_capability
     from pgnotes.lm.preflight import memory_estimate, preflight
     from pgnotes.lm.state import RunFolder
 
     if args.out is None and not args.preflight:
-        raise ValueError("--out is missing; name a folder for the run")
-    stored = RunFolder(args.out).read("run.json") if args.out and args.resume and args.preset is None else None
+        raise BadInputError("--out is missing; name a folder for the run")
+    stored = RunFolder(args.out).read_run() if args.out and args.resume and args.preset is None else None
     config = GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset(args.preset or "pocket")
     config = changed(config, args.set)
-    memory = memory_estimate(config, device_capability())["total"]
-    if memory > 1:  # before anything is loaded: will it fit?
-        print(f"pgnotes: {config.model} will take about {memory:.1f} GiB, and the activations of one group on top", file=sys.stderr)
+
+    # Before anything is loaded: will it fit?
+    memory = memory_estimate(config, device_capability(config.device))["total"]
+    if memory > 1:
+        tell(f"{config.model} will take about {memory:.1f} GiB, and the activations of one group on top")
     if args.preflight:
         return preflight(config)
     with Bar(config.steps) as bar:
-        return train(config, args.out, args.resume, consumers=(bar,)).result
+        return train(config, args.out, args.resume, consumers=(bar,), say=tell).result
 
 
 def run_evaluate(args: argparse.Namespace) -> dict:
-    """Evaluate a run's model on the run's own task, or any model on the pocket preset's."""
-    from accelerate import Accelerator
-
-    from pgnotes.lm.config import GRPOConfig
+    """Evaluate a run's model on the run's own task, or any model on the preset's."""
+    from pgnotes.lm.errors import BadInputError
     from pgnotes.lm.evaluate import evaluate, held_out_requests
-    from pgnotes.lm.models import device_capability, load, precision
-    from pgnotes.lm.state import RunFolder
+    from pgnotes.lm.models import device_capability, load, precision, processes_and_device
     from pgnotes.lm.tasks import digits_and_length
 
+    if args.model is None and args.set and "=" not in args.set[-1]:
+        args.model = args.set.pop()  # `evaluate --set length=50 DIR`
+    if args.model is None:
+        raise BadInputError("DIR is missing; name a run, a model folder, or 'pocket'")
     if args.n < 1:
-        raise ValueError(f"--n is {args.n}; it must be at least 1")
-    folder = RunFolder(args.model)
-    stored, prompts = folder.read("run.json"), folder.read("prompts.json")
-    config = changed(GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset("pocket"), args.set)
+        raise BadInputError(f"--n is {args.n}; it must be at least 1")
+    config, prompts, start = evaluated(args.model)
+    config = changed(config, args.set)
     given = any(setting.startswith("prompts=") for setting in args.set)
-    source = config.prompts if given or not prompts else prompts
+    source = config.prompts if given or prompts is None else prompts
     task = digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction)
-    where = Accelerator(mixed_precision="no").device, precision(device_capability())
-    model, tokenizer = load(args.model, *where)
-    judge = load(config.model, *where)[0] if stored else None  # the start model judges fluency
+    _, device = processes_and_device(config.device)
+    half = precision(device_capability(device))
+    model, tokenizer = load(args.model, device, half)
+    judge = load(start, device, half)[0] if start else None  # the start model judges fluency
     found = evaluate(model, tokenizer, held_out_requests(task, args.n), config, judge)
     for row in found.completions[:10]:
         verdict = "pass" if row["passed"] else "fail"
-        print(f"{verdict}  {row['length']:3d} characters, digits add up to {row['digit_sum']:3d}  {row['prompt']!r} → {row['completion']!r}")
+        numbers = f"{row['length']:3d} characters, digits add up to {row['digit_sum']:3d}"
+        print(f"{verdict}  {numbers}  {row['prompt']!r} → {row['completion']!r}")
     return {key: value for key, value in dataclasses.asdict(found).items() if key != "completions"}
+
+
+def evaluated(name: str) -> tuple[GRPOConfig, list[str] | None, str | None]:
+    """How the model in a run, in a run's `model/`, or in another folder is to be asked: settings, prompts, start model.
+
+    BadInputError for a run that has not ended, whose `model/` is then missing or an older one, and for a folder called "pocket".
+    """
+    from pgnotes.lm.config import GRPOConfig
+    from pgnotes.lm.errors import BadInputError
+    from pgnotes.lm.models import is_pocket
+    from pgnotes.lm.state import RunFolder
+
+    if name == "pocket" and Path(name).is_dir():
+        raise BadInputError("'pocket' is the bundled model, and there is a folder of that name here; for the folder write ./pocket")
+    place = Path(name).expanduser().resolve()
+    is_model = place.name == "model" and (place / "config.json").is_file()
+    folder = RunFolder(place.parent if is_model else place)
+    stored = folder.read_run()
+    if stored is None:
+        return GRPOConfig.preset("pocket") if is_pocket(name) else GRPOConfig(), None, None
+    config, result = GRPOConfig.from_json(stored["config"]), folder.read("result.json")
+    if not result or result["steps"] != config.steps or not (folder / "model").is_dir():
+        done = len(folder.lines("log.jsonl"))
+        raise BadInputError(
+            f"the run in {str(folder.path)!r} has not ended: {done} of {config.steps} steps are done; "
+            f"go on with: python -m pgnotes grpo --resume --out {shlex.quote(str(folder.path))}"
+        )
+    return config, folder.read("prompts.json"), config.model
 
 
 def run_pocket(args: argparse.Namespace) -> dict:
@@ -119,14 +169,24 @@ def run_pocket(args: argparse.Namespace) -> dict:
 
     from tqdm import tqdm
 
+    from pgnotes.lm.errors import BadInputError
     from pgnotes.lm.pocket.build import STAGES, build
+    from pgnotes.lm.state import RunFolder
 
-    out = Path(args.out or str(files("pgnotes.lm.pocket")))
+    if args.steps is not None and args.steps < 1:
+        raise BadInputError(f"--steps is {args.steps}; it must be at least 1")
+    if args.out is None and not args.replace:
+        raise BadInputError("--out is missing; name a new folder, or add --replace to replace the bundled model itself")
+    folder = RunFolder(args.out or str(files("pgnotes.lm.pocket")))
+    if folder.entries() and not args.replace:
+        raise BadInputError(f"out is {str(folder.path)!r}, which is not empty; choose a new folder, or add --replace")
+    folder.check_writable()
     stages = tuple((min(steps, args.steps or steps), peak, exact) for steps, peak, exact in STAGES)
-    bar = tqdm(build(out, stages, seed=args.seed), total=sum(stage[0] for stage in stages), desc="pocket model", unit="step")
+    steps = build(folder.path, stages, seed=args.seed)
+    bar = tqdm(steps, total=sum(stage[0] for stage in stages), desc="pocket model", unit="step")
     for loss in bar:
         bar.set_postfix(nats_per_character=f"{loss:.3f}", refresh=False)
-    return {"out": str(out), "seed": args.seed, "loss": loss}
+    return {"out": str(folder.path), "seed": args.seed, "loss": loss}
 
 
 def run_doctor(args: argparse.Namespace) -> dict:
@@ -143,28 +203,56 @@ def run_doctor(args: argparse.Namespace) -> dict:
 COMMANDS = {"doctor": run_doctor, "grpo": run_grpo, "evaluate": run_evaluate, "pocket": run_pocket}
 
 
+def tell(text: str) -> None:
+    """A line on stderr; of several processes only the first speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"pgnotes: {text}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status: 0 done · 1 stopped half-way, what was saved is whole · 2 bad input, nothing was changed."""
+    """Run one command.
+
+    Exit status: 0 done · 1 stopped half-way, what was saved is whole · 2 bad input, nothing was changed · 130 stopped with Ctrl-C.
+    With PGNOTES_DEBUG=1 every fault keeps its traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal, a pipe or a file may know fewer characters than we write
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
     try:
         result = COMMANDS[args.command](args)
-    except (ValueError, ConnectionError) as error:
-        print(f"pgnotes: {error}", file=sys.stderr)
-        return 2
-    except (OSError, FloatingPointError) as error:
-        print(f"pgnotes: {error}", file=sys.stderr)
-        return 1
-    except RuntimeError as error:
-        if "out of memory" not in str(error):
-            raise
-        print("pgnotes: not enough memory, even with one completion at a time; try a smaller model, prompts_per_step or max_new_tokens", file=sys.stderr)
-        return 1
+        if result and os.environ.get("RANK", "0") == "0":
+            print(json.dumps(result))
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
-        print("pgnotes: stopped; go on with --resume", file=sys.stderr)
+        goes_on = args.command == "grpo" and args.out and (Path(args.out).expanduser() / "run.json").is_file()
+        print("pgnotes: stopped" + "; go on with --resume" * bool(goes_on), file=sys.stderr)
         return 130
-    if result and os.environ.get("RANK", "0") == "0":  # of several processes only the first speaks
-        print(json.dumps(result))
-    return 0
+    except Exception as error:
+        if os.environ.get("PGNOTES_DEBUG", "0") not in ("", "0"):
+            raise
+        status, text = explain(error)
+        if status is None:
+            raise
+        print(f"pgnotes: {text}", file=sys.stderr)
+        return status
+
+
+def explain(error: Exception) -> tuple[int | None, str]:
+    """Exit status and sentence for faults that are no mistake of ours; status None for one that needs its traceback."""
+    from pgnotes.lm.errors import BadInputError, out_of_memory
+
+    if isinstance(error, BadInputError | ConnectionError):
+        return 2, str(error)
+    if out_of_memory(error):
+        return 1, "not enough memory, even with one completion at a time; lower prompts_per_step, group_size or max_new_tokens, or take a smaller model"
+    if isinstance(error, OSError | FloatingPointError):
+        return 1, str(error)
+    return None, ""
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The commands as a user types them: exit codes, one clear line, and a wheel that needs no source tree."""
 
+import io
 import json
 import os
 import shutil
@@ -9,11 +10,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from pgnotes.__main__ import COMMANDS, main
+from pgnotes.lm.errors import BadInputError
+from pgnotes.lm.evaluate import Evaluation
 
 ROOT = Path(__file__).parent.parent
-TINY = ["prompts_per_step=2", "group_size=2", "steps=1", "evaluate=4", "threads=2"]
+TINY = ["prompts_per_step=2", "group_size=2", "steps=1", "evaluate=4", "threads=1"]
 
 
 def line(capsys) -> str:
@@ -36,15 +40,35 @@ def line(capsys) -> str:
         (["--set", "model=nobody/nothing"], ["model", "hub", "pocket"]),
         (["--set", "prompts=nowhere.txt"], ["prompts", "nowhere.txt"]),
         (["--set", "prompts=openwebtext"], ["openwebtext", "bundled"]),
+        (["--set", "instruction={prompt} {lenght}"], ["instruction", "{lenght}", "{length}"]),
+        (["--set", "instruction={} {prompt}"], ["instruction", "{}"]),
+        (["--set", "device=tpu"], ["device", "auto, cpu, cuda, mps"]),
+        (["--set", "device=cuda"], ["device", "this machine does not have"]),
+        (["--set", "prompts=pgnotes/lm/pocket/model.safetensors"], ["prompts", "no text"]),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, names, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: False)
+    monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: "no network")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["grpo", "--out", str(tmp_path / "run"), *arguments]) == 2
     text = line(capsys)
     assert all(name in text for name in names), text
     assert not (tmp_path / "run").exists(), "nothing is left behind"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of one step."""
+    out = tmp_path_factory.mktemp("commands") / "run"
+    assert main(["grpo", "--preset", "smoke", "--out", str(out), "--set", *TINY]) == 0
+    return out
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copytree(finished, tmp_path / "own" / "run"))
 
 
 def test_a_folder_that_holds_a_run(tmp_path, capsys):
@@ -71,19 +95,89 @@ def test_a_folder_that_holds_a_run(tmp_path, capsys):
     assert {"pass_rate", "logprob", "distinct", "ended"} == set(found)
 
 
-def test_memory_that_runs_out_is_one_clear_line_and_other_faults_are_not_hidden(capsys, monkeypatch):
-    def failing(error):
-        def fail(args):
-            raise error
+def failing(error):
+    def fail(*args, **options):
+        raise error
 
-        return fail
+    return fail
 
-    monkeypatch.setitem(COMMANDS, "doctor", failing(RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")))
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 123 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_one_clear_line(capsys, monkeypatch, error):
+    monkeypatch.setitem(COMMANDS, "doctor", failing(error))
     assert main(["doctor"]) == 1
-    assert "prompts_per_step" in capsys.readouterr().err
-    monkeypatch.setitem(COMMANDS, "doctor", failing(RuntimeError("another fault")))
-    with pytest.raises(RuntimeError, match="another fault"):
+    assert "prompts_per_step" in line(capsys)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("another fault"), ValueError("rewards holds NaN"), UnicodeEncodeError("ascii", "→", 0, 1, "no")])
+def test_a_fault_in_the_middle_of_the_work_keeps_its_traceback(capsys, monkeypatch, error):
+    """It is no bad input, and something may have been changed."""
+    monkeypatch.setitem(COMMANDS, "doctor", failing(error))
+    with pytest.raises(type(error)):
         main(["doctor"])
+
+
+def test_on_request_every_fault_keeps_its_traceback(monkeypatch):
+    monkeypatch.setenv("PGNOTES_DEBUG", "1")
+    with pytest.raises(BadInputError):
+        main(["evaluate"])
+
+
+def test_ctrl_c_advises_resume_only_where_there_is_something_to_resume(run, tmp_path, capsys, monkeypatch):
+    for arguments, resumable in (
+        (["grpo", "--out", str(run), "--resume"], True),
+        (["grpo", "--out", str(tmp_path / "new")], False),
+        (["grpo", "--preflight"], False),
+        (["evaluate", "pocket"], False),
+        (["pocket", "--out", str(run)], False),
+    ):
+        monkeypatch.setitem(COMMANDS, arguments[0], failing(KeyboardInterrupt()))
+        assert main(arguments) == 130
+        assert line(capsys) == "pgnotes: stopped" + "; go on with --resume" * resumable
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_an_output_that_knows_few_characters(encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    assert main(["evaluate", "pocket", "--n", "2"]) == 0
+    lines = written.getvalue().decode(encoding).splitlines()
+    assert len(lines) == 3
+    assert ("→" if encoding == "utf-8" else "\\u2192") in lines[0]
+    assert "pass_rate" in json.loads(lines[-1])
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--help"])
+    assert stop.value.code == 0
+
+
+def test_a_reader_that_has_read_enough(tmp_path):
+    """`| head -1`: no traceback, also not at the end of Python."""
+    command = f"{sys.executable} -m pgnotes evaluate pocket --n 30 | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an address space has no limit that can be set")
+def test_an_address_space_that_is_used_up(tmp_path):
+    out = tmp_path / "run"
+    settings = "prompts_per_step=2000 group_size=16 evaluate=2 steps=1 threads=1"
+    command = f"ulimit -v 6000000; {sys.executable} -m pgnotes grpo --preset smoke --out {out} --set {settings}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "prompts_per_step" in done.stderr.splitlines()[-1]
+    assert main(["grpo", "--preset", "smoke", "--out", str(out), "--set", *TINY]) == 0, "the corrected command goes on"
+
+
+# evaluate
 
 
 def test_evaluate_a_model_folder_and_refuse_what_is_none(tmp_path, capsys):
@@ -93,6 +187,97 @@ def test_evaluate_a_model_folder_and_refuse_what_is_none(tmp_path, capsys):
     assert "config.json" in line(capsys)
     assert main(["evaluate", "pocket", "--n", "0"]) == 2
     assert "--n" in line(capsys)
+    assert main(["evaluate"]) == 2
+    assert "DIR is missing" in line(capsys)
+    assert main(["evaluate", "--set", "length=x"]) == 2
+    assert "DIR is missing" in line(capsys)
+
+
+def test_evaluate_a_run_by_its_folder_or_its_model_s_and_with_settings_before_or_after(run, capsys):
+    found = []
+    for arguments in ([str(run)], [str(run / "model")], ["--set", "evaluate=3", str(run)], ["--n", "4", str(run), "--set", "length=48"]):
+        assert main(["evaluate", "--n", "4", *arguments]) == 0
+        found.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    assert all(each == found[0] for each in found)
+
+
+def test_evaluate_refuses_a_run_that_has_not_ended(run, capsys):
+    """Cut off before its end, or finished and then raised: its model is missing or the old one."""
+    settings = json.loads((run / "run.json").read_text())
+    settings["config"]["steps"] = 7
+    (run / "run.json").write_text(json.dumps(settings))
+    for _ in range(2):
+        for place in (run, run / "model"):
+            if place.is_dir():
+                assert main(["evaluate", str(place)]) == 2
+                assert "1 of 7 steps are done; go on with: python -m pgnotes grpo --resume --out" in line(capsys)
+        (run / "result.json").unlink(missing_ok=True)
+        shutil.rmtree(run / "model", ignore_errors=True)
+
+
+def test_a_run_called_pocket_is_not_mistaken_for_the_bundled_model(run, capsys, monkeypatch):
+    run.rename(run.parent / "pocket")
+    monkeypatch.chdir(run.parent)
+    assert main(["evaluate", "pocket"]) == 2
+    assert "./pocket" in line(capsys)
+    assert main(["evaluate", "./pocket", "--n", "2"]) == 0
+
+
+def test_a_model_that_is_not_of_the_pocket_kind_is_asked_in_words(gpt2, monkeypatch, capsys):
+    asked = []
+
+    def evaluate(model, tokenizer, requests, config, judge):
+        asked.append(requests[0][0].message("x"))
+        return Evaluation(0.0, 0.0, 0.0, 0.0, [])
+
+    monkeypatch.setattr("pgnotes.lm.evaluate.evaluate", evaluate)
+    for name in (gpt2, "pocket"):
+        assert main(["evaluate", name, "--n", "1"]) == 0
+    assert asked[0].startswith("Continue the text below with exactly 48 characters")
+    assert asked[1] == "48 12: x"
+
+
+# folders
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_folder_that_cannot_be_written_is_refused_at_once(name, tmp_path, capsys, monkeypatch):
+    """Before anything is loaded, with the true reason."""
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr("pgnotes.lm.learner.load", failing(AssertionError("it loads")))
+    for command in (["grpo", "--preset", "smoke"], ["pocket", "--steps", "1"]):
+        assert main([*command, "--out", str(tmp_path / name)]) == 2
+        assert "a file" in (text := line(capsys)) or "Not a directory" in text
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="this system has no /sys")
+def test_a_folder_of_the_system(capsys):
+    assert main(["grpo", "--preset", "smoke", "--out", "/sys/run"]) == 2
+    assert "ermi" in line(capsys), "permission denied, or operation not permitted"
+
+
+def test_a_damaged_run_is_named(run, capsys):
+    for text in ("", '{"config": {"mod'):
+        (run / "run.json").write_text(text)
+        assert main(["grpo", "--resume", "--out", str(run)]) == 2
+        assert "run.json" in line(capsys)
+        assert main(["evaluate", str(run)]) == 2
+        assert "run.json" in line(capsys)
+
+
+def test_pocket_replaces_nothing_unless_told_to(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pgnotes.lm.pocket.build.build", failing(AssertionError("it trains")))
+    (tmp_path / "notes.txt").write_text("mine")
+    for arguments, words in (
+        ([], "--replace"),
+        (["--out", str(tmp_path)], "not empty"),
+        (["--steps", "0", "--out", str(tmp_path / "new")], "--steps is 0"),
+    ):
+        assert main(["pocket", *arguments]) == 2
+        assert words in line(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(AssertionError, match="it trains"):
+        main(["pocket", "--out", str(tmp_path), "--replace"])
 
 
 def test_doctor_says_what_runs_here(capsys):

@@ -5,8 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.tasks import IN_WORDS, REWARDS
 from pgnotes.theory import advantages, objectives
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+LEAST = {
+    2: ("group_size",),
+    1: ("steps", "prompts_per_step", "epochs", "prompt_tokens", "evaluate", "checkpoint_every", "length"),
+    0: ("max_new_tokens", "warmup", "decay_after", "half_life", "weight_decay", "beta", "entropy_bonus", "threads", "digit_sum"),
+}
+CHOICES = {
+    "reward": REWARDS,
+    "advantages": advantages.KINDS,
+    "loss": objectives.KINDS,
+    "aggregate": objectives.AGGREGATES,
+    "kl": objectives.KL_KINDS,
+    "device": DEVICES,
+}
 
 
 @dataclass(frozen=True)
@@ -45,27 +61,29 @@ class GRPOConfig:
     entropy_bonus: float = 0.0  # weight of the entropy, in nats a token
     # bookkeeping
     seed: int = 0
+    device: str = "auto"  # "cpu", "cuda" or "mps"; "auto" takes the GPU if there is one
     threads: int = 0  # of the CPU; 0 means all
     evaluate: int = 100  # completions sampled before, after, and on unseen targets
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
-        """ValueError naming the first setting that can't work."""
-        ones = ("steps", "prompts_per_step", "epochs", "prompt_tokens", "evaluate", "checkpoint_every", "length")
-        zeros = ("max_new_tokens", "warmup", "decay_after", "half_life", "weight_decay", "beta", "entropy_bonus", "threads", "digit_sum")
-        for key, least in [("group_size", 2), *((key, 1) for key in ones), *((key, 0) for key in zeros)]:
-            if not least <= getattr(self, key) < math.inf:
-                raise ValueError(f"{key} is {getattr(self, key)}; it must be at least {least}")
+        """BadInputError naming the first setting that can't work."""
+        for least, keys in LEAST.items():
+            for key in keys:
+                if not least <= getattr(self, key) < math.inf:
+                    raise BadInputError(f"{key} is {getattr(self, key)}; it must be at least {least}")
         for key in ("lr", "temperature", "grad_clip"):
             if not 0 < getattr(self, key) < math.inf:
-                raise ValueError(f"{key} is {getattr(self, key)}; it must be greater than 0")
-        known = {"reward": REWARDS, "advantages": advantages.KINDS, "loss": objectives.KINDS, "aggregate": objectives.AGGREGATES, "kl": objectives.KL_KINDS}
-        for key, choices in known.items():
-            if getattr(self, key) not in choices:
-                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be one of {', '.join(choices)}")
+                raise BadInputError(f"{key} is {getattr(self, key)}; it must be greater than 0")
+        for key, known in CHOICES.items():
+            if getattr(self, key) not in known:
+                raise BadInputError(f"{key} is {getattr(self, key)!r}; it must be one of {', '.join(known)}")
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
-            raise ValueError(f"betas is {self.betas}; it must be two numbers from 0 to below 1")
-        objectives.clip_range(self.clip)
+            raise BadInputError(f"betas is {self.betas}; it must be two numbers from 0 to below 1")
+        try:
+            objectives.clip_range(self.clip)
+        except ValueError as error:
+            raise BadInputError(str(error)) from None
 
     @property
     def token_limit(self) -> int:
@@ -81,19 +99,24 @@ class GRPOConfig:
     def preset(cls, name: str) -> GRPOConfig:
         """The settings called "smoke" (20 s, for tests), "pocket" (a laptop, minutes) or "t4" (Qwen2.5-0.5B on Colab's T4)."""
         if name not in PRESETS:
-            raise ValueError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}")
+            raise BadInputError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}")
         return cls(**PRESETS[name])
 
     @classmethod
     def from_json(cls, values: dict) -> GRPOConfig:
-        """The settings from the plain dictionary in `run.json`; ValueError for keys that another version of pgnotes knew."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"this run was made by another version of pgnotes; unknown settings: {', '.join(sorted(unknown))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        """The settings from the dictionary in `run.json`; BadInputError for keys that another version of pgnotes knew."""
+        known = {field.name: field.default for field in fields(cls)}
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        if unknown := sorted(set(values) - set(known)):
+            raise BadInputError(f"this run was made by another version of pgnotes; unknown settings: {', '.join(unknown)}")
+        for key, value in values.items():
+            if not isinstance(value, type(known[key])) and not (isinstance(known[key], float) and isinstance(value, int)):
+                raise BadInputError(f"{key} is {value!r} in the run's settings; it must be of type {type(known[key]).__name__}")
+        return cls(**values)
 
 
 POCKET = {
+    "device": "cpu",  # a model so small gains nothing from a GPU, and on a CPU two runs are alike to the bit
     "instruction": "{length} {digit_sum}: {prompt}",  # as in the pocket model's supervised stage
     "prompt_tokens": 96,
     "lr": 6.5e-4,  # a model of one million parameters takes large steps

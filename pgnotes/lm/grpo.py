@@ -5,23 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
 from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.errors import out_of_memory, release_frames
 from pgnotes.lm.evaluate import Request, evaluate, held_out_requests, unseen_requests
-from pgnotes.lm.learner import Learner, agree, begin
+from pgnotes.lm.learner import Learner, begin, compare, with_absolute_paths
 from pgnotes.lm.logprobs import completion_logprobs
-from pgnotes.lm.models import cut, encode, load
+from pgnotes.lm.models import cut, encode, load, quiet
 from pgnotes.lm.monitor import describe, measure, summary
 from pgnotes.lm.rollout import Group, rollout, seeded, uniforms
-from pgnotes.lm.state import RunFolder
+from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import DigitsAndLength
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
@@ -63,7 +63,7 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
     sampled = time.perf_counter()
 
     # 2 reward each completion
-    rewards = run.accelerator.gather(rewards_of(run.task, groups).to(run.accelerator.device)).cpu()
+    rewards = run.accelerator.gather(rewards_of(run.task, groups).to(run.device)).cpu()
 
     # 3 advantages: how much better than the others of its group
     for group, advantages in zip(groups, group_advantages(rewards, config.advantages)[mine(run)], strict=True):
@@ -79,7 +79,7 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
         fate = update(run)
 
     # 6 record
-    record = {"step": step} | describe(run, run.groups, rewards) | summary(run, seen) | fate
+    record = finite({"step": step} | describe(run, run.groups, rewards) | summary(run, seen) | fate)
     return record, {"step": step, "rollout_s": sampled - started, "train_s": time.perf_counter() - sampled}
 
 
@@ -99,7 +99,7 @@ def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[li
                     seen += [] if numbers is None else [numbers]
             return parts, seen
         except RuntimeError as error:
-            if run.rows == 1 or not should_reduce_batch_size(error):
+            if run.rows == 1 or not out_of_memory(error):
                 raise
         loss = None  # with its graph, if the backward pass ran out; the error, and all that it held on to, is gone by now
         run.rows = (run.rows + 1) // 2
@@ -158,13 +158,15 @@ def mine(run: Learner) -> slice:
 
 def total(run: Learner, value: float) -> float:
     """The sum of a number over all processes."""
-    return run.accelerator.reduce(torch.tensor(float(value), device=run.accelerator.device), "sum").item()
+    return run.accelerator.reduce(torch.tensor(float(value), device=run.device), "sum").item()
 
 
 def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
     """The steps still to do, each logged, checkpointed when due, and yielded."""
     for step in range(len(run.records), run.config.steps):
         record, seconds = train_step(run, step)
+        if run.changes:
+            record["changes"], run.changes = run.changes, {}
         run.records.append(record)
         folder.append("log.jsonl", record)
         folder.append("times.jsonl", seconds)
@@ -180,7 +182,11 @@ def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
     folder.put("not_finite.pt", lambda place: torch.save({"record": run.records[-1], "groups": [vars(group) for group in run.groups]}, place))
     patience = 20 if run.half == torch.float16 else 3  # float16's loss scale needs a few to settle
     if [r["skipped"] for r in run.records[-patience:]] == [NOT_FINITE] * patience:
-        raise FloatingPointError(f"the gradient was not finite {patience} steps in a row; try a smaller lr, or a larger beta (see {folder / 'not_finite.pt'})")
+        folder.write("stopped.json", {"step": run.records[-1]["step"], "reason": NOT_FINITE})
+        raise FloatingPointError(
+            f"the gradient was not finite {patience} steps in a row; go on with a smaller lr, or a larger beta: "
+            f"--resume --set lr={run.config.lr / 4:.2g} (see {folder / 'not_finite.pt'})"
+        )
 
 
 def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = False) -> Iterator[dict]:
@@ -188,7 +194,11 @@ def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = Fals
 
     out: the run's folder; a temporary one if None.  Raises what `train` raises.
     """
-    yield from loop(*begin(config, out, resume))
+    run, folder = begin(config, out, resume)
+    try:
+        yield from loop(run, folder)
+    finally:
+        folder.release()
 
 
 @dataclass(frozen=True)
@@ -204,41 +214,82 @@ class RunLog:
         return [record[key] for record in self.records]
 
 
-def train(config: GRPOConfig, out: str | Path | None = None, resume: bool = False, consumers: tuple[Callable[[dict], None], ...] = ()) -> RunLog:
+def train(
+    config: GRPOConfig,
+    out: str | Path | None = None,
+    resume: bool = False,
+    consumers: tuple[Callable[[dict], None], ...] = (),
+    say: Callable[[str], None] = print,
+) -> RunLog:
     """Evaluate, train, evaluate again, and save the model in `out` (lesson 09). Each consumer is called with every record.
 
-    ValueError for settings that can't work or that differ from those of the run to resume; ConnectionError for a model or prompts out of reach;
-    DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
+    resume: go on with the run in `out`, or start it if there is none.  say: is told, in a line, where a resumed run stands.
+    BadInputError for settings that can't work or that differ from those of the run to resume; ConnectionError for a model or prompts out of
+    reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
     """
-    if out is not None and resume:
-        folder = RunFolder(out)
-        result = folder.read("result.json")
-        if result and result["steps"] == config.steps:
-            agree(config, folder, resume)
-            return RunLog(folder.lines("log.jsonl"), result, folder.path)
-    started = time.perf_counter()
+    if out is not None and resume and (finished := finished_run(config, RunFolder(out), say)):
+        for record in finished.records:
+            for consume in consumers:
+                consume(record)
+        return finished
+    run, folder = begin(config, out, resume)
     try:
-        run, folder = begin(config, out, resume)
-        before = folder.read("evaluation_before.json") or look(run, folder, "before", held_out_requests)
+        if resume:
+            done, total_steps = len(run.records), config.steps
+            say(f"going on after {done} of {total_steps} steps" if done else f"starting anew, {total_steps} steps")
+        before = folder.read("evaluation_before.json") or evaluate_and_save(run, folder, "before", held_out_requests)
         for record in itertools.chain(list(run.records), loop(run, folder)):
             for consume in consumers:
                 consume(record)
-        after, unseen = look(run, folder, "after", held_out_requests), look(run, folder, "unseen", unseen_requests)
-        folder.save_model(run.policy, run.tokenizer)
-    except BaseException as error:  # a notebook keeps the last traceback, which would keep its frames, and these the models in memory
-        traceback.clear_frames(error.__traceback__)
+        after = evaluate_and_save(run, folder, "after", held_out_requests)
+        unseen = evaluate_and_save(run, folder, "unseen", unseen_requests)
+        with quiet():
+            folder.save_model(run.policy, run.tokenizer)
+        return finish(run, folder, before, after, unseen)
+    except BaseException as error:
         run = None
+        release_frames(error)
         raise
-    rates = {"pass_rate_before": before["pass_rate"], "pass_rate_after": after["pass_rate"], "pass_rate_unseen": unseen["pass_rate"]}
-    price = {"logprob_before": before["logprob"], "logprob_after": after["logprob"], "distinct": after["distinct"]}
-    result = rates | price | {"seconds": round(time.perf_counter() - started, 1), "steps": config.steps, "reward": config.reward}
-    folder.write("result.json", result)
+    finally:
+        folder.release()
+
+
+def finished_run(config: GRPOConfig, folder: RunFolder, say: Callable[[str], None]) -> RunLog | None:
+    """The run in a folder, if it is finished and went as far as is asked for.  BadInputError if it had other settings."""
+    stored, result = folder.read_run(), folder.read("result.json")
+    if stored is None or not result or result["steps"] < config.steps or not (folder / "model").is_dir():
+        return None
+    old = GRPOConfig.from_json(stored["config"])
+    compare(replace(with_absolute_paths(config), steps=old.steps), old, folder)
+    asked = "" if result["steps"] == config.steps else f", more than the {config.steps} asked for"
+    say(f"already finished, all {result['steps']} steps{asked}: this is what was found; another folder starts anew")
+    return RunLog(folder.lines("log.jsonl")[: result["steps"]], result, folder.path)
+
+
+def finish(run: Learner, folder: RunFolder, before: dict, after: dict, unseen: dict) -> RunLog:
+    """The result of a run that is over, also written to `result.json`. Its seconds are those of all steps and evaluations, in all sessions."""
+    seconds = sum(line["rollout_s"] + line["train_s"] for line in folder.lines("times.jsonl"))
+    result = {
+        "pass_rate_before": before["pass_rate"],
+        "pass_rate_after": after["pass_rate"],
+        "pass_rate_unseen": unseen["pass_rate"],
+        "logprob_before": before["logprob"],
+        "logprob_after": after["logprob"],
+        "distinct": after["distinct"],
+        "seconds": round(seconds + sum(found.get("seconds", 0.0) for found in (before, after, unseen)), 1),
+        "steps": run.config.steps,
+        "reward": run.config.reward,
+    }
+    folder.write("result.json", finite(result))
     return RunLog(run.records, result, folder.path)
 
 
-def look(run: Learner, folder: RunFolder, when: str, requests: Callable[[DigitsAndLength, int], list[Request]]) -> dict:
+def evaluate_and_save(run: Learner, folder: RunFolder, when: str, requests: Callable[[DigitsAndLength, int], list[Request]]) -> dict:
     """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`."""
-    start_model = run.reference or load(run.config.model, run.accelerator.device, run.half)[0]
-    found = asdict(evaluate(run.sampler(), run.tokenizer, requests(run.task, run.config.evaluate), run.config, start_model))
+    started = time.perf_counter()
+    start_model = run.reference or load(run.config.model, run.device, run.half)[0]
+    asked = requests(run.task, run.config.evaluate)
+    found = asdict(evaluate(run.sampler(), run.tokenizer, asked, run.config, start_model))
+    found = finite(found | {"seconds": round(time.perf_counter() - started, 2)})
     folder.write(f"evaluation_{when}.json", found)
     return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import platform
+import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,12 +18,25 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
-from pgnotes.lm.models import device_capability, load, parameter_groups, precision, stop_ids
+from pgnotes.lm.errors import BadInputError, out_of_memory
+from pgnotes.lm.models import (
+    cut,
+    device_capability,
+    encode,
+    load,
+    parameter_groups,
+    precision,
+    processes_and_device,
+    stop_ids,
+    text_limit,
+)
 from pgnotes.lm.rollout import Group
 from pgnotes.lm.state import RunFolder
 from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
 
 CORES = torch.get_num_threads()  # what PyTorch found on its own, before a run sets anything
+BOOKKEEPING = ("checkpoint_every", "evaluate", "device")  # settings that may change when a run goes on
+RESCUE = ("lr", "beta")  # and these, once the gradient has stayed infinite
 
 
 @dataclass
@@ -34,7 +50,8 @@ class Learner:
     reference: PreTrainedModel | None  # the start model, frozen; None if beta is 0
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler  # of the loss; does nothing but in float16
-    accelerator: Accelerator  # this process among the others, and its device
+    accelerator: Accelerator  # this process among the others
+    device: torch.device  # where this process computes
     half: torch.dtype  # of the arithmetic; the weights that are trained are float32
     copy: PreTrainedModel | None  # of the policy in half precision, which samples; None where the policy does
     stops: list[int]
@@ -42,10 +59,11 @@ class Learner:
     records: list[dict] = field(default_factory=list)  # one for each step done
     updates: int = 0  # of the weights; a skipped one does not count
     groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
+    changes: dict = field(default_factory=dict)  # settings that changed when the run went on, for the next record: [before, now]
 
     def autocast(self) -> torch.autocast:
         """The context in which the policy's matrix products are in half precision, where the device has a good one."""
-        return torch.autocast(self.accelerator.device.type, self.half, enabled=self.half != torch.float32)
+        return torch.autocast(self.device.type, self.half, enabled=self.half != torch.float32)
 
     @torch.no_grad()
     def sampler(self) -> PreTrainedModel:
@@ -60,68 +78,176 @@ class Learner:
         return {"records": self.records, "updates": self.updates, "rows": self.rows, **parts}
 
     def restore(self, state: dict) -> None:
-        """Take up what `state` gave."""
-        self.records, self.updates, self.rows = state["records"], state["updates"], state["rows"]
-        for name in ("policy", "optimizer", "scaler"):
-            getattr(self, name).load_state_dict(state[name])
+        """Take up what `state` gave, on whatever device and in whatever precision: float16's loss scale starts anew where there was none."""
+        try:
+            self.records, self.updates, self.rows = state["records"], state["updates"], state["rows"]
+            self.policy.load_state_dict(state["policy"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["scaler"]:
+                self.scaler.load_state_dict(state["scaler"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise BadInputError(f"the checkpoint does not fit model {self.config.model!r} as it is now: {reason}") from error
 
 
 def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dtype | None = None) -> Learner:
-    """Load the model and all that trains it. prompts: instead of `config.prompts` (a resumed run's own).  half: instead of the device's `precision`."""
+    """Load the model and all that trains it.
+
+    prompts: instead of `config.prompts` (a resumed run's own).  half: instead of the device's `precision`.
+    BadInputError or ConnectionError for settings that can't work with this model on this machine.
+    """
     torch.set_num_threads(config.threads or CORES)
     task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
-    # accelerate leaves processes without GPUs alone with themselves unless it is told that they are to work on the CPU
-    accelerator = Accelerator(mixed_precision="no", cpu=int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available())
+    accelerator, device = processes_and_device(config.device)
     if config.prompts_per_step % accelerator.num_processes:
-        raise ValueError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
-    device, half = accelerator.device, half or precision(device_capability())
+        raise BadInputError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
+    half = half or precision(device_capability(device))
     policy, tokenizer = load(config.model, device)
+    check_lengths(config, task, policy, tokenizer)
     reference = load(config.model, device, half)[0].requires_grad_(False) if config.beta > 0 else None
     copy = load(config.model, device, half)[0].requires_grad_(False) if half != torch.float32 else None
-    # fused: in one pass, without copies of the weights' size on the way
-    optimizer = torch.optim.AdamW(parameter_groups(policy, config.weight_decay), lr=config.lr, betas=config.betas, fused=True)
+
+    # Fused: in one pass, without copies of the weights' size on the way.
+    parameters = parameter_groups(policy, config.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, fused=True)
+
+    # A scaler gets its scale with the first loss. A process whose groups are all dead scales none, but takes part in the update.
     scaler = torch.amp.GradScaler(device.type, enabled=half == torch.float16)
-    scaler.scale(torch.zeros((), device=device))  # gives it its scale: a process whose groups are all dead scales no loss, but takes part in the update
-    return Learner(config, task, policy, tokenizer, reference, optimizer, scaler, accelerator, half, copy, stop_ids(policy, tokenizer), config.group_size)
+    scaler.scale(torch.zeros((), device=device))
+    return Learner(
+        config=config,
+        task=task,
+        policy=policy,
+        tokenizer=tokenizer,
+        reference=reference,
+        optimizer=optimizer,
+        scaler=scaler,
+        accelerator=accelerator,
+        device=device,
+        half=half,
+        copy=copy,
+        stops=stop_ids(policy, tokenizer),
+        rows=config.group_size,
+    )
+
+
+def check_lengths(config: GRPOConfig, task: DigitsAndLength, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """BadInputError if a prompt and its completion could be longer than the model can read."""
+    limit = text_limit(model)
+    around = len(encode(tokenizer, task.message("a")))
+    if limit is None or around + config.prompt_tokens + config.token_limit <= limit:
+        return  # whatever the prompts are
+    prompts = (cut(tokenizer, prompt, config.prompt_tokens) for prompt in task.prompts + task.held_out)
+    longest = max(len(encode(tokenizer, task.message(prompt))) for prompt in prompts)
+    if longest + config.token_limit > limit:
+        raise BadInputError(
+            f"model is {config.model!r}, which reads {limit} tokens at most; the longest prompt has {longest} and a completion may have "
+            f"{config.token_limit}: lower prompt_tokens (now {config.prompt_tokens}) or max_new_tokens, or take another model"
+        )
 
 
 def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Learner, RunFolder]:
-    """Load a run, at its newest checkpoint if it is resumed, and lay out its folder. Nothing is written before all arguments are checked."""
-    folder = RunFolder(out if out is not None else tempfile.mkdtemp(prefix="pgnotes-"))
-    config = agree(config, folder, resume)
-    stored = folder.read("run.json")
-    run = learner(config, stored and folder.read("prompts.json"))
+    """Load a run, at its newest checkpoint if it is resumed, and lay out its folder, which is this process's until `release`.
+
+    Nothing is written before all arguments are checked.  out: the folder; None for one that goes when this Python ends.
+    """
+    folder = RunFolder(out) if out is not None else temporary_folder()
+    folder.writes = os.environ.get("RANK", "0") == "0"
+    config = with_absolute_paths(config)
+    stored = folder.read_run()
+    if folder.writes:
+        folder.check_writable()
+    if stored:
+        folder.acquire()
+    try:
+        return prepare(config, folder, stored, resume), folder
+    except BaseException:
+        folder.release()
+        raise
+
+
+def prepare(config: GRPOConfig, folder: RunFolder, stored: dict | None, resume: bool) -> Learner:
+    """`begin` once the folder is known."""
+    config, changes = agree(config, folder, resume)
+    goes_on = stored is not None and stored["config"].get("prompts") == config.prompts
+    run = learner(config, folder.read("prompts.json") if goes_on else None)
+    run.changes = changes
     processes = run.accelerator.num_processes
     if stored and stored["processes"] != processes:
-        raise ValueError(f"the run in {str(folder.path)!r} was made by {stored['processes']} processes; it can't go on with {processes}")
-    folder.writes = run.accelerator.is_main_process
-    run.accelerator.wait_for_everyone()  # all have read what was there before the first one writes
-    versions = {"python": platform.python_version(), **{m.__name__: m.__version__ for m in (torch, transformers, accelerate)}}
-    folder.write("run.json", {"config": asdict(config), "processes": processes, "versions": versions})
-    folder.write("prompts.json", run.task.prompts + run.task.held_out)
-    run.accelerator.wait_for_everyone()
-    state = folder.load_checkpoint()
+        raise BadInputError(f"the run in {str(folder.path)!r} was made by {stored['processes']} processes; it can't go on with {processes}")
+    state = folder.load_checkpoint() if stored else None
     if state is not None:
         run.restore(state)
+
+    # From here on the folder is written to.
+    run.accelerator.wait_for_everyone()  # all have read what was there before the first one writes
+    if folder.writes:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.acquire()
+        if folder.read_run() != stored:
+            raise BadInputError(f"out is {str(folder.path)!r}, where another process has begun a run in the meantime; choose another folder")
+    versions = {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, transformers, accelerate)}
+    folder.write("run.json", {"config": asdict(config), "processes": processes, "versions": versions})
+    folder.write("prompts.json", run.task.prompts + run.task.held_out)
+    if stored and stored["config"] != json.loads(json.dumps(asdict(config))) and state is None:
+        folder.drop("evaluation_before.json")  # it was made under other settings
     folder.rewind("log.jsonl", run.records)
     folder.rewind("times.jsonl", folder.lines("times.jsonl")[: len(run.records)])
-    return run, folder
+    run.accelerator.wait_for_everyone()
+    return run
 
 
-def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> GRPOConfig:
-    """The settings to go on with. ValueError if the folder holds a run and `resume` is false, or that run had other settings.
+def temporary_folder() -> RunFolder:
+    """A folder that is removed when this Python ends; a run in it can't be resumed, and keeps no checkpoints."""
+    folder = RunFolder(tempfile.mkdtemp(prefix="pgnotes-"))
+    folder.keeps_checkpoints = False
+    atexit.register(shutil.rmtree, folder.path, ignore_errors=True)
+    return folder
 
-    `steps` may be raised; threads = 0 takes the number the run started with.
+
+def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
+    """The settings with folders and files named from the root, so that a run can be resumed from anywhere."""
+    paths = {"model": Path(config.model).expanduser(), "prompts": Path(config.prompts).expanduser()}
+    if config.model == "pocket" or not paths["model"].is_dir():
+        del paths["model"]
+    if config.prompts in ("bundled", "openwebtext") or not paths["prompts"].is_file():
+        del paths["prompts"]
+    return replace(config, **{key: str(path.resolve()) for key, path in paths.items()})
+
+
+def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> tuple[GRPOConfig, dict]:
+    """The settings to go on with, and those that changed: {key: [before, now]}.
+
+    BadInputError if the folder holds something else than a run, a run that is not to be resumed, or one of other settings. A run goes on
+    under other settings if `steps` is raised, for bookkeeping, after gradients that stayed infinite, and as long as no step of it is
+    saved; threads = 0 takes the number it started with.
     """
-    stored = folder.read("run.json")
+    stored, place = folder.read_run(), str(folder.path)
     if stored is None:
-        return replace(config, threads=config.threads or CORES)
+        if foreign := folder.entries():
+            raise BadInputError(f"out is {place!r}, which holds other things and no run ({', '.join(foreign[:3])}); choose a new folder")
+        return replace(config, threads=config.threads or CORES), {}
+    old = GRPOConfig.from_json(stored["config"])
+    if not folder.checkpoints():
+        if folder.read("result.json"):
+            raise BadInputError(f"the run in {place!r} is finished and its checkpoints are gone; start another one from its model: model={place}")
+        if resume or not folder.lines("log.jsonl"):  # nothing is lost
+            return replace(config, threads=config.threads or CORES), {}
     if not resume:
-        raise ValueError(f"out is {str(folder.path)!r}, which already holds a run; add --resume to go on with it, or choose another folder")
-    old = asdict(GRPOConfig.from_json(stored["config"]))
-    config = replace(config, threads=config.threads or old["threads"])
-    changed = [key for key, was in old.items() if getattr(config, key) != was and (key != "steps" or config.steps < was)]
-    differences = ", ".join(f"{key} was {old[key]!r} and is now {getattr(config, key)!r}" for key in changed)
-    if differences:
-        raise ValueError(f"the run in {str(folder.path)!r} had other settings: {differences}; only steps may be changed, to more")
-    return config
+        raise BadInputError(f"out is {place!r}, which already holds a run; add --resume to go on with it, or choose another folder")
+    config = replace(config, threads=config.threads or old.threads)
+    return config, compare(config, old, folder)
+
+
+def compare(config: GRPOConfig, old: GRPOConfig, folder: RunFolder) -> dict:
+    """What the log says of settings that changed: {key: [before, now]}.  BadInputError if others did than may."""
+    config = replace(config, threads=config.threads or old.threads)
+    differing = {key: [was, getattr(config, key)] for key, was in asdict(old).items() if getattr(config, key) != was}
+    free = BOOKKEEPING + (RESCUE if (folder / "stopped.json").is_file() else ())
+    wrong = {key: pair for key, pair in differing.items() if key not in free and not (key == "steps" and pair[1] > pair[0])}
+    if wrong:
+        texts = ", ".join(f"{key} was {was!r} and is now {now!r}" for key, (was, now) in wrong.items())
+        raise BadInputError(f"the run in {str(folder.path)!r} had other settings: {texts}; only steps (to more), {', '.join(free)} may change")
+    return {key: pair for key, pair in differing.items() if key in RESCUE}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +18,16 @@ def hidden_states(model: PreTrainedModel, ids: Tensor, positions: Tensor, mask: 
 
     Positions and mask are always given: without a mask, positions that start again are taken for a second text packed into the same row.
     """
-    return model.base_model(input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=cache is not None).last_hidden_state
+    trunk = model.base_model
+    # transformers 5.24 renamed the argument.
+    name = "cache" if "cache" in inspect.signature(trunk.forward).parameters else "past_key_values"
+    return trunk(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=mask,
+        use_cache=cache is not None,
+        **{name: cache},
+    ).last_hidden_state
 
 
 def causal(ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor
 
 def summary(run: Learner, seen: list[Tensor]) -> dict:
     """The step's loss, the means over its tokens, and its token of largest KL, from the micro-batches of all processes."""
-    sums, peaks = torch.stack(seen or [torch.zeros(9, device=run.accelerator.device)]).split([7, 2], dim=1)
+    sums, peaks = torch.stack(seen or [torch.zeros(9, device=run.device)]).split([7, 2], dim=1)
     own = torch.cat([sums.sum(0), peaks[peaks[:, 0].argmax()]])
     sums, peaks = run.accelerator.gather(own[None]).cpu().split([7, 2], dim=1)
     loss, tokens, *sums = sums.sum(0).tolist()
@@ -51,7 +51,7 @@ def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
     """The step's completions in numbers. rewards: [P, G], of all processes."""
     written = [(text, ended) for group in groups for text, ended in zip(group.texts, group.ended.tolist(), strict=True)]
     rows = [[len(text), digit_sum(text), ended and run.task.passed(text), ended] for text, ended in written]
-    numbers = torch.tensor(rows, dtype=torch.float32, device=run.accelerator.device)
+    numbers = torch.tensor(rows, dtype=torch.float32, device=run.device)
     length, total, passes, stopped = run.accelerator.gather(numbers).cpu().T
     dead, all_pass = spread_is_zero(rewards), passes.view(rewards.shape).bool().all(-1)
     spread = {"reward": rewards, "length": length, "digit_sum": total}

@@ -6,6 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.errors import release_frames
 from pgnotes.lm.grpo import train_step
 from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import CHUNK_LOGITS
@@ -47,12 +48,16 @@ def preflight(config: GRPOConfig) -> dict:
     pass_rate, truncated (share cut off by the token limit), reward_std, dead_fail and dead_pass (shares of groups without a signal),
     expected_dead (pᴳ + (1-p)ᴳ at that pass rate), seconds_per_step, minutes (all steps), memory (`memory_estimate`).
     """
-    record, seconds = train_step(learner(config), 0)
+    try:
+        record, seconds = train_step(learner(config), 0)
+    except BaseException as error:
+        release_frames(error)
+        raise
     keys = ("pass_rate", "truncated", "reward_std", "dead_fail", "dead_pass")
     p, per_step = record["pass_rate"], seconds["rollout_s"] + seconds["train_s"]
     return {key: record[key] for key in keys} | {
         "expected_dead": p**config.group_size + (1 - p) ** config.group_size,
         "seconds_per_step": per_step,
         "minutes": per_step * config.steps / 60,
-        "memory": memory_estimate(config, device_capability()),
+        "memory": memory_estimate(config, device_capability(config.device)),
     }

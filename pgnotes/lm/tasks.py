@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import itertools
+import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from pgnotes.lm.errors import BadInputError
 
 IN_WORDS = "Continue the text below with exactly {length} characters whose digits add up to {digit_sum}. Write only the continuation.\n\n{prompt}"
+BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON's, are text like any other
+BLANKS = ("length", "digit_sum", "prompt")
 REWARDS = ("binary", "shaped")
-OPENWEBTEXT = (("Skylion007/openwebtext", None), ("Skylion007/openwebtext", "refs/convert/parquet"), ("sam2ai/openwebtext-10k", "refs/convert/parquet"))
+OPENWEBTEXT = (
+    ("Skylion007/openwebtext", None),
+    ("Skylion007/openwebtext", "refs/convert/parquet"),
+    ("sam2ai/openwebtext-10k", "refs/convert/parquet"),
+)
+# The longer marks first: UTF-32's begins with UTF-16's.
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+STRANGE = 0.1  # of the characters of a text file may be undecodable or control characters
 STREAMED = 2000  # openings taken from a streamed data set; a few megabytes are read, never the whole set
 
 
 def digit_sum(text: str) -> int:
     """Sum of the ASCII digits in `text`; any other character, '²' and '٣' included, counts as no digit."""
     return sum(int(c) for c in text if c in string.digits)
+
+
+def text_of(completion: Any, name: str) -> str:
+    """The text of a completion: a string, or the last message of a chat, whose content may be a list of parts.
+
+    A message without content (a call of a tool) is an empty text.  ValueError, beginning with `name`, for anything else.
+    """
+    if isinstance(completion, str):
+        return completion
+    if not isinstance(completion, Sequence) or not completion or not isinstance(completion[-1], dict):
+        raise ValueError(f"{name} is {completion!r}; it must be a text, or a list of messages with one at least")
+    content = completion[-1].get("content")
+    if isinstance(content, list) and all(isinstance(part, dict | str) for part in content):
+        content = "".join(part if isinstance(part, str) else str(part.get("text") or "") for part in content)
+    if not isinstance(content, str | type(None)):
+        raise ValueError(f"{name} ends with a message whose content is {content!r}; it must be a text or a list of parts")
+    return content or ""
 
 
 def closeness(value: int, target: int) -> float:
@@ -42,7 +79,8 @@ class DigitsAndLength:
 
     def message(self, prompt: str) -> str:
         """The user's message for one opening: the rule, then the opening."""
-        return self.instruction.format(length=self.length, digit_sum=self.digit_sum, prompt=prompt)
+        values = {"length": str(self.length), "digit_sum": str(self.digit_sum), "prompt": prompt}
+        return BLANK.sub(lambda blank: values[blank[1]], self.instruction)
 
     def passed(self, completion: str) -> bool:
         """True if the text has exactly `length` characters and at least one ASCII digit, and its ASCII digits add up to `digit_sum`."""
@@ -59,8 +97,9 @@ class DigitsAndLength:
         """One reward in [0, 1] for each completion, in TRL's calling convention (other columns are ignored).
 
         A completion is a string or a chat (a list of messages, whose last `content` is judged). Binary: 1 for a pass, else 0.
+        ValueError, naming the completion's number, for anything else.
         """
-        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+        texts = [text_of(completion, f"completions[{i}]") for i, completion in enumerate(completions)]
         return [self.shaped(text) if self.reward_kind == "shaped" else float(self.passed(text)) for text in texts]
 
 
@@ -74,52 +113,84 @@ def digits_and_length(
     ValueError for a target nothing can reach, an unknown reward, or fewer than two prompts on either side of the split.
     """
     if length < 1:
-        raise ValueError(f"length is {length}; it must be at least 1 character")
+        raise BadInputError(f"length is {length}; it must be at least 1 character")
     if not 0 <= digit_sum <= 9 * length:
-        raise ValueError(f"digit_sum is {digit_sum}; {length} characters can hold digits that add up to 0 … {9 * length}")
+        raise BadInputError(f"digit_sum is {digit_sum}; {length} characters can hold digits that add up to 0 … {9 * length}")
     if reward not in REWARDS:
-        raise ValueError(f"reward is {reward!r}; it must be one of {', '.join(REWARDS)}")
-    if "{prompt}" not in instruction:
-        raise ValueError("instruction has no {prompt} in it; the model would never see the text to continue")
+        raise BadInputError(f"reward is {reward!r}; it must be one of {', '.join(REWARDS)}")
+    check_instruction(instruction)
     train, held_out = split(load_prompts(prompts) if isinstance(prompts, str) else prompts)
     return DigitsAndLength(length, digit_sum, train, held_out, reward, instruction)
+
+
+def check_instruction(instruction: str) -> None:
+    """BadInputError if it does not show the opening, or has a name in braces that stands for nothing."""
+    names = BLANK.findall(instruction)
+    if "prompt" not in names:
+        raise BadInputError("instruction has no {prompt} in it; the model would never see the text to continue")
+    if unknown := [f"{{{name}}}" for name in names if name not in BLANKS]:
+        raise BadInputError(f"instruction has {', '.join(unknown)} in it; only {{length}}, {{digit_sum}} and {{prompt}} are filled in")
 
 
 def split(prompts: Sequence[str]) -> tuple[list[str], list[str]]:
     """Prompts without duplicates, about 80 % for training and 20 % held out; a prompt's own hash decides, so no other prompt matters."""
     unique = list(dict.fromkeys(p.strip() for p in prompts if p.strip()))
-    held_out = [p for p in unique if hashlib.sha256(p.encode("utf-8", "replace")).digest()[0] % 5 == 0]
-    train = [p for p in unique if p not in set(held_out)]
+    train, held_out = [], []
+    for prompt in unique:
+        chance = hashlib.sha256(prompt.encode("utf-8", "replace")).digest()[0]
+        (held_out if chance % 5 == 0 else train).append(prompt)
     if not train or not held_out:
-        raise ValueError(f"prompts has {len(unique)} different lines, {len(train)} for training and {len(held_out)} held out; give a few dozen at least")
+        raise BadInputError(f"prompts has {len(unique)} different lines, {len(train)} for training and {len(held_out)} held out; give a few dozen at least")
     return train, held_out
 
 
 def load_prompts(source: str) -> list[str]:
-    """Openings from "bundled", "openwebtext" (streamed), or a text file, one a line; any bytes are accepted."""
+    """Openings from "bundled", "openwebtext" (streamed), or a text file, one a line.  BadInputError for what is no text file."""
     if source == "bundled":
         return files("pgnotes.lm").joinpath("prompts.txt").read_text(encoding="utf-8").splitlines()
     if source == "openwebtext":
         return stream_openwebtext()
     path = Path(source).expanduser()
     if not path.is_file():
-        raise ValueError(f"prompts is {source!r}, which is no file here; give 'bundled', 'openwebtext' or a text file with one prompt a line")
-    return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        raise BadInputError(f"prompts is {source!r}, which is no file here; give 'bundled', 'openwebtext' or a text file with one prompt a line")
+    try:
+        return decoded(path.read_bytes(), source).splitlines()
+    except OSError as error:
+        raise BadInputError(f"prompts is {source!r}, which can't be read: {error.strerror}") from error
+
+
+def decoded(data: bytes, source: str) -> str:
+    """The text of a prompts file: UTF-8, or what its byte-order mark says; a stray byte becomes "\ufffd".
+
+    BadInputError if a tenth of it is no text: an archive, a model's weights, another encoding.
+    """
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    text = data.decode(encoding, errors="replace")
+    strange = sum(c == "\ufffd" or (c < " " and c not in "\t\n\r\f\v\x1b") for c in text)
+    if strange > STRANGE * len(text):
+        raise BadInputError(f"prompts is {source!r}, which is no text in UTF-8, as far as one can tell; save it as UTF-8, one prompt a line")
+    return text
 
 
 def stream_openwebtext(count: int = STREAMED) -> list[str]:
-    """The first 300 characters of `count` web texts, streamed; ConnectionError, naming the bundled prompts, where they can't be reached."""
-    from pgnotes.lm.models import hub_is_reachable
+    """The first 300 characters of `count` web texts, streamed.
 
-    failures = []
-    for name, revision in OPENWEBTEXT if hub_is_reachable() else ():
+    ConnectionError, naming the bundled prompts, where they can't be reached.
+    """
+    from pgnotes.lm.models import why_no_hub
+
+    failures = [why_no_hub()]
+    for name, revision in () if failures[0] else OPENWEBTEXT:
         try:
             from datasets import load_dataset  # seconds, and in vain where there is no network
 
             rows = load_dataset(name, revision=revision, split="train", streaming=True)
             return [" ".join(row["text"][:300].split()) for row in itertools.islice(rows, count)]
+        except ModuleNotFoundError as error:
+            raise ConnectionError(
+                f"prompts is 'openwebtext', which needs the package {error.name}: pip install datasets; or use --set prompts=bundled"
+            ) from error
         except Exception as error:  # each source fails in its own way; all of them are reported together below
             failures.append(f"{name}: {type(error).__name__}")
-    raise ConnectionError(
-        f"openwebtext could not be reached ({'; '.join(failures) or 'no answer from the hub'}); use --set prompts=bundled, which needs no network"
-    )
+    reasons = "; ".join(filter(None, failures))
+    raise ConnectionError(f"openwebtext could not be reached ({reasons}); use --set prompts=bundled, which needs no network")

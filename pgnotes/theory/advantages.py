@@ -49,18 +49,16 @@ def batch_standardised(rewards: Tensor) -> Tensor:
 
 
 GROUP_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"grpo": standardised, "dr_grpo": centred, "rloo": leave_one_out}
-KINDS: dict[str, Callable[[Tensor], Tensor]] = GROUP_KINDS | {
-    "reinforce_pp": batch_standardised,
-    "batch_mean": batch_centred,
-    "none": torch.clone,
-}
+BATCH_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"reinforce_pp": batch_standardised, "batch_mean": batch_centred}
+KINDS: dict[str, Callable[[Tensor], Tensor]] = GROUP_KINDS | BATCH_KINDS | {"none": torch.clone}
 
 
 def group_advantages(rewards: Tensor, kind: str) -> Tensor:
     """The advantage of each of G completions for each of P prompts (lessons 08 and 09).
 
     rewards: [P, G] floats, G >= 2, finite.  kind: one of `KINDS`.  Returns [P, G] (for "grpo" and "reinforce_pp" without unit,
-    else in the reward's). The three kinds that compare within a group give exact zeros to a group whose rewards are all equal.
+    else in the reward's). Equal rewards give exact zeros: the three kinds that compare within a group to a group whose rewards are all
+    equal, the two that compare within the batch to a batch of them; without this, rounding would leave a step of pure noise.
     ValueError for another shape, G < 2, values that are not finite, or an unknown kind.
     """
     one_of("kind", kind, KINDS)
@@ -71,5 +69,7 @@ def group_advantages(rewards: Tensor, kind: str) -> Tensor:
         raise ValueError("rewards must be finite floating-point numbers")
     advantages = KINDS[kind](rewards)
     if kind in GROUP_KINDS:
-        advantages = advantages.masked_fill(spread_is_zero(rewards)[:, None], 0.0)
+        return advantages.masked_fill(spread_is_zero(rewards)[:, None], 0.0)
+    if kind in BATCH_KINDS:
+        return advantages.masked_fill(spread_is_zero(rewards.flatten()), 0.0)
     return advantages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -144,11 +145,26 @@ def live_only(name: str, values: Tensor, mask: Tensor) -> Tensor:
     return live
 
 
-KL_KINDS: dict[str, Callable[[Tensor], Tensor]] = {
-    "k1": lambda d: -d,
-    "k2": lambda d: d**2 / 2,
-    "k3": lambda d: torch.expm1(d) - d,
-}
+def k2(d: Tensor) -> Tensor:
+    """d²/2."""
+    return with_tangents(lambda x: x**2 / 2, lambda x: x, d, torch.finfo(d.dtype).max ** 0.25)
+
+
+def k3(d: Tensor) -> Tensor:
+    """eᵈ - 1 - d."""
+    return with_tangents(lambda x: torch.expm1(x) - x, torch.expm1, d, math.log(torch.finfo(d.dtype).max) - 1.0)
+
+
+def with_tangents(function: Callable, slope: Callable, d: Tensor, limit: float) -> Tensor:
+    """`function(d)` from -limit to limit, and its tangents beyond, whose slope is finite.
+
+    A dead place, however far away, then has 0 times a number for a gradient, and not 0 times infinity, which is NaN.
+    """
+    inside = d.clamp(-limit, limit)
+    return function(inside) + (d - inside) * slope(inside)
+
+
+KL_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"k1": torch.neg, "k2": k2, "k3": k3}
 
 
 def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str) -> Tensor:

@@ -1,10 +1,15 @@
 """Loading: the pocket model, folders, hub ids out of reach; precision by device; prompts that can't break the template."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pgnotes.lm import models
+from pgnotes.lm.errors import BadInputError
+from pgnotes.lm.logprobs import completion_logprobs, hidden_states, prefill
 from pgnotes.lm.models import cut, encode, load, locate, parameter_groups, precision
 
 
@@ -44,6 +49,14 @@ def test_a_prompt_cannot_end_its_own_turn(pocket):
 def test_cut_keeps_whole_characters(pocket):
     assert cut(pocket[1], "ab☃", 4) == "ab"  # the snowman has three bytes, and only two fit
     assert cut(pocket[1], "ab☃", 5) == "ab☃"
+    assert cut(pocket[1], "☃ snow", 1) == "☃", "a first character that is longer than the limit stays whole"
+
+
+def test_a_message_without_tokens_is_refused(gpt2):
+    tokenizer = load(gpt2)[1]
+    assert tokenizer.chat_template is None
+    with pytest.raises(ValueError, match="^message is '', which has no tokens"):
+        encode(tokenizer, "")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +81,7 @@ def test_a_folder_that_is_not_a_model(tmp_path):
 
 
 def test_a_hub_id_without_network(monkeypatch):
-    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: False)
+    monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: "no network")
     with pytest.raises(ConnectionError, match="model=pocket"):
         locate("somebody/some-model")
 
@@ -76,7 +89,7 @@ def test_a_hub_id_without_network(monkeypatch):
 def test_a_hub_id_in_the_cache_loads_without_network(monkeypatch, tmp_path, pocket):
     for part in pocket:
         part.save_pretrained(tmp_path)
-    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: False)
+    monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: "no network")
     monkeypatch.setattr("pgnotes.lm.models.try_to_load_from_cache", lambda name, file: str(tmp_path / file))
     assert locate("somebody/some-model") == str(tmp_path)
     assert load("somebody/some-model")[0].config.model_type == "qwen2"
@@ -98,3 +111,177 @@ def test_weight_decay_spares_vectors():
     assert [p.dim() for p in matrices["params"]] == [2]
     assert {p.dim() for p in vectors["params"]} == {1}
     assert vectors["weight_decay"] == 0
+
+
+# any causal model, or a sentence
+
+SHAPE = {
+    "vocab_size": 260,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,
+    "bos_token_id": None,
+    "eos_token_id": 1,
+    "pad_token_id": None,
+}
+ALL_HEADS = {"num_key_value_heads": 4}
+GOOD = {
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "qwen3_moe": {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+    "llama": {},
+    "smollm3": {},
+    "olmo2": {},
+    "mistral": {},
+    "phi": ALL_HEADS,
+    "phi3": {},
+    "gemma": {"head_dim": 8},
+    "gemma3_text": {"head_dim": 8},
+    "gpt2": {},
+    "gpt_neox": {},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+    "falcon": {"new_decoder_architecture": True},
+    "stablelm": {},
+    "glm4": {"head_dim": 8},
+    "starcoder2": {},
+    "nemotron": {},
+}
+SCALED = {"granite": {"logits_scaling": 4.0}, "cohere": {}, "cohere2": {}}
+HYBRID = {
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "qwen3_next": {
+        "head_dim": 8,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"],
+    },
+}
+
+
+def tiny(kind, more):
+    """A small random model of that kind, whose distributions are far from even."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(kind, **SHAPE | more)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0.0, 0.3)
+    return model
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_any_causal_model_is_scored_as_it_scores_itself(kind):
+    """With the prompt shared and without, against the model's own logits."""
+    model = tiny(kind, GOOD[kind])
+    models.check_logprobs(model, kind)
+    generator = torch.Generator().manual_seed(1)
+    prompt, tokens = torch.randint(260, (9,), generator=generator), torch.randint(260, (3, 7), generator=generator)
+    with torch.no_grad():
+        own = model(input_ids=torch.cat([prompt.expand(3, -1), tokens], 1)).logits[:, 8:-1].log_softmax(-1)
+        for shared in (True, False):
+            logp, entropy = completion_logprobs(model, prompt, tokens, tokens >= 0, shared=shared)
+            torch.testing.assert_close(logp, own.gather(2, tokens[..., None])[..., 0], rtol=0, atol=5e-4)
+            torch.testing.assert_close(entropy, -(own.exp() * own).sum(-1), rtol=0, atol=5e-4)
+    assert (own.exp() * own).sum(-1).abs().mean() < 4.5, "far from even, or a temperature would not be seen"
+
+
+@pytest.mark.parametrize("kind", SCALED)
+def test_a_model_that_scales_its_logits_is_refused_with_a_sentence(kind):
+    with pytest.raises(BadInputError, match=f"^model is 'my/model', of type {kind}: scored here, .* nats off"):
+        models.check_logprobs(tiny(kind, SCALED[kind]), "my/model")
+
+
+@pytest.mark.parametrize("kind", HYBRID)
+def test_a_model_with_a_running_state_is_refused_with_a_sentence(kind):
+    with pytest.raises(BadInputError, match=f"^model is 'my/model', of type {kind}, with a LinearAttention"):
+        models.check_logprobs(tiny(kind, HYBRID[kind]), "my/model")
+
+
+def test_a_model_that_cannot_be_run_our_way_is_refused_and_memory_is_not_blamed_on_it(monkeypatch, pocket):
+    for error, expected in ((AttributeError("no cache"), BadInputError), (torch.OutOfMemoryError("CUDA out of memory."), torch.OutOfMemoryError)):
+
+        def fail(*args, error=error):
+            raise error
+
+        monkeypatch.setattr(models, "completion_logprobs", fail)
+        with pytest.raises(expected):
+            models.check_logprobs(pocket[0], "pocket")
+
+
+def test_loading_makes_the_check(monkeypatch):
+    monkeypatch.setattr(models, "check_logprobs", lambda model, name: (_ for _ in ()).throw(BadInputError(f"model is {name!r}")))
+    with pytest.raises(BadInputError, match="^model is 'pocket'"):
+        load("pocket")
+
+
+# the versions of transformers
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_cache_is_passed_without_a_warning(pocket, gpt2, caplog):
+    for model in (pocket[0], load(gpt2)[0]):
+        prefill(model, [torch.tensor([5, 6, 7])])
+    assert caplog.records == []
+
+
+class New:
+    def forward(self, input_ids, position_ids, attention_mask, use_cache, cache=None):
+        return SimpleNamespace(last_hidden_state=cache)
+
+    __call__ = forward
+
+
+class Old:
+    def forward(self, input_ids, position_ids, attention_mask, use_cache, past_key_values=None):
+        return SimpleNamespace(last_hidden_state=past_key_values)
+
+    __call__ = forward
+
+
+@pytest.mark.parametrize("trunk", [New, Old])
+def test_the_cache_goes_by_the_name_that_the_model_knows(trunk):
+    """transformers 5.24 renamed it; from 5.40 on the old name is to be gone."""
+    model = SimpleNamespace(base_model=trunk())
+    assert hidden_states(model, 1, 2, 3, cache="the cache") == "the cache"
+
+
+# the hub
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["socks5://127.0.0.1:9", "nonsense://127.0.0.1:9", "http://[::1", "http://127.0.0.1:9", "127.0.0.1:port"],
+    ids=["a SOCKS proxy", "a scheme that is none", "half an address", "one that does not answer", "a port that is none"],
+)
+def test_a_proxy_that_does_not_work_is_a_reason_and_no_traceback(monkeypatch, proxy):
+    for name in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    assert models.why_no_hub(0.5)
+    with pytest.raises(ConnectionError, match=r"^model is 'somebody/some-model'.*can't be reached \(.+\)"):
+        locate("somebody/some-model")
+
+
+def test_loading_leaves_the_bars_of_others_alone(monkeypatch):
+    from transformers.utils import logging
+
+    assert logging.is_progress_bar_enabled()
+    load("pocket")
+    assert logging.is_progress_bar_enabled()
+    with models.quiet(is_local=False):
+        assert logging.is_progress_bar_enabled(), "a download of a gigabyte shows a sign of life"
+    with models.quiet():
+        assert not logging.is_progress_bar_enabled()

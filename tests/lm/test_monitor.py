@@ -42,10 +42,18 @@ def test_the_two_sides_of_the_clip_are_told_apart():
 
 
 def run(reference: object = None) -> SimpleNamespace:
-    accelerator = SimpleNamespace(device=torch.device("cpu"), gather=lambda x: x)
+    accelerator = SimpleNamespace(gather=lambda x: x)
     tokenizer = SimpleNamespace(decode=lambda ids: f"token {ids[0]}")
     task = DigitsAndLength(4, 3, [], [])
-    return SimpleNamespace(accelerator=accelerator, tokenizer=tokenizer, reference=reference, rows=8, config=SimpleNamespace(entropy_bonus=0.01), task=task)
+    return SimpleNamespace(
+        accelerator=accelerator,
+        device=torch.device("cpu"),
+        tokenizer=tokenizer,
+        reference=reference,
+        rows=8,
+        config=SimpleNamespace(entropy_bonus=0.01),
+        task=task,
+    )
 
 
 def test_means_over_micro_batches_and_the_worst_token_of_all():

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pgnotes.lm import state
+from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.state import DiskFullError, RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,39 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_used(folder, capsys, d
     assert folder.load_checkpoint()["policy"]["w"][0] == 3
 
 
+def test_there_are_never_more_than_two_also_while_one_is_written(folder, monkeypatch):
+    """A T4 run's are 5.5 GB each, and a free drive has 15."""
+    seen, real = [], torch.save
+
+    def save(payload, place):
+        real(payload, place)
+        seen.append(len(list((folder / "checkpoints").iterdir())))
+
+    monkeypatch.setattr(torch, "save", save)
+    for i in range(1, 5):
+        folder.save_checkpoint(i, payload(i))
+    assert seen == [1, 2, 2, 2]
+
+
+def test_a_damaged_one_goes_once_a_whole_one_is_found(folder, capsys):
+    """Else it would be taken for the newest, and the whole one be dropped before the next is written."""
+    for i in (1, 2):
+        folder.save_checkpoint(i, payload(i))
+    (folder / "checkpoints/step-000002/sha256").write_text("0")
+    (folder / "checkpoints/part-step-000003").mkdir()
+    folder.load_checkpoint()
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["step-000001"]
+
+
+def test_all_of_them_damaged(folder, capsys):
+    for i in (1, 2):
+        folder.save_checkpoint(i, payload(i))
+        (folder / f"checkpoints/step-00000{i}/sha256").write_text("0")
+    with pytest.raises(BadInputError, match="step-000001 and step-000002 are damaged"):
+        folder.load_checkpoint()
+    assert len(folder.checkpoints()) == 2
+
+
 def test_half_written_ones_are_no_checkpoints(folder):
     folder.save_checkpoint(1, payload(1))
     (folder / "checkpoints/part-step-000002").mkdir()
@@ -67,6 +101,112 @@ def test_a_line_cut_short_is_left_out(folder):
     assert folder.lines("log.jsonl") == [{"step": 0}]
     folder.rewind("log.jsonl", [{"step": 0}])
     assert (folder / "log.jsonl").read_text() == '{"step": 0}\n'
+
+
+@pytest.mark.parametrize("text", ["", '{"config": ', "NaN1", "\x00\x00"])
+def test_a_damaged_file_is_named(folder, text):
+    (folder / "run.json").write_text(text)
+    with pytest.raises(BadInputError, match=r"run\.json is empty or damaged"):
+        folder.read("run.json")
+    (folder / "log.jsonl").write_text('{"step": 0}\n{"ste\n{"step": 2}\n')
+    with pytest.raises(BadInputError, match=r"log\.jsonl has a damaged line"):
+        folder.lines("log.jsonl")
+
+
+def test_zeros_at_the_end_of_a_log_are_no_line(folder):
+    """What some file systems leave of a line when the machine loses its power."""
+    (folder / "log.jsonl").write_bytes(b'{"step": 0}\n' + b"\0" * 40 + b"\n" + b"\0" * 7)
+    assert folder.lines("log.jsonl") == [{"step": 0}]
+
+
+def test_numbers_that_json_does_not_have_are_refused(folder):
+    for write in (folder.write, folder.append):
+        with pytest.raises(ValueError, match="JSON compliant"):
+            write("log.jsonl", {"grad_norm": float("inf")})
+    assert not (folder / "log.jsonl").exists()
+
+
+def test_a_tokenizer_that_makes_folders_is_saved(folder):
+    """As those with several chat templates do."""
+
+    class Tokenizer:
+        def save_pretrained(self, place):
+            (place / "additional_chat_templates").mkdir()
+            (place / "additional_chat_templates/rag.jinja").write_text("x")
+
+    class Model:
+        def save_pretrained(self, place):
+            place.mkdir()
+            (place / "config.json").write_text("{}")
+
+    for _ in range(2):
+        folder.save_model(Model(), Tokenizer())
+    assert (folder / "model/additional_chat_templates/rag.jinja").read_text() == "x"
+    assert (folder / "model/config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["to a folder", "to nothing yet"])
+def test_a_model_folder_that_is_a_link(folder, tmp_path, made):
+    """To a larger disk, say: what the link points to is written, and the link stays."""
+    if made:
+        (tmp_path / "large").mkdir()
+    (folder / "model").symlink_to(tmp_path / "large", target_is_directory=True)
+    folder.put("model", lambda place: (place.mkdir(), (place / "config.json").write_text("{}")))
+    assert (folder / "model").is_symlink()
+    assert (tmp_path / "large/config.json").read_text() == "{}"
+
+
+def test_a_fault_that_stays_is_not_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(state.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    for error in (PermissionError(errno.EACCES, "Permission denied"), NotADirectoryError(errno.ENOTDIR, "Not a directory")):
+
+        def fail(*args, error=error, **options):
+            raise error
+
+        monkeypatch.setattr(torch, "save", fail)
+        with pytest.raises(type(error), match=error.strerror):
+            folder.save_checkpoint(1, payload(1))
+
+
+def test_a_fault_is_reported_as_itself_where_there_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(state.time, "sleep", lambda seconds: None)
+    nowhere = RunFolder(tmp_path / "none/at/all")
+
+    def fail():
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    with pytest.raises(OSError, match="Operation not permitted"):
+        nowhere.guarded(fail)
+
+
+def test_whether_a_folder_can_be_written_is_tried_without_a_trace(tmp_path, monkeypatch):
+    RunFolder(tmp_path / "a/b/c").check_writable()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInputError, match="^out is .*file', which is a file"):
+        RunFolder(tmp_path / "file").check_writable()
+    with pytest.raises(BadInputError, match="nothing can be written: "):
+        RunFolder(tmp_path / "file/run").check_writable()
+    real = Path.mkdir
+
+    def mkdir(self, *args, **options):
+        if self.name == "c":
+            raise OSError(errno.EROFS, "Read-only file system")
+        real(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(BadInputError, match="nothing can be written: Read-only file system"):
+        RunFolder(tmp_path / "a/b/c").check_writable()
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_drive_without_locks_is_used_without(folder, monkeypatch):
+    def fail(self, **options):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(state.filelock.FileLock, "acquire", fail)
+    folder.acquire()
+    folder.release()
 
 
 def test_a_full_disk_names_the_last_good_checkpoint(folder, monkeypatch):

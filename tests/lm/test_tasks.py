@@ -2,12 +2,15 @@
 
 import random
 import re
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.tasks import digit_sum, digits_and_length, load_prompts, split
 
 TASK = digits_and_length(12, 7)
@@ -63,6 +66,19 @@ def test_trl_calling_convention():
     assert TASK.reward([]) == []
 
 
+def test_the_content_of_a_message_may_come_in_parts():
+    parts = [{"type": "text", "text": "seven "}, {"type": "text", "text": "is 16."}, {"type": "image"}]
+    assert TASK.reward([[{"role": "assistant", "content": parts}]]) == [1.0]
+    assert TASK.reward([[{"role": "assistant", "content": ["seven ", "is 16."]}]]) == [1.0]
+    assert TASK.reward([[{"role": "assistant", "content": None, "tool_calls": []}]]) == [0.0]
+
+
+@pytest.mark.parametrize("strange", [None, [], 3, ["text"], {"role": "assistant"}, [{"role": "assistant", "content": 3}], b"seven is 16."])
+def test_a_completion_that_is_none_is_named_by_its_number(strange):
+    with pytest.raises(ValueError, match=r"^completions\[1\] "):
+        TASK.reward(["fine", strange])
+
+
 def test_held_out_prompts_are_disjoint_and_deduplicated():
     task = digits_and_length()
     assert not set(task.prompts) & set(task.held_out)
@@ -83,6 +99,82 @@ def test_the_message_states_the_rule():
     assert TASK.message("Once {length}").endswith("Once {length}"), "braces in a prompt are left alone"
 
 
+def test_the_split_is_linear_in_the_prompts():
+    """Each prompt's hash is looked at once, and no list is searched for it: 200,000 prompts, which took a quarter of an hour."""
+    prompts = [f"prompt {i}" for i in range(200_000)]
+    train, held_out = split(prompts)
+    assert len(train) + len(held_out) == len(prompts)
+    assert 0.19 < len(held_out) / len(prompts) < 0.21
+
+
+BRACES = 'Answer as JSON, {"text": "..."}, or {"a": {}} and { so } on: {prompt} {{prompt}}'
+
+
+def test_braces_in_an_instruction_are_text_unless_they_name_something():
+    task = digits_and_length(12, 7, instruction=BRACES.replace("{}", "{1: 2}"))
+    assert task.message("x {y} {length}") == BRACES.replace("{}", "{1: 2}").replace("{prompt}", "x {y} {length}")
+
+
+@pytest.mark.parametrize("wrong", ["{prompt} {x}", "{prompt} {0}", "{prompt} {}", "{prompt} {lenght}", "{", "{{}}", "prompt", "{Prompt}"])
+def test_an_instruction_that_cannot_be_filled_in_is_named(wrong):
+    with pytest.raises(BadInputError, match="^instruction has"):
+        digits_and_length(12, 7, instruction=wrong)
+
+
+LINES = "\n".join(f"line {i} é ☃" for i in range(60))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be", "utf-32-le"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path, encoding):
+    mark = {"utf-16-be": b"\xfe\xff", "utf-32-le": b"\xff\xfe\0\0"}.get(encoding, b"")
+    file = tmp_path / "mine.txt"
+    file.write_bytes(mark + LINES.encode(encoding))
+    assert load_prompts(str(file)) == LINES.splitlines()
+
+
+def archive(folder):
+    with tarfile.open(folder / "texts.tar.gz", "w:gz") as tar:
+        tar.add(__file__)
+    return (folder / "texts.tar.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        archive,
+        lambda folder: Path(__file__).parents[2].joinpath("pgnotes/lm/pocket/model.safetensors").read_bytes(),
+        lambda folder: LINES.encode("utf-16-le"),  # no mark
+        lambda folder: "В понедельник пекарь\n".encode("cp1251") * 60,
+        lambda folder: bytes(range(256)) * 50,
+    ],
+    ids=["an archive", "a model", "UTF-16 without a mark", "another alphabet's bytes", "any bytes"],
+)
+def test_a_file_that_is_no_text_is_refused(tmp_path, data):
+    file = tmp_path / "mine.txt"
+    file.write_bytes(data(tmp_path))
+    with pytest.raises(BadInputError, match=r"^prompts is .*mine\.txt', which is no text in UTF-8"):
+        load_prompts(str(file))
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    file = tmp_path / "mine.txt"
+    file.write_text(LINES)
+
+    def deny(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    with pytest.raises(BadInputError, match="^prompts is .*can't be read: Permission denied"):
+        load_prompts(str(file))
+
+
+def test_openwebtext_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: None)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ConnectionError, match="pip install datasets"):
+        load_prompts("openwebtext")
+
+
 def test_a_text_file_in_any_encoding(tmp_path):
     file = tmp_path / "mine.txt"
     file.write_bytes(b"\xef\xbb\xbf" + "\n".join(f"line {i} é ☃" for i in range(60)).encode() + b"\n\xff\xfe\x00 broken\n\n  \n")
@@ -93,7 +185,7 @@ def test_a_text_file_in_any_encoding(tmp_path):
 
 
 def test_openwebtext_out_of_reach_names_the_bundled_file(monkeypatch):
-    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: False)
+    monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: "no network")
     with pytest.raises(ConnectionError, match="prompts=bundled"):
         load_prompts("openwebtext")
 
@@ -107,7 +199,7 @@ def test_openwebtext_is_streamed_and_cut(monkeypatch):
             raise RuntimeError("Dataset scripts are no longer supported")
         return ({"text": "word " * 1000} for _ in range(10**9))
 
-    monkeypatch.setattr("pgnotes.lm.models.hub_is_reachable", lambda: True)
+    monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: None)
     monkeypatch.setattr(datasets, "load_dataset", fake)
     texts = load_prompts("openwebtext")
     assert len(texts) == 2000

@@ -75,3 +75,17 @@ def test_groups_do_not_see_each_other():
 def test_bad_input_names_the_argument(rewards, kind, name):
     with pytest.raises(ValueError, match=f"^{name}"):
         group_advantages(rewards, kind)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, 1e30, -7.3])
+@pytest.mark.parametrize("shape", [(1, 2), (16, 16), (3, 7)])
+@pytest.mark.parametrize("kind", ["grpo", "dr_grpo", "rloo", "reinforce_pp", "batch_mean"])
+def test_equal_rewards_give_exact_zeros(kind, shape, value):
+    """Whatever their rounded mean: 256 rewards of 0.1 less their mean are 1.5e-8 each, and AdamW would make a full step of it."""
+    assert group_advantages(torch.full(shape, value), kind).abs().max() == 0
+
+
+@pytest.mark.parametrize("kind", ["reinforce_pp", "batch_mean"])
+def test_the_batch_kinds_keep_a_dead_group_that_differs_from_the_others(kind):
+    advantages = group_advantages(torch.tensor([[1.0, 1.0], [0.0, 1.0]]), kind)
+    assert (advantages[0] > 0).all()

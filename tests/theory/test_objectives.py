@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from pgnotes.theory.objectives import AGGREGATES, KINDS, aggregate, denominator, kl_estimate, policy_loss
+from pgnotes.theory.objectives import AGGREGATES, KINDS, KL_KINDS, aggregate, denominator, kl_estimate, policy_loss
 
 LENGTHS = [5, 1, 3, 4]
 LOW, HIGH = 0.2, 0.28
@@ -162,3 +162,25 @@ def test_an_absurd_ratio_stays_finite(kind, advantage):
     if kind == "ppo" and advantage < 0:
         assert logp.grad[0, 0] == 0
         assert logp.grad[0, 1] == pytest.approx(math.exp(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KL_KINDS)
+@pytest.mark.parametrize("far", [118.0, -118.0, 1e6, math.inf, -math.inf])
+def test_a_dead_place_has_no_gradient_however_far_it_is_from_the_reference(kind, far):
+    """e¹¹⁸ overflows in float32, and 0 times infinity is NaN."""
+    logp = torch.tensor([[-1.0, -2.0, -3.0]], requires_grad=True)
+    reference, mask = torch.tensor([[-1.5, -1.0, far]]), torch.tensor([[True, True, False]])
+    aggregate(kl_estimate(logp, reference, kind), mask, "token").backward()
+    d = torch.tensor([-0.5, 1.0])
+    slope = {"k1": torch.ones(2), "k2": -d, "k3": 1 - d.exp()}[kind]
+    torch.testing.assert_close(logp.grad, torch.cat([slope / 2, torch.zeros(1)])[None])
+
+
+def test_far_away_the_estimates_go_on_along_their_tangents():
+    """Never negative, never NaN, and still pulling: in float32 from 87.7 nats on."""
+    d = torch.tensor([80.0, 87.0, 88.0, 95.0, math.inf])
+    values = kl_estimate(torch.zeros(5), d, "k3")
+    assert values[:2].tolist() == pytest.approx((d[:2].exp() - 1 - d[:2]).tolist())
+    assert (values.diff() > 0)[:3].all()
+    assert not values.isnan().any()
+    assert kl_estimate(torch.zeros(1), torch.tensor([-math.inf]), "k3").item() == math.inf

@@ -23,12 +23,17 @@ SETUP = """\
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 REPOSITORY = "{address}"
+for folder in (Path(".."), Path("pgnotes")):  # a clone: around this lesson, or beside it
+    if (folder / "pgnotes/__init__.py").is_file():
+        sys.path.append(str(folder.resolve()))
 if importlib.util.find_spec("pgnotes") is None:
     if "YOUR_ACCOUNT" in REPOSITORY:
         raise SystemExit("This copy of the lesson does not know where its package is published: put the real address into REPOSITORY above.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"{{REPOSITORY}}/archive/refs/heads/main.zip"], check=True)
+    importlib.invalidate_caches()
 
 import pgnotes
 

@@ -1,14 +1,16 @@
-"""Where am I, on what device, and what will run here?"""
+"""Where am I, on what device, and what will run here? It says so where nothing is installed, too: imports wait until needed."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import platform
+import re
 import sys
 import textwrap
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 GIB = 2**30
 LESSONS_NEED = 3.0  # GiB of memory for lesson 09 on the pocket model, with the notebook around it
@@ -31,22 +33,80 @@ def memory_gib() -> float | None:
         return None
 
 
-def missing_packages() -> list[str]:
-    """The main dependencies that are not installed, or not in the version that is needed: 'transformers>=5.15 (here: 4.40)'."""
-    from packaging.requirements import Requirement
+def clone() -> Path | None:
+    """The clone that this package lies in, or None where it was installed as a copy."""
+    folder = Path(__file__).parents[2]
+    try:
+        text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return folder if 'name = "pgnotes"' in text.splitlines() else None
 
+
+def requirements() -> list[str]:
+    """The main dependencies, such as 'numpy>=2.0,<3': as the clone's pyproject.toml has them, or the installed package."""
+    folder = clone()
+    if folder is not None:
+        import tomllib
+
+        return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    try:
+        return [line for line in requires("pgnotes") or [] if "extra ==" not in line]
+    except PackageNotFoundError:  # a copy of the folder alone: nothing says what it needs
+        return []
+
+
+def installed(name: str) -> str | None:
+    """The version of a package that is installed here, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def split(need: str) -> tuple[str, str, str]:
+    """'torch>=2.10,<3' as the name, the bounds from below (and what is excluded), and those from above."""
+    name = re.match(r"[\w.-]+", need)[0]
+    bounds = [bound.strip() for bound in need.partition(";")[0][len(name) :].split(",")]
+    return name, ",".join(b for b in bounds if not b.startswith("<")), ",".join(b for b in bounds if b.startswith("<"))
+
+
+def within(here: str, bounds: str) -> bool:
+    """Whether a version is within bounds. Where `packaging` itself is missing, what is here is believed."""
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        return True
+    return SpecifierSet(bounds).contains(here, prereleases=True)
+
+
+def missing_packages() -> list[str]:
+    """The main dependencies that are not installed, 'numpy>=2.0', or too old, 'numpy>=2.0 (here: 1.26)'; a Python that is too old first."""
+    if sys.version_info < (3, 11):
+        return [f"python>=3.11 (here: {platform.python_version()})"]
     found = []
-    for text in requires("pgnotes") or []:
-        need = Requirement(text)
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
-            continue
-        try:
-            here = version(need.name)
-        except PackageNotFoundError:
-            here = None
-        if here is None or not need.specifier.contains(here, prereleases=True):
-            found.append(f"{need.name}{need.specifier} ({'not installed' if here is None else 'here: ' + here})")
+    for name, least, _ in map(split, requirements()):
+        here = installed(name)
+        if here is None or not within(here, least):
+            found.append(f"{name}{least}" + f" (here: {here})" * (here is not None))
     return found
+
+
+def untested_packages() -> list[str]:
+    """The main dependencies that are newer than any that was tested: 'transformers 5.30 (tested: <5.25)'. They may well do."""
+    pairs = [(name, installed(name), most) for name, _, most in map(split, requirements())]
+    return [f"{name} {here} (tested: {most})" for name, here, most in pairs if here is not None and not within(here, most)]
+
+
+def remedy(missing: list[str]) -> str:
+    """What to type where packages are missing, here in a notebook or in a terminal."""
+    folder, pip = clone(), "%pip" if place() != "plain" else f'"{sys.executable}" -m pip'
+    if folder is None:
+        return f"install what is missing: {pip} install " + " ".join(f'"{text.partition(" (")[0]}"' for text in missing)
+    return (
+        f"type make lab in {folder}: it opens the lessons with everything installed.\n"
+        f'In another Jupyter choose the kernel of .venv there, or: {pip} install -r "{folder / "colab_requirements.txt"}"'
+    )
 
 
 def device_line() -> tuple[str, float]:
@@ -67,16 +127,12 @@ def device_line() -> tuple[str, float]:
 
 def report() -> tuple[list[str], bool]:
     """What `python -m pgnotes doctor` prints, and whether the lessons can run here."""
-    missing = missing_packages()
-    main = [name for name in missing if not name.startswith(("jupyterlab", "nbval"))]  # Colab has its own notebook
+    missing, shown = missing_packages(), ("torch", "transformers", "accelerate", "numpy", "matplotlib", "ipywidgets", "jupyterlab")
     lines = [f"python       {platform.python_version()} on {platform.system()}, {place()}"]
-    for name in ("torch", "transformers", "datasets", "accelerate", "matplotlib", "ipywidgets", "jupyterlab", "numpy"):
-        try:
-            lines.append(f"{name:<12} {version(name)}")
-        except PackageNotFoundError:
-            lines.append(f"{name:<12} not installed")
-    if main:
-        return [*lines, "missing      " + ", ".join(main), "lessons      no: install what is missing (make lab does)"], False
+    lines += [f"{name:<12} {installed(name) or 'not installed'}" for name in shown]
+    if missing:
+        return [*lines, "missing      " + ", ".join(missing), "lessons      no: " + remedy(missing)], False
+    lines += [f"untested     {text}: newer than what the tests saw" for text in untested_packages()]
     device, gpu = device_line()
     memory = memory_gib()
     enough = memory is None or memory >= LESSONS_NEED
@@ -87,12 +143,25 @@ def report() -> tuple[list[str], bool]:
     return lines, enough
 
 
+class NotReady(ImportError):
+    """Packages are missing. A notebook shows the sentence alone, and goes no further."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it."""
+        return [str(self)]
+
+
 def start(lesson: str) -> None:
-    """A lesson's first call: checks the versions and says on what the lesson will run. ImportError naming what is missing."""
-    missing = [name for name in missing_packages() if not name.startswith(("jupyterlab", "nbval"))]
+    """A lesson's first call: checks the versions and says on what the lesson will run.
+
+    Where packages are missing it says which and what to type, and stops: NotReady in a notebook, SystemExit elsewhere.
+    """
+    missing = missing_packages()
     if missing:
-        raise ImportError(f"lesson {lesson} needs {', '.join(missing)}; `make lab` installs everything, or: pip install -r colab_requirements.txt")
-    print(f"Lesson {lesson} is ready. Device: {device_line()[0]}.")
+        text = f"Lesson {lesson} needs {', '.join(missing)}.\nTo run it, {remedy(missing)}"
+        raise SystemExit(text) if place() == "plain" else NotReady(text)
+    newer = untested_packages()
+    print(f"Lesson {lesson} is ready. Device: {device_line()[0]}." + f" Newer than what was tested: {', '.join(newer)}." * bool(newer))
 
 
 def show(function: Callable) -> None:

@@ -73,14 +73,3 @@ def test_show_displays_the_source(capsys):
 
     pgnotes.show(smooth)
     assert "Markdown" in capsys.readouterr().out
-
-
-def test_start_says_what_is_missing(monkeypatch, capsys):
-    import pgnotes
-    from pgnotes.classroom import session
-
-    pgnotes.start("09")
-    assert "Lesson 09 is ready" in capsys.readouterr().out
-    monkeypatch.setattr(session, "missing_packages", lambda: ["transformers>=5.15 (here: 4.40)"])
-    with pytest.raises(ImportError, match=r"lesson 09 needs transformers>=5.15 \(here: 4.40\)"):
-        pgnotes.start("09")

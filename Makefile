@@ -59,7 +59,7 @@ LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 -
 	--custom-compile-command "make lock" $(UPGRADE)
 lock:
 	@command -v uv >/dev/null || { echo "pgnotes: make lock needs uv: pipx install uv" >&2; exit 1; }
-	$(LOCK) --all-extras --group oracles -c tools/locks/here.txt -o constraints.txt
+	$(LOCK) --all-extras --group oracles -c tools/locks/tested.txt -o constraints.txt
 	$(LOCK) --extra test -c tools/locks/colab.txt -o constraints-colab.txt
 	$(LOCK) --extra test -c tools/locks/kaggle.txt -o constraints-kaggle.txt
 

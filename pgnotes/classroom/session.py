@@ -143,7 +143,7 @@ def report() -> tuple[list[str], bool]:
     return lines, enough
 
 
-class NotReady(ImportError):
+class NotReadyError(ImportError):
     """Packages are missing. A notebook shows the sentence alone, and goes no further."""
 
     def _render_traceback_(self) -> list[str]:
@@ -154,12 +154,12 @@ class NotReady(ImportError):
 def start(lesson: str) -> None:
     """A lesson's first call: checks the versions and says on what the lesson will run.
 
-    Where packages are missing it says which and what to type, and stops: NotReady in a notebook, SystemExit elsewhere.
+    Where packages are missing it says which and what to type, and stops: NotReadyError in a notebook, SystemExit elsewhere.
     """
     missing = missing_packages()
     if missing:
         text = f"Lesson {lesson} needs {', '.join(missing)}.\nTo run it, {remedy(missing)}"
-        raise SystemExit(text) if place() == "plain" else NotReady(text)
+        raise SystemExit(text) if place() == "plain" else NotReadyError(text)
     newer = untested_packages()
     print(f"Lesson {lesson} is ready. Device: {device_line()[0]}." + f" Newer than what was tested: {', '.join(newer)}." * bool(newer))
 

@@ -42,12 +42,12 @@ def test_start_says_what_is_missing_and_what_to_type(monkeypatch):
     with pytest.raises(SystemExit, match=r"Lesson 09 needs transformers>=5.0 \(here: 4.40\), httpx>=0.28\.\nTo run it, type make lab in "):
         pgnotes.start("09")
     monkeypatch.setattr(session, "place", lambda: "jupyter")
-    with pytest.raises(session.NotReady, match=r"choose the kernel of \.venv there, or: %pip install -r .*colab_requirements.txt") as stop:
+    with pytest.raises(session.NotReadyError, match=r"choose the kernel of \.venv there, or: %pip install -r .*colab_requirements.txt") as stop:
         pgnotes.start("09")
     assert stop.value._render_traceback_() == [str(stop.value)], "a notebook shows no traceback"
     monkeypatch.setattr(session, "clone", lambda: None)
     monkeypatch.setattr(session, "requires", lambda name: ["httpx<1,>=0.28", 'jupyterlab>=4.2; extra == "lab"'])
-    with pytest.raises(session.NotReady, match=r'install what is missing: %pip install "httpx>=0.28"$'):
+    with pytest.raises(session.NotReadyError, match=r'install what is missing: %pip install "httpx>=0.28"$'):
         pgnotes.start("09")
 
 

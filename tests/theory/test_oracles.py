@@ -2,7 +2,7 @@
 
 Skipped where they are not installed; PGNOTES_ORACLES=required makes that a failure. They are wanted for their formulas alone:
 
-    pip install --no-deps trl==1.16.0 liger-kernel==0.8.5
+    pip install --no-deps -c constraints.txt trl liger-kernel
 """
 
 import os

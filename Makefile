@@ -65,7 +65,8 @@ lock:
 
 # pip under a lock $(1), in an environment $(2). The two variables carry the lock to what builds packages: old pips read
 # the first and new ones the second.
-LOCKED = PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=$(1) $(2)/bin/python -m pip install --quiet --disable-pip-version-check -c $(1)
+LOCKED = PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=$(1) $(2)/bin/python -m pip install $(QUIET) -c $(1)
+QUIET := --quiet --disable-pip-version-check
 # PyTorch alone from TORCH_INDEX, where one is given: what it needs comes with the rest.
 CPU_TORCH = $(if $(TORCH_INDEX),$(call LOCKED,$(1),$(2)) --no-deps --index-url "$(TORCH_INDEX)" torch)
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Print the first Python from 3.11 to 3.13 that runs, those named as arguments before others; say what to install if none does.
+# Print the first Python from 3.11 to 3.13 that runs, those named as arguments first; say what to install if none does.
 for python in ${PYTHON:-} "$@" python3 python3.13 python3.12 python3.11 python; do
     if "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
         command -v "$python"

@@ -1,4 +1,4 @@
-"""Install the newest of everything, beyond pyproject.toml's upper bounds too, and run the tests: which versions broke what?
+"""Install the newest of everything, beyond pyproject.toml's upper bounds too, and run the tests on it.
 
 make test-newest                        in .venv-newest, which it keeps and brings up to date
 make test-newest TORCH=torch==2.13.0    hold PyTorch back, whose newest build may weigh gigabytes
@@ -49,7 +49,7 @@ def differences(lock: str) -> list[str]:
 
 
 def install(torch: str, index: str) -> None:
-    """Everything at its newest, then the package itself; CalledProcessError where pip finds no set that goes together."""
+    """Everything at its newest, then the package itself; CalledProcessError where pip finds no set that fits."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
     if index:
         subprocess.run([*pip, "--no-deps", "--index-url", index, torch], check=True)

@@ -1,4 +1,4 @@
-"""Where am I, on what device, and what will run here? It says so where nothing is installed, too: imports wait until needed."""
+"""Where am I, on what device, and what will run here? It says so where nothing is installed, too: imports wait."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def clone() -> Path | None:
 
 
 def requirements() -> list[str]:
-    """The main dependencies, such as 'numpy>=2.0,<3': as the clone's pyproject.toml has them, or the installed package."""
+    """The main dependencies, such as 'numpy>=2.0,<3', from the clone's pyproject.toml or the installed package."""
     folder = clone()
     if folder is not None:
         import tomllib
@@ -81,8 +81,11 @@ def within(here: str, bounds: str) -> bool:
 
 
 def missing_packages() -> list[str]:
-    """The main dependencies that are not installed, 'numpy>=2.0', or too old, 'numpy>=2.0 (here: 1.26)'; a Python that is too old first."""
-    if sys.version_info < (3, 11):
+    """The main dependencies that are not installed, 'numpy>=2.0', or too old, 'numpy>=2.0 (here: 1.26)'.
+
+    A Python that is too old is named alone.
+    """
+    if sys.version_info < (3, 11):  # noqa: UP036 (a clone may meet any Python)
         return [f"python>=3.11 (here: {platform.python_version()})"]
     found = []
     for name, least, _ in map(split, requirements()):
@@ -93,19 +96,25 @@ def missing_packages() -> list[str]:
 
 
 def untested_packages() -> list[str]:
-    """The main dependencies that are newer than any that was tested: 'transformers 5.30 (tested: <5.25)'. They may well do."""
-    pairs = [(name, installed(name), most) for name, _, most in map(split, requirements())]
-    return [f"{name} {here} (tested: {most})" for name, here, most in pairs if here is not None and not within(here, most)]
+    """The main dependencies newer than any that was tested: 'transformers 5.30 (tested: <5.25)'. They may well do."""
+    found = []
+    for name, _, most in map(split, requirements()):
+        here = installed(name)
+        if here is not None and not within(here, most):
+            found.append(f"{name} {here} (tested: {most})")
+    return found
 
 
 def remedy(missing: list[str]) -> str:
     """What to type where packages are missing, here in a notebook or in a terminal."""
     folder, pip = clone(), "%pip" if place() != "plain" else f'"{sys.executable}" -m pip'
     if folder is None:
-        return f"install what is missing: {pip} install " + " ".join(f'"{text.partition(" (")[0]}"' for text in missing)
+        names = [text.partition(" (")[0] for text in missing]
+        return f"install what is missing: {pip} install " + " ".join(f'"{name}"' for name in names)
+    needs = folder / "colab_requirements.txt"
     return (
         f"type make lab in {folder}: it opens the lessons with everything installed.\n"
-        f'In another Jupyter choose the kernel of .venv there, or: {pip} install -r "{folder / "colab_requirements.txt"}"'
+        f'In another Jupyter choose the kernel of .venv there, or: {pip} install -r "{needs}"'
     )
 
 
@@ -117,19 +126,21 @@ def device_line() -> tuple[str, float]:
 
     capability = device_capability()
     if capability is None:
-        kind = "Apple GPU (mps), float32" if torch.backends.mps.is_available() else f"CPU, {os.cpu_count()} cores, float32"
-        return kind, 0.0
+        apple = torch.backends.mps.is_available()
+        return "Apple GPU (mps), float32" if apple else f"CPU, {os.cpu_count()} cores, float32", 0.0
     properties = torch.cuda.get_device_properties(0)
     half = precision(capability)
-    arithmetic = f"float32 weights, {str(half).removeprefix('torch.')} arithmetic" + " with loss scaling" * (half == torch.float16)
-    return f"{properties.name}, {properties.total_memory / GIB:.1f} GiB, {arithmetic}", properties.total_memory / GIB
+    memory, name = properties.total_memory / GIB, str(half).removeprefix("torch.")
+    arithmetic = f"float32 weights, {name} arithmetic" + " with loss scaling" * (half == torch.float16)
+    return f"{properties.name}, {memory:.1f} GiB, {arithmetic}", memory
 
 
 def report() -> tuple[list[str], bool]:
     """What `python -m pgnotes doctor` prints, and whether the lessons can run here."""
-    missing, shown = missing_packages(), ("torch", "transformers", "accelerate", "numpy", "matplotlib", "ipywidgets", "jupyterlab")
+    missing = missing_packages()
     lines = [f"python       {platform.python_version()} on {platform.system()}, {place()}"]
-    lines += [f"{name:<12} {installed(name) or 'not installed'}" for name in shown]
+    for name in ("torch", "transformers", "accelerate", "numpy", "matplotlib", "ipywidgets", "jupyterlab"):
+        lines.append(f"{name:<12} {installed(name) or 'not installed'}")
     if missing:
         return [*lines, "missing      " + ", ".join(missing), "lessons      no: " + remedy(missing)], False
     lines += [f"untested     {text}: newer than what the tests saw" for text in untested_packages()]
@@ -139,7 +150,8 @@ def report() -> tuple[list[str], bool]:
     lines += [f"device       {device}", f"memory       {'unknown' if memory is None else f'{memory:.1f} GiB'}"]
     lines.append(f"lessons      {'yes' if enough else f'no: they need {LESSONS_NEED:.0f} GiB of memory'}")
     lines.append(f"pocket run   {'yes' if enough else 'no'} (python -m pgnotes grpo --preset pocket --out runs/pocket)")
-    lines.append(f"t4 run       {'yes' if gpu >= T4_NEEDS else f'no: it needs a GPU with {T4_NEEDS:.0f} GiB (a free Colab T4 has 14.7)'}")
+    no = f"no: it needs a GPU with {T4_NEEDS:.0f} GiB (a free Colab T4 has 14.7)"
+    lines.append(f"t4 run       {'yes' if gpu >= T4_NEEDS else no}")
     return lines, enough
 
 
@@ -154,14 +166,15 @@ class NotReadyError(ImportError):
 def start(lesson: str) -> None:
     """A lesson's first call: checks the versions and says on what the lesson will run.
 
-    Where packages are missing it says which and what to type, and stops: NotReadyError in a notebook, SystemExit elsewhere.
+    Where packages are missing it says which and what to type: NotReadyError in a notebook, SystemExit elsewhere.
     """
     missing = missing_packages()
     if missing:
         text = f"Lesson {lesson} needs {', '.join(missing)}.\nTo run it, {remedy(missing)}"
         raise SystemExit(text) if place() == "plain" else NotReadyError(text)
     newer = untested_packages()
-    print(f"Lesson {lesson} is ready. Device: {device_line()[0]}." + f" Newer than what was tested: {', '.join(newer)}." * bool(newer))
+    warning = f" Newer than what was tested: {', '.join(newer)}." if newer else ""
+    print(f"Lesson {lesson} is ready. Device: {device_line()[0]}.{warning}")
 
 
 def show(function: Callable) -> None:

@@ -1,4 +1,4 @@
-"""The environment check where something is missing, too old or newer than what was tested, and the lessons' first cell."""
+"""The environment check where something is missing, too old or newer than tested, and the lessons' first cell."""
 
 import os
 import shutil
@@ -39,10 +39,11 @@ def test_start_goes_on_where_all_is_there(capsys):
 
 def test_start_says_what_is_missing_and_what_to_type(monkeypatch):
     versions(monkeypatch, transformers="4.40", httpx=None)
-    with pytest.raises(SystemExit, match=r"Lesson 09 needs transformers>=5.0 \(here: 4.40\), httpx>=0.28\.\nTo run it, type make lab in "):
+    needs = r"Lesson 09 needs transformers>=5.0 \(here: 4.40\), httpx>=0.28\.\nTo run it, type make lab in "
+    with pytest.raises(SystemExit, match=needs):
         pgnotes.start("09")
     monkeypatch.setattr(session, "place", lambda: "jupyter")
-    with pytest.raises(session.NotReadyError, match=r"choose the kernel of \.venv there, or: %pip install -r .*colab_requirements.txt") as stop:
+    with pytest.raises(session.NotReadyError, match=r"the kernel of \.venv there, or: %pip install -r ") as stop:
         pgnotes.start("09")
     assert stop.value._render_traceback_() == [str(stop.value)], "a notebook shows no traceback"
     monkeypatch.setattr(session, "clone", lambda: None)
@@ -63,7 +64,8 @@ def test_newer_than_tested_is_said_and_stops_nothing(monkeypatch, capsys):
     assert "Newer than what was tested: transformers 5.99.1 (tested: <5." in capsys.readouterr().out
     lines, ready = session.report()
     assert ready
-    assert [line.split("(")[0] for line in lines if line.startswith("untested")] == ["untested     transformers 5.99.1 "]
+    (warning,) = (line for line in lines if line.startswith("untested"))
+    assert "transformers 5.99.1 (tested: <5." in warning
 
 
 def test_a_copy_of_the_folder_alone_is_believed(monkeypatch):
@@ -102,28 +104,32 @@ def told(python: Path, cwd: Path, *arguments: str) -> str:
 def test_doctor_and_start_report_in_a_bare_python(bare, copy):
     for arguments in (("-m", "pgnotes", "doctor"), ("-c", "import pgnotes; pgnotes.start('01')")):
         text = told(bare, copy, *arguments)
-        assert all(name in text for name in ("torch>=2.10", "packaging>=", "make lab", f'-r "{copy / "colab_requirements.txt"}"'))
+        assert all(part in text for part in ("torch>=2.10", "packaging>=", "make lab"))
+        assert f'-r "{copy / "colab_requirements.txt"}"' in text
 
 
 def test_a_clone_that_is_only_on_the_path_is_enough(copy):
     """All that is needed is installed, but for pgnotes itself: what the clone asks for stands in its pyproject.toml."""
-    code = "import sys; from importlib import metadata; from pgnotes.classroom import session\n"
-    code += "session.requires = session.version = lambda name: metadata.version('no-such-package' if name == 'pgnotes' else name)\n"
-    code += "import pgnotes; assert sys.argv[1] in pgnotes.__file__, pgnotes.__file__; pgnotes.start('01')"
+    code = """
+import sys, pgnotes
+from importlib import metadata
+from pgnotes.classroom import session
+
+real = metadata.Distribution.from_name.__func__  # as if there were no distribution of that name
+metadata.Distribution.from_name = classmethod(lambda cls, name: real(cls, "none" if name == "pgnotes" else name))
+assert sys.argv[1] in pgnotes.__file__, pgnotes.__file__
+pgnotes.start("01")
+"""
     done = subprocess.run([sys.executable, "-c", code, str(copy)], cwd=copy, capture_output=True, text=True)
     assert "Lesson 01 is ready" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["around the lesson", "beside the lesson"])
 def test_the_setup_cell_finds_a_clone_with_a_kernel_that_lacks_the_packages(bare, copy, inside):
-    text = told(bare, copy / "notebooks" if inside else copy.parent, "-c", rename(SETUP.format(address=address(), lesson="01"), copy.name))
+    cell = SETUP.format(address=address(), lesson="01").replace('Path("pgnotes")', f"Path({copy.name!r})")
+    text = told(bare, copy / "notebooks" if inside else copy.parent, "-c", cell)
     assert "Lesson 01 needs torch" in text
     assert "make lab" in text
-
-
-def rename(source: str, folder: str) -> str:
-    """The cell as it would look for a clone in this folder, in place of "pgnotes"."""
-    return source.replace('Path("pgnotes")', f"Path({folder!r})")
 
 
 def test_the_setup_cell_finds_what_it_has_just_installed(bare, tmp_path):
@@ -147,4 +153,5 @@ subprocess.run = install
 
 
 def test_the_setup_cell_of_a_copy_without_an_address_says_so(bare, tmp_path):
-    assert "put the real address" in told(bare, tmp_path, "-c", SETUP.format(address="https://github.com/YOUR_ACCOUNT/pgnotes", lesson="01"))
+    cell = SETUP.format(address="https://github.com/YOUR_ACCOUNT/pgnotes", lesson="01")
+    assert "put the real address" in told(bare, tmp_path, "-c", cell)

@@ -47,7 +47,7 @@ def test_start_says_what_is_missing_and_what_to_type(monkeypatch):
         pgnotes.start("09")
     assert stop.value._render_traceback_() == [str(stop.value)], "a notebook shows no traceback"
     monkeypatch.setattr(session, "clone", lambda: None)
-    monkeypatch.setattr(session, "requires", lambda name: ["httpx<1,>=0.28", 'jupyterlab>=4.2; extra == "lab"'])
+    monkeypatch.setattr(session, "requires", lambda name: ["httpx<1,>=0.28", 'no-such-package>=4.2; extra == "lab"'])
     with pytest.raises(session.NotReadyError, match=r'install what is missing: %pip install "httpx>=0.28"$'):
         pgnotes.start("09")
 

@@ -66,7 +66,7 @@ def installed(name: str) -> str | None:
 
 def split(need: str) -> tuple[str, str, str]:
     """'torch>=2.10,<3' as the name, the bounds from below (and what is excluded), and those from above."""
-    name = re.match(r"[\w.-]+", need)[0]
+    name = re.split(r"[^\w.-]", need, maxsplit=1)[0]
     bounds = [bound.strip() for bound in need.partition(";")[0][len(name) :].split(",")]
     return name, ",".join(b for b in bounds if not b.startswith("<")), ",".join(b for b in bounds if b.startswith("<"))
 

@@ -1,7 +1,7 @@
 """Kill a smoke run at moments spread evenly over its life after the first record, resume it, and compare with one never interrupted.
 
-    python benchmarks/kills.py             20 kills (about ten minutes)
-    python benchmarks/kills.py --kills 2   what the tests do
+    python benchmarks/kills.py                          20 kills (about ten minutes)
+    python benchmarks/kills.py --kills 1 --evaluate 4   what the tests do
 
 Exit status 1 if any ending differs in log.jsonl, in the model's weights, or in the result (its seconds aside).
 """
@@ -17,7 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "pgnotes", "grpo", "--preset", "smoke", "--resume", "--out"]
+
+def command(folder: Path, evaluate: int) -> list[str]:
+    """A smoke run in `folder`, going on with what is there."""
+    settings = ["--preset", "smoke", "--set", f"evaluate={evaluate}"]
+    return [sys.executable, "-m", "pgnotes", "grpo", "--resume", "--out", str(folder), *settings]
 
 
 def ending(folder: Path) -> tuple[bytes, bytes, dict]:
@@ -26,18 +30,18 @@ def ending(folder: Path) -> tuple[bytes, bytes, dict]:
     return (folder / "log.jsonl").read_bytes(), (folder / "model/model.safetensors").read_bytes(), {k: v for k, v in result.items() if k != "seconds"}
 
 
-def start(folder: Path) -> subprocess.Popen:
-    """A smoke run in `folder`, going on with what is there; returns once it has logged a record."""
-    process = subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def start(folder: Path, evaluate: int) -> subprocess.Popen:
+    """The run; returns once it has logged a record."""
+    process = subprocess.Popen(command(folder, evaluate), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     log = folder / "log.jsonl"
     while process.poll() is None and not (log.is_file() and log.stat().st_size):
         time.sleep(0.01)
     return process
 
 
-def finish(folder: Path) -> None:
+def finish(folder: Path, evaluate: int) -> None:
     """Run to the end; a failure is shown in full."""
-    done = subprocess.run([*COMMAND, str(folder)], capture_output=True, text=True)
+    done = subprocess.run(command(folder, evaluate), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"the resumed run failed:\n{done.stderr}")
 
@@ -46,9 +50,11 @@ def main() -> None:
     """Run, kill, resume, compare; print a line for each kill."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    kills = parser.parse_args().kills
+    parser.add_argument("--evaluate", type=int, default=16, help="completions in each evaluation of the runs")
+    given = parser.parse_args()
+    kills = given.kills
     with tempfile.TemporaryDirectory() as place:
-        whole = start(Path(place) / "whole")
+        whole = start(Path(place) / "whole", given.evaluate)
         first_record = time.perf_counter()
         _, errors = whole.communicate()
         if whole.returncode:
@@ -57,13 +63,13 @@ def main() -> None:
         expected, same = ending(Path(place) / "whole"), 0
         for i in range(kills):
             folder, moment = Path(place) / f"killed-{i}", life * (i + 0.5) / kills
-            process = start(folder)
+            process = start(folder, given.evaluate)
             time.sleep(moment)
             process.send_signal(signal.SIGKILL)
             process.wait()
             lines = len((folder / "log.jsonl").read_text().splitlines())
             checkpoints = sorted(p.name for p in (folder / "checkpoints").iterdir())
-            finish(folder)
+            finish(folder, given.evaluate)
             identical = ending(folder) == expected
             same += identical
             print(f"killed {moment:5.2f} s after the first record, {lines} records, {checkpoints}: {'identical' if identical else 'DIFFERENT'}", flush=True)

@@ -1,9 +1,4 @@
-"""Shared fixtures: no network, two threads, the pocket model loaded once."""
-
-import os
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in the tests may reach for a hub
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+"""Shared fixtures: the pocket model loaded once, a random GPT-2, models in float64."""
 
 import pytest
 

@@ -1,30 +1,48 @@
 """A benchmark that few can run as it is meant is at least run as it can be."""
 
-import subprocess
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from pgnotes.lm import grpo
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_gpu_benchmark_runs_on_what_there_is_at_a_small_shape():
+@pytest.fixture
+def benchmark(monkeypatch, capsys) -> Callable[..., str]:
+    """Runs a script's `main` as the command line would, and gives what it printed; what it patches is put back."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(grpo, "rewards_of", grpo.rewards_of)
+
+    def run(name: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        importlib.import_module(name).main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_gpu_benchmark_runs_on_what_there_is_at_a_small_shape(benchmark):
     """The t4 preset in float16, from the random model to the last figure."""
-    done = subprocess.run([sys.executable, ROOT / "benchmarks/gpu.py", "--size", "tiny", "--steps", "1"], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
-    figures = {line[:17].strip(): line[17:] for line in done.stdout.splitlines()[1:]}
+    out = benchmark("gpu", "--size", "tiny", "--steps", "1")
+    figures = {line[:17].strip(): line[17:] for line in out.splitlines()[1:]}
     assert {"step", "skipped", "sampler's gap", "micro-batch", "decoding", "ceiling"} <= set(figures)
     assert 0 < float(figures["sampler's gap"].split()[0]) < 1e-2
     assert int(figures["micro-batch"].split()[0]) == 8
 
 
-def test_one_thing_changed_at_a_time(tmp_path):
+def test_one_thing_changed_at_a_time(benchmark, tmp_path, capsys):
     """A variant for a step; the second time nothing is left to do."""
-    command = [sys.executable, ROOT / "benchmarks/ablations.py", "no leash", "--steps", "1", "--evaluate", "4", "--seeds", "5", "--out", str(tmp_path)]
-    first, again = (subprocess.run(command, capture_output=True, text=True, timeout=600) for _ in range(2))
-    assert first.returncode == 0, first.stderr[-2000:]
-    assert first.stdout == again.stdout
-    assert first.stdout.splitlines()[1].startswith("no leash")
+    given = ["no leash", "--steps", "1", "--evaluate", "4", "--seeds", "5", "--out", str(tmp_path)]
+    first, again = (benchmark("ablations", *given) for _ in range(2))
+    assert first == again
+    assert first.splitlines()[1].startswith("no leash")
     assert [folder.name for folder in tmp_path.iterdir()] == ["no-leash-5"]
-    refused = subprocess.run([*command, "no lash"], capture_output=True, text=True, timeout=600)
-    assert refused.returncode == 2
-    assert "no lash" in refused.stderr
+    with pytest.raises(SystemExit) as refused:
+        benchmark("ablations", *given, "no lash")
+    assert refused.value.code == 2
+    assert "no lash" in capsys.readouterr().err

@@ -181,7 +181,7 @@ def test_an_address_space_that_is_used_up(tmp_path):
 
 
 def test_evaluate_a_model_folder_and_refuse_what_is_none(tmp_path, capsys):
-    assert main(["evaluate", "pocket", "--n", "4", "--set", "threads=2"]) == 0
+    assert main(["evaluate", "pocket", "--n", "4", "--set", "threads=1"]) == 0
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "config.json" in line(capsys)

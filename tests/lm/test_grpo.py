@@ -18,7 +18,7 @@ from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import precision
 from pgnotes.theory.advantages import group_advantages
 
-SMOKE = dataclasses.replace(GRPOConfig.preset("smoke"), threads=2)
+SMOKE = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1)
 SMALL = dataclasses.replace(SMOKE, prompts_per_step=3, group_size=4, length=20, digit_sum=5)
 
 

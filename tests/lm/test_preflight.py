@@ -7,7 +7,7 @@ import pytest
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.preflight import GIB, memory_estimate, preflight
 
-CONFIG = dataclasses.replace(GRPOConfig.preset("smoke"), threads=2)
+CONFIG = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1)
 
 
 def test_memory_counts_every_byte_of_weights_gradients_and_optimizer(pocket):

@@ -1,0 +1,64 @@
+"""What holds for every test run: this checkout's package, one thread, no network, each lesson run once, the longest first."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+WARNINGS = "error::DeprecationWarning:ipywidgets"  # how ipywidgets takes an argument that it does not know
+
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for kernels
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in the tests may reach for a hub
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models as small as ours gain nothing by a second thread
+os.environ.setdefault("PYTHONWARNINGS", WARNINGS)
+
+import pytest
+from lesson_runs import browser_is_there, check_stderr, once
+from nbval.plugin import IPyNbCell
+
+# CPU seconds, roughly, of what takes over ten: with several workers the longest start first, and short ones fill the end
+SECONDS = {}
+
+
+def seconds(item: pytest.Item) -> int:
+    """How long the tests take that stay together with this one."""
+    return next((n for name, n in SECONDS.items() if name in item.nodeid), 0)
+
+
+@pytest.hookimpl(trylast=True)  # after -k, -m and --deselect have made their choice
+def pytest_collection_modifyitems(config, items):
+    kept, left_out = once(items, browser_is_there())
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+    if hasattr(config, "workerinput"):
+        kept.sort(key=seconds, reverse=True)
+    items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    yield
+    if isinstance(item, IPyNbCell):
+        check_stderr(item, item.test_outputs)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests stay together (a notebook's cells share a kernel), but each lesson in the browser stands alone."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if nodeid.startswith("tests/browser/") else nodeid.split("::")[0]
+
+    config.option.loadscopereorder = False  # in the order above, not by the number of tests
+    return ByFile(config, log)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how the lessons were run, and how many."""
+    ran = [report.nodeid for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])]
+    browser = {name for name in ran if "::test_a_lesson_runs_as_saved" in name}
+    by_cell = {name.split("::")[0] for name in ran if ".ipynb::" in name}
+    if browser or by_cell:
+        terminalreporter.write_line(f"lessons run: {len(browser)} in a browser, {len(by_cell)} by nbval")

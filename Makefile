@@ -8,6 +8,7 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 OUT  ?= runs/pocket
+WORKERS ?= 2
 AS_ROOT := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 export TOKENIZERS_PARALLELISM := false
 
@@ -29,7 +30,7 @@ lab: $(VENV)/.ready-lab
 
 test: $(VENV)/.ready-test
 	@echo "pgnotes: running the tests and the lessons (a few minutes)"
-	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_FLAGS)
 
 test-colab: .venv-colab/.ready
 	@echo "pgnotes: running the tests and the lessons with Colab's versions (a few minutes)"

@@ -1,6 +1,7 @@
 """What holds for every test run: this checkout's package, one thread, no network, each lesson run once, the longest first."""
 
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -16,13 +17,15 @@ import pytest
 from lesson_runs import browser_is_there, check_stderr, once
 from nbval.plugin import IPyNbCell
 
-# CPU seconds, roughly, of what takes over ten: with several workers the longest start first, and short ones fill the end
-SECONDS = {}
+# With several workers: the browser first, its longest lessons before the others, then the longest files; short ones fill the end.
+LONGEST = ["tests/browser/*09_*", "tests/browser/*03_*", "tests/browser/*", "notebooks/09_*", "notebooks/03_*", "notebooks/*"]
+LONGEST += ["tests/classroom/test_widgets.py*", "tests/lm/test_processes.py*", "tests/lm/test_grpo.py*"]
+LONGEST += ["tests/test_commands.py*", "tests/lm/test_state.py*", "tests/test_benchmarks.py*", "tests/lm/*"]
 
 
-def seconds(item: pytest.Item) -> int:
-    """How long the tests take that stay together with this one."""
-    return next((n for name, n in SECONDS.items() if name in item.nodeid), 0)
+def place(item: pytest.Item) -> int:
+    """Where a test stands in the order."""
+    return next((i for i, pattern in enumerate(LONGEST) if fnmatch(item.nodeid, pattern)), len(LONGEST))
 
 
 @pytest.hookimpl(trylast=True)  # after -k, -m and --deselect have made their choice
@@ -31,7 +34,7 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
     if hasattr(config, "workerinput"):
-        kept.sort(key=seconds, reverse=True)
+        kept.sort(key=place)
     items[:] = kept
 
 

@@ -1,6 +1,6 @@
 """The t4 preset on a model of Qwen2.5-0.5B's exact shape, with random weights, float16 forced and memory capped at a T4's 14.7 GiB.
 
-    python benchmarks/gpu.py [--steps 3]        on a CPU, to try the script: --size tiny
+    python benchmarks/gpu.py [--steps 3]        on a CPU, to try the script: --size tiny --prompts 2
 
 Peak memory, seconds by part, and decoding beside `generate` and beside what the memory's bandwidth allows: each new token of a row reads all weights
 once for the whole batch. TRL beside it, where it is installed: python benchmarks/trl_side_by_side.py --size qwen --prompts 16 --shapes 128,80,8
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=3, help="steps timed, after one that is not")
     parser.add_argument("--size", choices=SIZES, default="qwen")
+    parser.add_argument("--prompts", type=int, default=GRPOConfig.preset("t4").prompts_per_step, help="prompts a step")
     args = parser.parse_args()
     cuda = torch.cuda.is_available()
     device, name = ("cuda", torch.cuda.get_device_name()) if cuda else ("cpu", "a CPU")
@@ -45,11 +46,11 @@ def main() -> None:
         torch.cuda.set_per_process_memory_fraction(min(1.0, CARD * GIB / torch.cuda.get_device_properties(0).total_memory))
     preset = GRPOConfig.preset("t4")
     shape = (preset.prompt_tokens, preset.token_limit, preset.group_size)
-    print(f"{name}, torch {torch.__version__}, {args.size} shape: {preset.prompts_per_step} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}")
+    print(f"{name}, torch {torch.__version__}, {args.size} shape: {args.prompts} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}")
     with tempfile.TemporaryDirectory() as place:
         model = write_model(Path(place) / "model", SIZES[args.size])
         prompts = write_prompts(Path(place) / "prompts.txt", shape[0], SIZES[args.size]["vocab_size"])
-        run = random_run(model, prompts, shape, preset.prompts_per_step, torch.float16, beta=preset.beta, steps=args.steps + 1)
+        run = random_run(model, prompts, shape, args.prompts, torch.float16, beta=preset.beta, steps=args.steps + 1)
         estimate = memory_estimate(run.config, (7, 5))
     done = [train_step(run, step) for step in range(args.steps + 1)]
     times = {part: statistics.median(spent[part] for _, spent in done[1:]) for part in ("rollout_s", "train_s")}

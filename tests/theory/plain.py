@@ -1,12 +1,31 @@
-"""The mathematics in plain Python, one number at a time: what the tests of `theory` compare with."""
+"""What the tests of `theory` share: random numbers and worlds, and the mathematics in plain Python to compare with."""
 
 import math
 
 import torch
 
+from pgnotes.theory.policies import StatePolicy
+from pgnotes.theory.worlds import TabularMDP
 
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(*shape, generator=seeded(seed), dtype=dtype)
+
+
+def random_mdp(size: tuple[int, int, int], seed: int = 0) -> tuple[TabularMDP, StatePolicy]:
+    """Of so many states, actions and steps, and a policy; every move is possible."""
+    n_states, n_actions, horizon = size
+    transitions = numbers(n_states, n_actions, n_states, seed=seed).softmax(-1)
+    start = numbers(n_states, seed=seed + 1).softmax(-1)
+    mdp = TabularMDP(transitions, numbers(n_states, n_actions, seed=seed + 2), start, horizon)
+    return mdp, StatePolicy(numbers(n_states, n_actions, seed=seed + 3))
+
+
+# one number at a time
 
 
 def softmax(logits):

@@ -6,6 +6,7 @@ import re
 import numpy
 import pytest
 import torch
+from plain import seeded
 
 from pgnotes.theory.advantages import group_advantages, spread_is_zero
 from pgnotes.theory.estimators import (
@@ -42,22 +43,19 @@ NOT_CHANCES = [[0.5, 0.6], [0.5, 0.4], [-0.5, 1.5], [0.0, 0.0], [2.0, 0.0], [0.5
 # None comes first: where it has a meaning, the rest is taken
 NOT_NUMBERS = [None, "a", "1", object(), [], [1.0], [1.0, 2.0], torch.ones(2), 1j, NAN, INF, -INF, True, 10**400]
 NOT_COUNTS = [None, "a", "1", 1.0, 1.5, NAN, INF, True, [1], -1]
-NOT_KINDS = [None, "", "a2c", "PPO", 1, [], {}, ["ppo"]]
+NOT_KINDS = [None, "", "a2c", "PPO", "k4", "median", 1, [], {}, ["ppo"]]
 NOT_CLIPS = [None, "a", "0.2", {}, -0.1, 1.1, NAN, INF, [], (0.2,), (0.1, 0.2, 0.3), (-0.1, 0.2), (1.5, 0.2), (0.2, -0.1), (0.2, NAN), (NAN, 0.2), ("a", 0.2)]
 NOT_TENSORS = [None, "a", 1.0, [[0.0] * 3] * 2, LIVE, torch.zeros(2, 3, dtype=torch.complex64)]
 NOT_TABLES = [*NOT_TENSORS, *map(torch.zeros, [(), (3,), (1, 2, 3), (0, 3), (2, 0)])]
 NOT_BATCHES = [*NOT_TABLES, *map(torch.zeros, [(3, 3), (2, 2), (1, 3)])]
 NOT_FINITE = [torch.full((2, 3), value) for value in (NAN, INF, -INF)]
+NOT_GROUPS = [*NOT_TENSORS, *NOT_FINITE, torch.zeros(2, 4, dtype=torch.long), *map(torch.zeros, [(4,), (4, 1), (0, 4), (1, 2, 3)])]
 NOT_WEIGHTS = [*NOT_ARRAYS, 1.0, *map(torch.zeros, [(2, 4), (4, 2), (1, 4, 2), (2, 3, 2), (2, 4, 1), (2, 4, 3), (1, 2, 4, 2), (0, 4, 2), (2, 4, 0)])]
 NOT_REWARDS = [*NOT_TENSORS, torch.tensor(1.0), torch.zeros(0), torch.zeros(2, 0), torch.zeros(0, 3), torch.zeros(2, 3, dtype=torch.long)]
 NOT_MASKS = [None, "a", True, LIVE.tolist(), 0.5 * LIVE, 2 * LIVE, LIVE[0], LIVE[:1], LIVE[:, :2], LIVE[None], LIVE[:0], LIVE[:, :0]]
 
 
-def seeded():
-    return torch.Generator().manual_seed(0)
-
-
-def softmax():
+def three_actions():
     return SoftmaxPolicy([0.0, 1.0, 2.0])
 
 
@@ -91,7 +89,7 @@ def loss(**change):
 
 
 def listed():
-    return outcomes(Bandit([0.0, 1.0, 2.0]), softmax())
+    return outcomes(Bandit([0.0, 1.0, 2.0]), three_actions())
 
 
 def listed_moments():
@@ -99,7 +97,7 @@ def listed_moments():
 
 
 def measured(**change):
-    given = {"bandit": Bandit([0.0, 1.0, 2.0]), "policy": softmax(), "samples": 10, "generator": seeded()}
+    given = {"bandit": Bandit([0.0, 1.0, 2.0]), "policy": three_actions(), "samples": 10, "generator": seeded()}
     return monte_carlo(**given | change)
 
 
@@ -116,8 +114,8 @@ def kl(**change):
     return kl_estimate(**{"logp": torch.zeros(2, 3), "logp_ref": torch.zeros(2, 3), "kind": "k1"} | change)
 
 
-NOT_PREFIX_POLICIES = [None, "a", [0.0, 0.0], softmax(), gaussian(), state()]
-NOT_STATE_POLICIES = [None, "a", torch.zeros(2, 2), softmax(), gaussian(), prefix(), state(), StatePolicy(torch.zeros(2, 3))]
+NOT_PREFIX_POLICIES = [None, "a", [0.0, 0.0], three_actions(), gaussian(), state()]
+NOT_STATE_POLICIES = [None, "a", torch.zeros(2, 2), three_actions(), gaussian(), prefix(), state(), StatePolicy(torch.zeros(2, 3))]
 NOT_TRANSITIONS = [*NOT_MATRICES, torch.zeros(2, 2), torch.full((2, 2, 2), NAN), torch.full((2, 2, 2), INF)]
 NOT_TRANSITIONS += [torch.zeros(0, 2, 2), torch.zeros(2, 0, 2), torch.zeros(2, 2, 0), torch.full((2, 2, 1), 1.0), torch.full((1, 2, 2), 0.5)]
 NOT_TRANSITIONS += [[[[0.5, 0.5]] * 2, [[0.5, 0.5], chances]] for chances in NOT_CHANCES]
@@ -125,11 +123,11 @@ NOT_TRANSITIONS += [[[[0.5, 0.5]] * 2, [[0.5, 0.5], chances]] for chances in NOT
 SWEEP = [  # what is called with each bad value, the argument's name, the bad values
     # policies
     (SoftmaxPolicy, "logits", NOT_VECTORS),
-    (lambda x: softmax().sample(x, seeded()), "n", [*NOT_COUNTS, 0]),
-    (lambda x: softmax().sample(1, x), "generator", [None, 0, "a"]),
-    (lambda x: softmax().log_prob(x), "a", NOT_ACTIONS),
-    (lambda x: softmax().score(x), "a", NOT_ACTIONS),
-    (lambda x: softmax().kl(x), "other", [None, [0.0, 0.0, 0.0], SoftmaxPolicy([0.0, 0.0]), gaussian(), PrefixPolicy(torch.zeros(1, 3))]),
+    (lambda x: three_actions().sample(x, seeded()), "n", [*NOT_COUNTS, 0]),
+    (lambda x: three_actions().sample(1, x), "generator", [None, 0, "a"]),
+    (lambda x: three_actions().log_prob(x), "a", NOT_ACTIONS),
+    (lambda x: three_actions().score(x), "a", NOT_ACTIONS),
+    (lambda x: three_actions().kl(x), "other", [None, [0.0, 0.0, 0.0], SoftmaxPolicy([0.0, 0.0]), gaussian(), PrefixPolicy(torch.zeros(1, 3))]),
     (reshaped, "logits", NOT_VECTORS),
     (lambda x: reshaped([0.0, 1.0], temperature=x), "temperature", [*NOT_NUMBERS, 0, 0.0, -1.0, 1e-320]),
     (lambda x: reshaped([0.0, 1.0], top_k=x), "top_k", NOT_COUNTS),
@@ -159,10 +157,10 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: horizon_of(*x), "logits", [(2, 2), (5, 3), (0, 2), (-1, 2), (3, 1), (3, 0)]),
     # worlds
     (Bandit, "mean_rewards", NOT_VECTORS),
-    (lambda x: Bandit([0.0, 1.0]).expected_return(x), "policy", [None, [0.0, 0.0], softmax(), gaussian(), prefix()]),
-    (lambda x: Bandit([0.0, 1.0]).exact_gradient(x), "policy", [None, [0.0, 0.0], softmax(), gaussian(), prefix()]),
-    (lambda x: Bandit([0.0] * 3).expected_return(softmax(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
-    (lambda x: Bandit([0.0] * 3).exact_gradient(softmax(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
+    (lambda x: Bandit([0.0, 1.0]).expected_return(x), "policy", [None, [0.0, 0.0], three_actions(), gaussian(), prefix()]),
+    (lambda x: Bandit([0.0, 1.0]).exact_gradient(x), "policy", [None, [0.0, 0.0], three_actions(), gaussian(), prefix()]),
+    (lambda x: Bandit([0.0] * 3).expected_return(three_actions(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
+    (lambda x: Bandit([0.0] * 3).exact_gradient(three_actions(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
     (lambda x: token_world(vocab_size=x), "vocab_size", [*NOT_COUNTS, 0, 1]),
     (lambda x: token_world(horizon=x), "horizon", [*NOT_COUNTS, 0]),
     (lambda x: token_world(prompts=x), "prompts", [*NOT_COUNTS, 0]),
@@ -176,9 +174,9 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: token_world().rewards_of(x, 0), "sequences", NOT_SEQUENCES + WRONG_LENGTH),
     (lambda x: token_world().rewards_of([[0, 1]], x), "prompt", [*NOT_COUNTS, 2]),
     (lambda x: token_world().returns(x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
-    (lambda x: token_world().probabilities(x), "policy", [None, softmax(), gaussian(), PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 1, 2))]),
-    (lambda x: token_world().expected_return(x), "policy", [None, softmax(), gaussian(), PrefixPolicy(torch.zeros(2, 4, 3))]),
-    (lambda x: token_world().exact_gradient(x), "policy", [None, softmax(), gaussian(), PrefixPolicy(torch.zeros(2, 4, 3))]),
+    (lambda x: token_world().probabilities(x), "policy", [None, three_actions(), gaussian(), PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 1, 2))]),
+    (lambda x: token_world().expected_return(x), "policy", [None, three_actions(), gaussian(), PrefixPolicy(torch.zeros(2, 4, 3))]),
+    (lambda x: token_world().exact_gradient(x), "policy", [None, three_actions(), gaussian(), PrefixPolicy(torch.zeros(2, 4, 3))]),
     (lambda x: token_world().expected_return(prefix(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
     (lambda x: token_world().exact_gradient(prefix(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
     (lambda x: token_world().rollout(x, 1, seeded()), "policy", [*NOT_PREFIX_POLICIES, PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 4, 3))]),
@@ -229,12 +227,9 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: estimates(policy=x), "policy", [*NOT_PREFIX_POLICIES, PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 4, 3))]),
     (lambda x: estimates(weights=x), "weights", [*NOT_WEIGHTS, torch.full((2, 4, 2), NAN), torch.full((2, 4, 2), INF)]),
     # advantages
-    (
-        lambda x: group_advantages(x, "none"),
-        "rewards",
-        [*NOT_TENSORS, *NOT_FINITE, torch.zeros(4), torch.zeros(4, 1), torch.zeros(0, 4), torch.zeros(1, 2, 3), torch.zeros(2, 4, dtype=torch.long)],
-    ),
-    (lambda x: group_advantages(torch.zeros(2, 4), x), "kind", NOT_KINDS),
+    (lambda x: group_advantages(x, "none"), "rewards", NOT_GROUPS),
+    (lambda x: group_advantages(x, "grpo"), "rewards", NOT_GROUPS),
+    (lambda x: group_advantages(torch.zeros(2, 4), x), "kind", [*NOT_KINDS, "ppo"]),
     (spread_is_zero, "rewards", [*NOT_TENSORS, torch.zeros(0), torch.zeros(2, 0)]),
     # objectives
     (clip_range, "clip", NOT_CLIPS),
@@ -255,6 +250,7 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: denominator(LIVE, x), "how", [*NOT_KINDS, "mean"]),
     (lambda x: denominator(LIVE, "dr_grpo", x), "length", [*NOT_COUNTS[1:], 0]),
     (lambda x: kl(logp=x), "logp", [*NOT_TENSORS, torch.zeros(0), torch.full((2, 3), NAN)]),
+    (lambda x: kl_estimate(torch.zeros(2), x, "k1"), "logp_ref", [torch.zeros(3), torch.zeros(1, 2)]),
     (lambda x: kl(logp_ref=x), "logp_ref", [*NOT_BATCHES, torch.full((2, 3), NAN)]),
     (lambda x: kl(kind=x), "kind", NOT_KINDS),
 ]
@@ -316,9 +312,9 @@ def test_a_token_the_reference_never_chooses_has_an_infinite_kl():
 
 
 def test_numpy_and_plain_numbers_are_welcome():
-    assert softmax().sample(numpy.int64(3), seeded()).shape == (3,)
-    assert softmax().log_prob(numpy.array([0, 2], dtype=numpy.uint8)).shape == (2,)
-    assert Bandit(numpy.array([1, 2, 3])).expected_return(softmax(), numpy.float32(0.5)) > 0
+    assert three_actions().sample(numpy.int64(3), seeded()).shape == (3,)
+    assert three_actions().log_prob(numpy.array([0, 2], dtype=numpy.uint8)).shape == (2,)
+    assert Bandit(numpy.array([1, 2, 3])).expected_return(three_actions(), numpy.float32(0.5)) > 0
     assert clip_range(numpy.float32(0.25)) == (0.25, 0.25)
     assert GaussianPolicy(torch.tensor([0.0]), 1).entropy().shape == ()
     assert reward_to_go(torch.ones(2), numpy.float32(0.5)).tolist() == [1.5, 1]

@@ -4,25 +4,26 @@ import itertools
 
 import pytest
 import torch
+from plain import numbers, seeded
 
 from pgnotes.theory.credit import RULES, credit, spread, token_weights, variance_by_step
 from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.worlds import TokenWorld, sum_world
 
-RANDOM = torch.Generator().manual_seed(0)
+RANDOM = seeded(0)
 
 
 def dense_world(prompts=1, eos=None):
     """Every symbol earns a number that depends on all so far, and on nothing later."""
-    table = torch.randn(prompts, 13, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    table = numbers(prompts, 13, 3, seed=1)
     return TokenWorld(3, 3, lambda s, prompt: table[prompt][prefix_rows(s, 3), s], eos, prompts)
 
 
 def policy_of(world, seed=0):
     rows = sum(world.vocab_size**t for t in range(world.horizon))
     shape = (rows, world.vocab_size) if world.prompts == 1 else (world.prompts, rows, world.vocab_size)
-    return PrefixPolicy(torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))
+    return PrefixPolicy(numbers(*shape, seed=seed))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import numbers, reward, reward_fn, softmax
+from plain import numbers, random_mdp, reward, reward_fn, seeded, softmax
 from plain import outcomes as plain_outcomes
 
 from pgnotes.theory.estimators import Moments, mean_and_error, moments_of, outcomes, token_estimates
@@ -28,10 +28,6 @@ SHAPES = [  # V, T, eos, prompts
     (2, 4, 1, 2),
     (4, 1, 2, 1),
 ]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def rows_of(vocab_size, horizon):
@@ -110,7 +106,7 @@ def test_scores_of_sequences_average_to_zero_until_their_end(seed, shape):
 @settings(max_examples=50, deadline=None)
 @given(SEEDS)
 def test_scores_of_trajectories_average_to_zero(seed):
-    mdp, policy = random_mdp(seed)
+    mdp, policy = random_mdp(mdp_size(seed), seed)
     assert_scores_average_to_zero(mdp.probabilities(policy), policy.score(mdp.states, mdp.actions))
 
 
@@ -248,16 +244,13 @@ def bandit_case(seed):
     return bandit.exact_gradient(policy), policy.probs, listed, sampled
 
 
-def random_mdp(seed):
-    """Two or three states, two actions, one to three steps; every move is possible."""
-    n_states, horizon = 2 + seed % 2, 1 + seed % 3
-    transitions, start = numbers(n_states, 2, n_states, seed=seed).softmax(-1), numbers(n_states, seed=seed).softmax(-1)
-    mdp = TabularMDP(transitions, numbers(n_states, 2, seed=seed + 1), start, horizon)
-    return mdp, StatePolicy(numbers(n_states, 2, seed=seed + 2))
+def mdp_size(seed):
+    """Two or three states, two actions, one to three steps."""
+    return 2 + seed % 2, 2, 1 + seed % 3
 
 
 def mdp_case(seed):
-    (mdp, policy), weigh = random_mdp(seed), (whole_return, to_go)[seed % 2]
+    (mdp, policy), weigh = random_mdp(mdp_size(seed), seed), (whole_return, to_go)[seed % 2]
     everything = torch.ones(1, mdp.horizon, dtype=torch.bool)
     listed = policy.score(mdp.states, mdp.actions, weigh(mdp.rewards_of_trajectories, everything))
     states, actions, rewards = mdp.rollout(policy, N, seeded(seed))

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from plain import numbers, seeded
 
 from pgnotes.theory.advantages import KINDS, group_advantages
 from pgnotes.theory.estimators import moments_of, outcomes, with_leave_one_out
@@ -32,7 +33,7 @@ def small(prompts=2):
     table = torch.tensor([[0.3, 1.0, -0.5], [0.0, 0.2, 2.0]], dtype=torch.float64)
     world = TokenWorld(2, 2, lambda s, prompt: table[prompt][s.sum(1)][:, None] * torch.tensor([1.0, 0.0]), eos=0, prompts=prompts)
     shape = (3, 2) if prompts == 1 else (prompts, 3, 2)
-    return world, PrefixPolicy(torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))
+    return world, PrefixPolicy(numbers(*shape, seed=3))
 
 
 def every_step(world, policy, size, weigh, average):
@@ -140,7 +141,7 @@ def test_vine_is_unbiased_and_as_noisy_as_simulated(rollouts):
     one = completions(world, policy)[0]
     exact = vine_moments([one], rollouts, 1)
     assert torch.allclose(exact.mean, world.exact_gradient(policy).flatten(), atol=1e-12)
-    generator, said, n = torch.Generator().manual_seed(0), [], 4000
+    generator, said, n = seeded(0), [], 4000
     drawn = torch.multinomial(one.chances, n, replacement=True, generator=generator)
     for m in drawn.tolist():
         guesses = []

@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 import torch
+from plain import numbers, seeded
 
 from pgnotes.theory.estimators import mean_return, moments_of, optimal_baseline, outcomes, with_baseline
 from pgnotes.theory.learning import (
@@ -25,7 +26,7 @@ from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, prefix_rows
 from pgnotes.theory.worlds import Bandit, TokenWorld, sum_world
 
 WORLD = sum_world(target=3, vocab_size=3, horizon=3)
-POLICY = PrefixPolicy(torch.randn(13, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+POLICY = PrefixPolicy(numbers(13, 3, seed=1))
 BANDIT, START = Bandit([1.0, 0.7, 0.0]), [0.0, 2.0, 0.0]
 
 
@@ -45,7 +46,7 @@ def prefixes():
 def test_each_copy_takes_the_step_of_reinforce(baseline, batch):
     runs, size, seed, shift = 4, 0.5, 7, 0.1
     steps = list(islice(train_bandits(BANDIT, START, baseline, size, runs, seed, batch, shift), 3))
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     theta, average = torch.tensor([START] * runs, dtype=torch.float64), [0.0] * runs
     for k in range(2):
         uniforms = torch.rand(runs, batch, dtype=torch.float64, generator=generator)
@@ -61,7 +62,7 @@ def test_each_copy_takes_the_step_of_reinforce(baseline, batch):
 
 
 def test_the_best_baseline_of_each_policy_is_that_of_the_estimators():
-    probs = torch.rand(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.01
+    probs = torch.rand(5, 3, dtype=torch.float64, generator=seeded(0)) + 0.01
     probs = probs / probs.sum(1, keepdim=True)
     one_by_one = [optimal_baseline(outcomes(BANDIT, SoftmaxPolicy(row.log()))) for row in probs]
     assert best_of_each(probs, BANDIT.mean_rewards).tolist() == pytest.approx(one_by_one)
@@ -97,7 +98,7 @@ def test_symbol_scores_add_up_to_the_score():
 def test_any_table_is_unbiased_and_its_error_costs_what_the_parabola_says():
     exact, best = WORLD.exact_gradient(POLICY), with_table(WORLD, POLICY, prefix_optimum(WORLD, POLICY))
     for seed in range(5):
-        table = torch.randn(13, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        table = numbers(13, seed=seed)
         moments = with_table(WORLD, POLICY, table)
         assert moments.bias(exact) < 1e-12
         assert moments.trace - best.trace == pytest.approx(cost_of_error(WORLD, POLICY, table).item())
@@ -110,7 +111,7 @@ def test_learned_values_come_near_and_are_the_loop_s():
     values, visits = prefix_values(WORLD, POLICY), prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape))
     assert tables[0].abs().max() == 0
     assert (visits * (tables[-1] - values).square()).sum() < 0.05 * (visits * values.square()).sum()
-    batch = WORLD.rollout(POLICY, 64, torch.Generator().manual_seed(0))
+    batch = WORLD.rollout(POLICY, 64, seeded(0))
     assert tables[1][0] == pytest.approx(0.2 * batch.rewards.sum(1).mean().item())
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import finite_differences, numbers, softmax
+from plain import finite_differences, numbers, random_mdp, seeded, softmax
 
 from pgnotes.theory.policies import StatePolicy
 from pgnotes.theory.worlds import TabularMDP, icy_path
@@ -16,17 +16,6 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 SIZES = [(1, 2, 2), (2, 1, 3), (2, 2, 1), (3, 2, 3), (2, 3, 3), (4, 2, 2), (2, 2, 4)]  # states, actions, steps
 SIZED = pytest.mark.parametrize("size", SIZES, ids=str)
 SLIPS = [0.0, 0.1, 0.5, 0.8, 1.0]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def random_mdp(size, seed=0):
-    n_states, n_actions, horizon = size
-    transitions, start = numbers(n_states, n_actions, n_states, seed=seed).softmax(-1), numbers(n_states, seed=seed + 1).softmax(-1)
-    mdp = TabularMDP(transitions, numbers(n_states, n_actions, seed=seed + 2), start, horizon)
-    return mdp, StatePolicy(numbers(n_states, n_actions, seed=seed + 3))
 
 
 def by_hand(mdp, policy):

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from plain import numbers, seeded
 
 from pgnotes.theory.estimators import (
     draw_counts,
@@ -27,14 +28,14 @@ from pgnotes.theory.worlds import Bandit, TokenWorld, sum_world
 
 
 def random_bandit(seed, k=4):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     rewards, logits = (torch.randn(k, dtype=torch.float64, generator=generator) for _ in range(2))
     return Bandit(rewards), SoftmaxPolicy(logits)
 
 
-def random_world(seed):
+def small_world(seed):
     """Three symbols, three steps, rewards at random; with an end token or without, one to three prompts."""
-    generator, prompts = torch.Generator().manual_seed(seed), 1 + seed % 3
+    generator, prompts = seeded(seed), 1 + seed % 3
     table = torch.randn(4, 3, 3, dtype=torch.float64, generator=generator)
     world = TokenWorld(3, 3, lambda s, prompt: table[s, torch.arange(3), prompt], eos=0 if seed % 4 == 1 else None, prompts=prompts)
     return world, PrefixPolicy(torch.randn(*([prompts] if prompts > 1 else []), 13, 3, dtype=torch.float64, generator=generator))
@@ -76,7 +77,7 @@ def test_a_running_average_by_listing_it_too(window):
 @pytest.mark.parametrize("seed", range(50))
 def test_unbiased_where_it_should_be_and_biased_as_predicted(seed):
     """Bandits and TokenWorlds in turn, with and without an end token and prompts: bias below 1e-12, or exactly 1/n of the gradient."""
-    world, policy = random_world(seed) if seed % 2 else random_bandit(seed)
+    world, policy = small_world(seed) if seed % 2 else random_bandit(seed)
     gradient, listed = world.exact_gradient(policy), outcomes(world, policy)
     assert listed.chances.sum() == pytest.approx(1)
     unbiased = [with_baseline(listed, b) for b in (0.0, 3.0, mean_return(listed), optimal_baseline(listed))]
@@ -89,7 +90,7 @@ def test_unbiased_where_it_should_be_and_biased_as_predicted(seed):
 
 
 def test_token_weights_are_the_whole_return_s_when_all_are_equal():
-    world, policy = sum_world(), PrefixPolicy(torch.randn(85, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    world, policy = sum_world(), PrefixPolicy(numbers(85, 4))
     listed = outcomes(world, policy)
     whole = moments_of(listed.chances, token_estimates(world, policy, world.returns()[..., None] * world.mask))
     torch.testing.assert_close(whole.covariance, with_baseline(listed, 0.0).covariance)
@@ -110,11 +111,11 @@ def test_samples_needed_is_what_the_trace_says():
 def test_counts_are_a_multinomial(seed):
     chances = torch.tensor([0.5, 0.3, 0.0, 0.2], dtype=torch.float64)
     n = 100_000
-    counts = draw_counts(chances, n, torch.Generator().manual_seed(seed))
+    counts = draw_counts(chances, n, seeded(seed))
     assert counts.sum() == n
     assert counts[2] == 0
     assert ((counts - n * chances).abs() <= 4.5 * (n * chances * (1 - chances)).sqrt()).all()
-    pairs = torch.stack([draw_counts(chances, 10, torch.Generator().manual_seed(1000 * seed + i)) for i in range(500)])
+    pairs = torch.stack([draw_counts(chances, 10, seeded(1000 * seed + i)) for i in range(500)])
     expected = 10 * (chances.diag() - torch.outer(chances, chances))
     assert (pairs.T.cov() - expected).abs().max() < 0.8
 
@@ -123,7 +124,7 @@ def test_counts_are_a_multinomial(seed):
 def test_measured_moments_of_a_bandit_meet_the_exact_ones(seed):
     (bandit, policy), n = random_bandit(seed, k=10), 200_000
     exact = with_baseline(outcomes(bandit, policy), 0.4)
-    measured = monte_carlo(bandit, policy, n, torch.Generator().manual_seed(seed), baseline=0.4)
+    measured = monte_carlo(bandit, policy, n, seeded(seed), baseline=0.4)
     assert ((measured.mean - exact.mean).abs() <= 4.5 * (exact.covariance.diagonal() / n).sqrt() + 1e-12).all()
     assert measured.trace == pytest.approx(exact.trace.item(), rel=0.05)
 
@@ -131,7 +132,7 @@ def test_measured_moments_of_a_bandit_meet_the_exact_ones(seed):
 @pytest.mark.parametrize("block", [7, 1000, 2**16])
 def test_measured_moments_of_sequences_meet_listed_ones(block):
     """Three steps of three symbols, every sequence listed; blocks only divide the work."""
-    logits = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    logits = numbers(3, 3, seed=3)
 
     def paid(sequences):
         return (sequences == 2).double() * torch.tensor([1.0, 2.0, -1.0])
@@ -143,7 +144,7 @@ def test_measured_moments_of_sequences_meet_listed_ones(block):
     mean = (chances[:, None, None] * estimates).sum(0)
     variance = (chances[:, None, None] * (estimates - mean) ** 2).sum(0)
     n = 3001 if block == 7 else 200_000
-    measured, spread = monte_carlo_sequences(logits, paid, reward_to_go, n, torch.Generator().manual_seed(0), block)
+    measured, spread = monte_carlo_sequences(logits, paid, reward_to_go, n, seeded(0), block)
     assert ((measured - mean).abs() <= 4.5 * (variance / n).sqrt()).all()
     torch.testing.assert_close(spread, variance, rtol=0.25 if block == 7 else 0.04, atol=1e-3)
 
@@ -151,8 +152,8 @@ def test_measured_moments_of_sequences_meet_listed_ones(block):
 @pytest.mark.parametrize("seed", range(50))
 def test_exact_variances_meet_sampled_ones(seed):
     """The mean squared distance of sampled estimates from the exact mean is the trace, within 4.5 of its own exact standard errors."""
-    generator, n, baseline = torch.Generator().manual_seed(seed), 4000, 0.3
-    world, policy = random_world(seed) if seed % 2 else random_bandit(seed)
+    generator, n, baseline = seeded(seed), 4000, 0.3
+    world, policy = small_world(seed) if seed % 2 else random_bandit(seed)
     listed = outcomes(world, policy)
     exact = with_baseline(listed, baseline)
     if isinstance(world, Bandit):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from plain import numbers, seeded
 
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, kl_estimate, policy_loss
@@ -38,7 +39,7 @@ def oracle(module):
 
 def batch(seed, dtype):
     """Log-probabilities now, then and of the reference [B, T], advantages [B], a ragged mask; some ratios far outside the band."""
-    g = torch.Generator().manual_seed(seed)
+    g = seeded(seed)
     rows, width = (int(torch.randint(1, high, (1,), generator=g)) for high in (7, 12))
     mask = torch.arange(width) < torch.randint(1, width + 1, (rows, 1), generator=g)
     old = -3 * torch.rand(rows, width, generator=g, dtype=torch.float64)
@@ -135,7 +136,7 @@ def test_k3_is_liger_s():
 
 def test_group_advantages_are_trl_s_recipe():
     """TRL: minus the group's mean, divided by (its unbiased standard deviation + 1e-4), which `_generate_and_score_completions` does in line."""
-    rewards = torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rewards = numbers(5, 6)
     mean, std = rewards.view(-1, 6).mean(dim=1), rewards.view(-1, 6).std(dim=1)
     expected = (rewards.flatten() - mean.repeat_interleave(6)) / (std.repeat_interleave(6) + 1e-4)
     torch.testing.assert_close(group_advantages(rewards, "grpo").flatten(), expected)

@@ -7,25 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import numbers, seeded, softmax
 
 from pgnotes.theory.policies import GaussianPolicy, PrefixPolicy, SoftmaxPolicy, horizon_of, prefix_rows, reshaped
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=1, max_size=6)
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def numbers(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-
-
-def softmax(logits):
-    """In plain Python, one number at a time."""
-    exps = [math.exp(x - max(logits)) for x in logits]
-    return [e / sum(exps) for e in exps]
 
 
 def jacobian(function, *values):

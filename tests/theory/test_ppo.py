@@ -5,6 +5,7 @@ from itertools import islice, pairwise
 
 import pytest
 import torch
+from plain import numbers, seeded
 
 from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
@@ -15,7 +16,7 @@ WORLD = sum_world()
 
 
 def table(seed, scale=1.0):
-    return scale * torch.randn(85, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return scale * numbers(85, 4, seed=seed)
 
 
 OLD, NEW = PrefixPolicy(table(1)), PrefixPolicy(table(1) + table(2, 0.4))
@@ -67,7 +68,7 @@ def test_effective_sample_size():
 
 def test_the_effective_size_of_many_samples_is_n_over_the_mean_square():
     old, new = WORLD.probabilities(OLD)[0], WORLD.probabilities(NEW)[0]
-    drawn = torch.multinomial(old, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    drawn = torch.multinomial(old, 200_000, replacement=True, generator=seeded(0))
     expected = 200_000 / (new**2 / old).sum()
     assert effective_sample_size((new / old)[drawn]) == pytest.approx(expected.item(), rel=0.05)
 
@@ -125,7 +126,7 @@ def test_the_surrogate_sums_over_every_live_token():
 def test_a_first_epoch_is_a_step_of_reinforce_with_the_mean_subtracted():
     start, settings = table(5), Settings(step_size=0.7, batch=16, epochs=1)
     (_, before), (_, after) = run(settings, 2, seed=3, logits=start)
-    batch = WORLD.rollout(PrefixPolicy(start), 16, torch.Generator().manual_seed(3))
+    batch = WORLD.rollout(PrefixPolicy(start), 16, seeded(3))
     returns = batch.rewards.sum(1)
     scores = PrefixPolicy(start).score(batch.sequences, (returns - returns.mean())[:, None] * batch.mask)
     torch.testing.assert_close(after - before, 0.7 * scores.mean(0))

@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 import torch
+from plain import numbers, seeded
 
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, reinforce
@@ -20,7 +21,7 @@ def policies(recipe, steps, seed=0, world=WORLD, logits=None):
 
 def by_hand(recipe, seed, logits, weigh):
     """One step from its formula: the batch of the same generator, each symbol's score times its weight, symbol by symbol."""
-    batch = WORLD.rollout(PrefixPolicy(logits), recipe.batch, torch.Generator().manual_seed(seed))
+    batch = WORLD.rollout(PrefixPolicy(logits), recipe.batch, seeded(seed))
     returns, rows = batch.rewards.sum(1).tolist(), prefix_rows(batch.sequences, 4)
     probs, step = logits.softmax(1), torch.zeros_like(logits)
     for i, weight in enumerate(weigh(returns)):
@@ -34,7 +35,7 @@ def by_hand(recipe, seed, logits, weigh):
 
 @pytest.fixture
 def start():
-    return torch.randn(85, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    return numbers(85, 4, seed=5)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -78,7 +79,7 @@ def test_clipping_shortens_and_does_not_turn(start):
 
 def test_the_bonus_adds_the_entropy_s_own_gradient(start):
     plain, bonus = (policies(Recipe(entropy_bonus=c), 2, logits=start)[1] for c in (0.0, 0.3))
-    batch = WORLD.rollout(PrefixPolicy(start), 16, torch.Generator().manual_seed(0))
+    batch = WORLD.rollout(PrefixPolicy(start), 16, seeded(0))
     probs, expected = start.softmax(1), torch.zeros_like(start)
     for row in prefix_rows(batch.sequences, 4)[batch.mask].tolist():
         p = probs[row]
@@ -93,7 +94,7 @@ def test_values_are_subtracted_and_follow_the_returns(start):
     one_row = start[:1]
     recipe = Recipe(batch=8, value_step=0.25)
     first, second, third = policies(recipe, 3, world=world, logits=one_row)
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     for weight, (before, after) in zip((1.0, 0.75), ((first, second), (second, third)), strict=True):
         drawn = world.rollout(PrefixPolicy(before), 8, generator).sequences[:, 0]
         score = torch.nn.functional.one_hot(drawn, 4).double().mean(0) - before.softmax(1)[0]
@@ -104,7 +105,7 @@ def test_the_value_changes_no_expectation(start):
     """The table is of earlier batches, so subtracting it leaves the step right on average: many batches, one fixed table."""
     from pgnotes.theory.reinforce import worth
 
-    policy, generator = PrefixPolicy(start), torch.Generator().manual_seed(0)
+    policy, generator = PrefixPolicy(start), seeded(0)
     table = torch.randn(85, dtype=torch.float64, generator=generator)
     batch = WORLD.rollout(policy, 20_000, generator)
     weights = worth(policy, batch, Recipe(batch=20_000, value_step=1.0), table.clone())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import numbers, seeded
 
 from pgnotes.theory.returns import discounted_return, reward_to_go
 
@@ -14,12 +15,8 @@ STEPS = st.lists(st.tuples(st.floats(-10, 10), st.booleans()), min_size=1, max_s
 BOTH = [discounted_return, reward_to_go]
 
 
-def numbers(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
 def masks(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < 0.6
+    return torch.rand(*shape, generator=seeded(seed)) < 0.6
 
 
 def loop(rewards, gamma, live=None):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import finite_differences, numbers, outcomes, reward, reward_fn, softmax
+from plain import finite_differences, numbers, outcomes, reward, reward_fn, seeded, softmax
 
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit, TokenWorld, sum_world
@@ -138,7 +138,7 @@ def test_rewards_of_sampled_sequences_are_those_of_the_list():
     world, policy = TokenWorld(3, 3, reward_fn, eos=1, prompts=2), PrefixPolicy(numbers(2, 13, 3))
     place = {tuple(s[m].tolist()): i for i, (s, m) in enumerate(zip(world.sequences, world.mask, strict=True))}
     for prompt in range(2):
-        draws = policy.sample(50, torch.Generator().manual_seed(1), prompt)
+        draws = policy.sample(50, seeded(1), prompt)
         for draw, rewards in zip(draws.tolist(), world.rewards_of(draws, prompt), strict=True):
             end = draw.index(1) + 1 if 1 in draw else 3  # what was drawn after the end is masked
             torch.testing.assert_close(rewards, world.rewards[prompt, place[tuple(draw[:end])]])

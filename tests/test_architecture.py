@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from count_lines import code_lines
+from count_lines import statements
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "pgnotes").rglob("*.py"))
@@ -94,8 +94,8 @@ def test_files_stay_small(path):
 
 
 def test_the_engine_stays_readable():
-    """What there is to read of `lm/`: fewer than 900 lines of code, and a step on one screen."""
+    """What there is to read of `lm/`, in statements, so that packing gains nothing; and a step on one screen."""
     files = sorted((ROOT / "pgnotes/lm").glob("*.py"))
-    assert sum(code_lines(path.read_text(encoding="utf-8")) for path in files) < 900
+    assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1130
     (step,) = (n for n in ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text())) if isinstance(n, ast.FunctionDef) and n.name == "train_step")
     assert step.end_lineno - step.lineno < 40

@@ -48,7 +48,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def nearest_folder(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """The path itself, or the nearest above it that exists."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())
 
@@ -145,8 +145,9 @@ class RunFolder:
 
     def check_writable(self) -> None:
         """BadInputError, with the system's reason, if nothing can be written in this folder; leaves no trace."""
-        if self.path.exists() and not self.path.is_dir():
-            raise BadInputError(f"out is {str(self.path)!r}, which is a file; name a folder")
+        nearest = nearest_existing(self.path)
+        if not nearest.is_dir():
+            raise BadInputError(f"out is {str(self.path)!r}, but {str(nearest)!r} is a file; name a folder")
         made = []
         try:
             for place in reversed([self.path, *self.path.parents]):
@@ -256,7 +257,7 @@ class RunFolder:
                 return
             except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own for a failed write
                 number = getattr(error, "errno", None)
-                if number in FULL or shutil.disk_usage(nearest_folder(self.path)).free < 2**20:
+                if number in FULL or shutil.disk_usage(nearest_existing(self.path)).free < 2**20:
                     kept = self.checkpoints()
                     whole = f"the last good checkpoint is {kept[-1].name}" if kept else "there is no checkpoint yet"
                     raise DiskFullError(f"the disk of {self.path} is full; {whole}; free some space and run again with --resume") from error

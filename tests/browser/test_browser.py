@@ -150,6 +150,7 @@ def move_every_control(page, ui) -> list[float]:
 def page(browser):
     """A page that keeps what goes wrong in it as `faults`."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(60_000)
     page.faults = []
 
     def heard(message) -> None:
@@ -169,7 +170,8 @@ def test_a_lesson_runs_as_saved_and_its_controls_move_it(path, lab, page, reques
     address, folder = lab
     open_and_run(page, address, path.name)
     found = faults(path, nbformat.read(folder / path.name, as_version=4), request.session)
-    assert not found, "\n".join(found)
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
     assert not page.faults
     questions = page.locator(".jp-Dialog, .Toastify__toast")
     assert questions.count() == 0, f"it asks: {questions.first.inner_text()}"

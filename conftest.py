@@ -1,4 +1,4 @@
-"""What holds for every test run: this checkout's package, one thread, no network, each lesson run once, the longest first."""
+"""What holds for every test run: this checkout's package, one thread, no network, each lesson once."""
 
 import os
 from fnmatch import fnmatch
@@ -17,8 +17,10 @@ import pytest
 from lesson_runs import browser_is_there, check_stderr, once
 from nbval.plugin import IPyNbCell
 
-# With several workers: the browser first, its longest lessons before the others, then the longest files; short ones fill the end.
-LONGEST = ["tests/browser/*09_*", "tests/browser/*03_*", "tests/browser/*", "notebooks/09_*", "notebooks/03_*", "notebooks/*"]
+# With several workers: the browser first, its longest lessons before the others, then the longest files; the short ones
+# fill the end.
+LONGEST = ["tests/browser/*09_*", "tests/browser/*03_*", "tests/browser/*"]
+LONGEST += ["notebooks/09_*", "notebooks/03_*", "notebooks/*"]
 LONGEST += ["tests/classroom/test_widgets.py*", "tests/lm/test_processes.py*", "tests/lm/test_grpo.py*"]
 LONGEST += ["tests/test_commands.py*", "tests/lm/test_state.py*", "tests/test_benchmarks.py*", "tests/lm/*"]
 

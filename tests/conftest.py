@@ -14,7 +14,7 @@ def pocket():
 
 @pytest.fixture(scope="session")
 def gpt2(pocket, tmp_path_factory):
-    """The folder of a tiny random GPT-2: learned positions, dropout in its configuration, no chat template, the pocket model's tokens."""
+    """A tiny random GPT-2's folder, with the pocket model's tokens: learned positions, dropout, no chat template."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -1,7 +1,7 @@
-"""How the tests run a lesson: in a browser where there is one, else cell by cell with nbval; once, and with the same checks.
+"""How the tests run a lesson: in a browser where there is one, else by nbval; once, and with the same checks.
 
-Either way a lesson runs as it is saved. What its cells put out is compared with what is saved, by nbval's own comparer and
-with its tags, and no cell may write to stderr, not even one whose outputs are not compared.
+Either way a lesson runs as it is saved. What its cells put out is compared with what is saved, by nbval's own comparer
+and with its tags, and no cell may write to stderr, not even one whose outputs are not compared.
 """
 
 from __future__ import annotations
@@ -77,5 +77,6 @@ def faults(lesson: Path, ran: nbformat.NotebookNode, session: pytest.Session) ->
                 cell.raise_cell_error("It did not run")
             check_outputs(cell, done.outputs)
         except NbCellError as error:
-            found.append(f"{lesson.name}, cell {done.id!r}: {cell.repr_failure(pytest.ExceptionInfo.from_exception(error))}")
+            text = cell.repr_failure(pytest.ExceptionInfo.from_exception(error))
+            found.append(f"{lesson.name}, cell {done.id!r}: {text}")
     return found

@@ -1,7 +1,7 @@
-"""Each lesson in JupyterLab, in a real browser: run as it is saved, compared with its saved outputs, and then every control moved.
+"""Each lesson in JupyterLab, in a real browser: run as saved, its outputs compared, then every control moved.
 
-This is the one run of each lesson where a browser is found (`lesson_runs.py`). Where none is, these tests are skipped and
-nbval runs the lessons; PGNOTES_BROWSER=required makes that a failure.
+This is the one run of each lesson where a browser is found (`lesson_runs.py`). Where none is, these tests are skipped
+and nbval runs the lessons; PGNOTES_BROWSER=required makes that a failure.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory) -> Iterator[tuple[str, Path]]:
-    """JupyterLab on copies of the lessons without their outputs, with folders of its own: (its address, the copies' folder)."""
+    """JupyterLab on copies of the lessons without outputs: (its address, the copies' folder)."""
     folder = tmp_path_factory.mktemp("lab")
     for path in LESSONS:
         notebook = nbformat.read(path, as_version=4)
@@ -87,8 +87,10 @@ def lab(browser, tmp_path_factory) -> Iterator[tuple[str, Path]]:
 
 
 IDLE = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
-RUN_ALL = """() => { window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.finished = true });
-                     return null }"""
+RUN_ALL = """() => {
+    window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.finished = true });
+    return null
+}"""
 SAVE = "() => window.jupyterapp.commands.execute('docmanager:save').then(() => null)"
 STOP = "() => window.jupyterapp.serviceManager.sessions.shutdownAll().then(() => null)"
 
@@ -128,7 +130,7 @@ def type_into(page, readout, value: str) -> None:
 
 
 def move_every_control(page, ui) -> list[float]:
-    """Each slider by keys, the first one by a typed number too, each menu, each box; the milliseconds of the key presses."""
+    """Each slider by keys, the first by a typed number too, each menu, each box; milliseconds of each key press."""
     ui.scroll_into_view_if_needed()
     image, times = ui.locator("img"), []
     for handle in ui.locator(".noUi-handle").all():
@@ -185,6 +187,7 @@ def test_a_lesson_runs_as_saved_and_its_controls_move_it(path, lab, page, reques
         page.wait_for_selector(".pgnotes-ui >> text=/^(Right|No)\\./", timeout=30_000)
     assert not page.faults
     if times:
-        print(f"\n{path.name}: key press to new picture, median {times[len(times) // 2]:.0f} ms, largest {times[-1]:.0f} ms")
+        median, most = times[len(times) // 2], times[-1]
+        print(f"\n{path.name}: key press to new picture, median {median:.0f} ms, largest {most:.0f} ms")
     if os.environ.get("PGNOTES_SCREENSHOTS"):
         page.screenshot(path=f"{os.environ['PGNOTES_SCREENSHOTS']}/{path.stem}.png")

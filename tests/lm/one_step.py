@@ -1,4 +1,4 @@
-"""A step's gradient in float64 under fixed rewards, by however many processes run this: what test_processes.py compares.
+"""A step's gradient in float64 under fixed rewards, by however many processes run this, for test_processes.py.
 
     torchrun … tests/lm/one_step.py PLACE BETA …    saves PLACE-BETA-RANK.pt
 """

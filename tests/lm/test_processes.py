@@ -1,4 +1,4 @@
-"""Two real processes share a step's groups: the same samples, the same gradient, one writer, and a run that can be resumed."""
+"""Two real processes share a step's groups: the same samples and gradient, one writer, a run that can be resumed."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def end(out: Path) -> tuple[list[dict], dict]:
 
 
 def test_a_run_of_two_processes_is_resumed_to_the_bit_and_ends_where_one_process_does(tmp_path, capsys):
-    """The run is started as a user with two GPUs would, by accelerate. A copy cut off after step 2 goes on by torchrun."""
+    """Started as a user with two GPUs would, by accelerate. A copy cut off after step 2 goes on by torchrun."""
     first = call(*ACCELERATE, "-m", "pgnotes", *run(tmp_path / "two", 4))
     shutil.copytree(tmp_path / "two", tmp_path / "resumed")
     for name in ("checkpoints/step-000004", "model"):
@@ -80,7 +80,8 @@ def test_a_run_of_two_processes_is_resumed_to_the_bit_and_ends_where_one_process
     assert main(run(tmp_path / "two", 5, "--resume")) == 2
     assert "2 processes" in capsys.readouterr().err
     assert main(run(tmp_path / "one", 4)) == 0
-    (log_one, one), (log_two, two), (log_resumed, resumed) = (end(tmp_path / name) for name in ("one", "two", "resumed"))
+    ends = (end(tmp_path / name) for name in ("one", "two", "resumed"))
+    (log_one, one), (log_two, two), (log_resumed, resumed) = ends
     assert log_two == log_resumed
     assert all(torch.equal(two[name], resumed[name]) for name in two)
     for a, b in zip(log_one, log_two, strict=True):

@@ -109,6 +109,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     """Evaluate a run's model on the run's own task, or any model on the preset's."""
     from pgnotes.lm.errors import BadInputError
     from pgnotes.lm.evaluate import evaluate, held_out_requests
+    from pgnotes.lm.learner import check_lengths
     from pgnotes.lm.models import device_capability, load, precision, processes_and_device
     from pgnotes.lm.tasks import digits_and_length
 
@@ -126,6 +127,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     _, device = processes_and_device(config.device)
     half = precision(device_capability(device))
     model, tokenizer = load(args.model, device, half)
+    check_lengths(config, task, model, tokenizer)
     judge = load(start, device, half)[0] if start else None  # the start model judges fluency
     found = evaluate(model, tokenizer, held_out_requests(task, args.n), config, judge)
     for row in found.completions[:10]:
@@ -209,15 +211,22 @@ def tell(text: str) -> None:
         print(f"pgnotes: {text}", file=sys.stderr)
 
 
+def prepare_streams() -> None:
+    """Make stdout and stderr take whatever we write: a terminal, a pipe or a file may know few characters, and `>&-` closes them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Exit status: 0 done · 1 stopped half-way, what was saved is whole · 2 bad input, nothing was changed · 130 stopped with Ctrl-C.
     With PGNOTES_DEBUG=1 every fault keeps its traceback.
     """
-    for stream in (sys.stdout, sys.stderr):  # a terminal, a pipe or a file may know fewer characters than we write
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     args = parser().parse_args(argv)
     try:
         result = COMMANDS[args.command](args)

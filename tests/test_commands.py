@@ -36,6 +36,8 @@ def line(capsys) -> str:
         (["--set", "group_size=1"], ["group_size", "at least 2"]),
         (["--set", "length=0"], ["length", "at least 1"]),
         (["--set", "digit_sum=1000"], ["digit_sum"]),
+        (["--set", "threads=100000"], ["threads", "1024"]),
+        (["--set", "length=100000", "prompts_per_step=1", "group_size=2"], ["pocket", "2048 tokens", "length"]),
         (["--set", "model=tests"], ["model", "config.json"]),
         (["--set", "model=nobody/nothing"], ["model", "hub", "pocket"]),
         (["--set", "prompts=nowhere.txt"], ["prompts", "nowhere.txt"]),
@@ -144,6 +146,14 @@ def test_ctrl_c_advises_resume_only_where_there_is_something_to_resume(run, tmp_
         assert line(capsys) == "pgnotes: stopped" + "; go on with --resume" * resumable
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_an_output_that_is_closed(tmp_path, closed):
+    command = f"{sys.executable} -m pgnotes grpo --preset smoke --out {tmp_path}/run --set {' '.join(TINY)} evaluate=1 {closed}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/result.json").is_file()
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_an_output_that_knows_few_characters(encoding, monkeypatch):
     written = io.BytesIO()
@@ -199,6 +209,35 @@ def test_evaluate_a_run_by_its_folder_or_its_model_s_and_with_settings_before_or
         assert main(["evaluate", "--n", "4", *arguments]) == 0
         found.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
     assert all(each == found[0] for each in found)
+
+
+def broken(pocket, folder, what):
+    """A model's folder in which something is missing or damaged."""
+    for part in pocket:
+        part.save_pretrained(folder)
+    file = folder / ("config.json" if "settings" in what else "model.safetensors")
+    if what == "no weights":
+        file.unlink()
+    elif what == "cut weights":
+        file.write_bytes(file.read_bytes()[:-1000])
+    else:
+        kinds = {"no settings in it": "{}", "no JSON in its settings": "{", "settings of a translator": '{"model_type": "t5"}'}
+        file.write_text(kinds[what])
+    return folder
+
+
+@pytest.mark.parametrize("what", ["no weights", "cut weights", "no settings in it", "no JSON in its settings", "settings of a translator"])
+def test_a_damaged_model_is_one_clear_line(what, pocket, tmp_path, capsys):
+    folder = broken(pocket, tmp_path / "mine", what)
+    for command in (["evaluate", str(folder)], ["grpo", "--out", str(tmp_path / "run"), "--set", f"model={folder}"]):
+        assert main(command) == 2
+        assert "mine', but it could not be loaded" in line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_refuses_texts_longer_than_the_model_reads(gpt2, capsys):
+    assert main(["evaluate", gpt2, "--set", "length=300"]) == 2
+    assert "256 tokens at most" in line(capsys)
 
 
 def test_evaluate_refuses_a_run_that_has_not_ended(run, capsys):

@@ -9,6 +9,7 @@ from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.tasks import IN_WORDS, REWARDS
 from pgnotes.theory import advantages, objectives
 
+MOST_THREADS = 1024  # far more than a machine can start end the process without a word
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LEAST = {
     2: ("group_size",),
@@ -72,6 +73,8 @@ class GRPOConfig:
             for key in keys:
                 if not least <= getattr(self, key) < math.inf:
                     raise BadInputError(f"{key} is {getattr(self, key)}; it must be at least {least}")
+        if self.threads > MOST_THREADS:
+            raise BadInputError(f"threads is {self.threads}; it must be at most {MOST_THREADS}, or 0 for all that there are")
         for key in ("lr", "temperature", "grad_clip"):
             if not 0 < getattr(self, key) < math.inf:
                 raise BadInputError(f"{key} is {getattr(self, key)}; it must be greater than 0")

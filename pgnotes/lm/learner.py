@@ -144,7 +144,7 @@ def check_lengths(config: GRPOConfig, task: DigitsAndLength, model: PreTrainedMo
     if longest + config.token_limit > limit:
         raise BadInputError(
             f"model is {config.model!r}, which reads {limit} tokens at most; the longest prompt has {longest} and a completion may have "
-            f"{config.token_limit}: lower prompt_tokens (now {config.prompt_tokens}) or max_new_tokens, or take another model"
+            f"{config.token_limit}: lower prompt_tokens (now {config.prompt_tokens}), length or max_new_tokens, or take another model"
         )
 
 

@@ -122,17 +122,26 @@ def load(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = tor
     BadInputError also for a model whose log-probabilities would come out wrong (see `check_logprobs`).
     """
     where = locate(name)
-    try:
-        with quiet(Path(where).is_dir()):
-            tokenizer = tokenizer_class(where).from_pretrained(where, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, attn_implementation="sdpa")
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInputError(f"model is {name!r}, but it could not be loaded: {str(error).splitlines()[0]}") from error
+    with loading(name), quiet(Path(where).is_dir()):
+        tokenizer = tokenizer_class(where).from_pretrained(where, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, attn_implementation="sdpa")
     if model.config._attn_implementation != "sdpa":
         raise BadInputError(f"model is {name!r}, which has no SDPA attention; eager attention would add a boolean mask instead of applying it")
     model = model.to(device).eval()
     check_logprobs(model, name)
     return model, tokenizer
+
+
+@contextlib.contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Make a fault while a model is read a BadInputError: damaged files, missing ones, and kinds unknown here each fail in their own way."""
+    try:
+        yield
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BadInputError(f"model is {name!r}, but it could not be loaded: {reason}") from error
 
 
 @contextlib.contextmanager
@@ -155,14 +164,16 @@ def check_logprobs(model: PreTrainedModel, name: str) -> None:
     Two completions of five tokens after a prompt of four, beside the model's own forward pass. It catches models that do something to their
     logits after the head (Granite and Cohere scale them), and those whose layers keep a running state instead of keys and values.
     """
-    kind, vocabulary = model.config.model_type, model.get_output_embeddings().weight.shape[0]
+    kind, head = model.config.model_type, model.get_output_embeddings()
+    if head is None:
+        raise BadInputError(f"model is {name!r}, of type {kind}, which has no head over a vocabulary of its own")
     layers = DynamicCache(config=model.config).layers
     if odd := next((type(layer).__name__ for layer in layers if "LinearAttention" in type(layer).__name__ or not isinstance(layer, DynamicLayer)), None):
         raise BadInputError(
             f"model is {name!r}, of type {kind}, with a {odd}: it keeps a running state, which completions can't share; "
             "give a model with attention in every layer"
         )
-    ids = (7919 * torch.arange(1, 15, device=model.device)) % vocabulary  # any tokens will do, the same each time
+    ids = (7919 * torch.arange(1, 15, device=model.device)) % head.weight.shape[0]  # any tokens will do, the same each time
     prompt, tokens = ids[:4], ids[4:].view(2, 5)
     try:
         found, _ = completion_logprobs(model, prompt, tokens, torch.ones_like(tokens, dtype=torch.bool))

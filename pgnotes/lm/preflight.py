@@ -10,7 +10,7 @@ from pgnotes.lm.errors import release_frames
 from pgnotes.lm.grpo import train_step
 from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import CHUNK_LOGITS
-from pgnotes.lm.models import device_capability, locate, precision
+from pgnotes.lm.models import device_capability, loading, locate, precision
 
 GIB = 2**30
 
@@ -20,13 +20,15 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
 
     capability: of the CUDA device, None for a CPU.  Activations of one group are not counted; they come on top of "total".
     """
-    shape = AutoConfig.from_pretrained(locate(config.model))
-    with torch.device("meta"):
+    with loading(config.model), torch.device("meta"):
+        shape = AutoConfig.from_pretrained(locate(config.model))
         model = AutoModelForCausalLM.from_config(shape)
+    shape = shape.get_text_config()
     parameters = sum(p.numel() for p in model.parameters())
     half = precision(capability).itemsize
-    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
-    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    attention_heads = getattr(shape, "num_attention_heads", 1)
+    heads = getattr(shape, "num_key_value_heads", None) or attention_heads
+    width = getattr(shape, "head_dim", None) or shape.hidden_size // attention_heads
     tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
     parts = {
         "weights": 4 * parameters,

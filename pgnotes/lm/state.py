@@ -239,7 +239,7 @@ class RunFolder:
                 if path.is_file():
                     with open(path, "rb+") as file:
                         os.fsync(file.fileno())
-            if place.is_dir():  # an older model, or a damaged checkpoint that the run has come back to
+            if place.is_dir() or beside.is_dir():  # an older model, or a damaged checkpoint that the run has come back to
                 remove(place)
             os.replace(beside, place)
 

@@ -1,6 +1,6 @@
 """A step's gradient in float64 under fixed rewards, by however many processes run this, for test_processes.py.
 
-    torchrun … tests/lm/one_step.py PLACE BETA …    saves PLACE-BETA-RANK.pt
+torchrun … tests/lm/one_step.py PLACE BETA …    saves PLACE-BETA-RANK.pt
 """
 
 import dataclasses

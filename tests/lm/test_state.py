@@ -156,6 +156,12 @@ def test_a_model_folder_that_is_a_link(folder, tmp_path, made):
     assert (tmp_path / "large/config.json").read_text() == "{}"
 
 
+def test_a_file_where_the_model_is_to_be(folder):
+    (folder / "model").write_text("in the way")
+    folder.put("model", lambda place: (place.mkdir(), (place / "config.json").write_text("{}")))
+    assert (folder / "model/config.json").read_text() == "{}"
+
+
 def test_a_fault_that_stays_is_not_waited_for(folder, monkeypatch):
     monkeypatch.setattr(state.time, "sleep", lambda seconds: pytest.fail("it waits"))
     for error in (PermissionError(errno.EACCES, "Permission denied"), NotADirectoryError(errno.ENOTDIR, "Not a directory")):

@@ -174,7 +174,11 @@ SWEEP = [  # what is called with each bad value, the argument's name, the bad va
     (lambda x: token_world().rewards_of(x, 0), "sequences", NOT_SEQUENCES + WRONG_LENGTH),
     (lambda x: token_world().rewards_of([[0, 1]], x), "prompt", [*NOT_COUNTS, 2]),
     (lambda x: token_world().returns(x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),
-    (lambda x: token_world().probabilities(x), "policy", [None, three_actions(), gaussian(), PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 1, 2))]),
+    (
+        lambda x: token_world().probabilities(x),
+        "policy",
+        [None, three_actions(), gaussian(), PrefixPolicy(torch.zeros(3, 2)), PrefixPolicy(torch.zeros(2, 1, 2))],
+    ),
     (lambda x: token_world().expected_return(x), "policy", [None, three_actions(), gaussian(), PrefixPolicy(torch.zeros(2, 4, 3))]),
     (lambda x: token_world().exact_gradient(x), "policy", [None, three_actions(), gaussian(), PrefixPolicy(torch.zeros(2, 4, 3))]),
     (lambda x: token_world().expected_return(prefix(), x), "gamma", [*NOT_NUMBERS, -0.1, 1.1]),

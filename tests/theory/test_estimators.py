@@ -15,7 +15,7 @@ from plain import outcomes as plain_outcomes
 from pgnotes.theory.estimators import Moments, mean_and_error, moments_of, outcomes, token_estimates
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, StatePolicy
 from pgnotes.theory.returns import reward_to_go
-from pgnotes.theory.worlds import Bandit, TabularMDP, TokenWorld
+from pgnotes.theory.worlds import Bandit, TokenWorld
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 SEEDS = st.integers(0, 100_000)

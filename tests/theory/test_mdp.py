@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plain import finite_differences, numbers, random_mdp, seeded, softmax
 
 from pgnotes.theory.policies import StatePolicy
-from pgnotes.theory.worlds import TabularMDP, icy_path
+from pgnotes.theory.worlds import icy_path
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 SIZES = [(1, 2, 2), (2, 1, 3), (2, 2, 1), (3, 2, 3), (2, 3, 3), (4, 2, 2), (2, 2, 4)]  # states, actions, steps

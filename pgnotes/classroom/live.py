@@ -209,7 +209,10 @@ class Live:
 
 
 class Canvas:
-    """A figure whose still parts are drawn once; so are those that could move but don't while a control is dragged."""
+    """A figure whose still parts are drawn once, and with them every moving artist that lies below all that moved.
+
+    The order of `moving` is the order of painting, whatever moved before: a picture depends on its numbers alone.
+    """
 
     def __init__(self, draw: Callable[[Figure], Moving], height: float, dpi: float):
         with mpl.rc_context(LOOK):
@@ -219,26 +222,33 @@ class Canvas:
         for artist in self.moving:
             artist.set_animated(True)
         self.canvas.draw()
-        self.still = self.warm = self.canvas.copy_from_bbox(self.figure.bbox)
-        self.hot = set(self.moving)  # what moved lately; everything else is in `warm`
+
+        # `below` shows the still parts and the first `kept` of the moving ones
+        self.still = self.below = self.canvas.copy_from_bbox(self.figure.bbox)
+        self.kept = 0
 
     def image(self, numbers: Any) -> Image.Image:
         """The picture of these numbers."""
         self.move(numbers)
-        moved = {artist for artist in self.moving if artist.stale}
-        if not moved <= self.hot or len(moved) < 0.75 * len(self.hot):
-            self.hot = moved if moved <= self.hot else self.hot | moved
-            self.canvas.restore_region(self.still)
-            self.paint(artist for artist in self.moving if artist not in self.hot)
-            self.warm = self.canvas.copy_from_bbox(self.figure.bbox)
-        self.canvas.restore_region(self.warm)
-        self.paint(artist for artist in self.moving if artist in self.hot)
+        first = next((i for i, artist in enumerate(self.moving) if artist.stale), len(self.moving))
+
+        # something moved that is in `below` already: begin with the still parts
+        if first < self.kept:
+            self.below, self.kept = self.still, 0
+        self.canvas.restore_region(self.below)
+
+        # keep what lies below the first that moved: while one control is dragged, it stays as it is
+        if first > self.kept:
+            self.paint(self.moving[self.kept : first])
+            self.below, self.kept = self.canvas.copy_from_bbox(self.figure.bbox), first
+        self.paint(self.moving[first:])
         return pixels(self.canvas)
 
     def paint(self, artists: Iterable[Artist]) -> None:
         """Draw some artists on what is there."""
         for artist in artists:
             self.figure.draw_artist(artist)
+            artist.stale = False  # what is invisible or empty is not drawn, and would stay stale for ever
 
 
 def pixels(canvas: FigureCanvasAgg) -> Image.Image:

@@ -118,7 +118,7 @@ def draw(fig: Figure) -> Moving:
         for line, text in zip(lines, n["lines"] or [""] * LINES, strict=True):
             line.set_text("".join(c if c.isprintable() else "�" for c in text).replace("$", r"\$"))
 
-    return [*old, *new, *shares, *names, *readings, hint, *lines], update
+    return [*names, hint, *lines, *old, *new, *shares, *readings], update  # first what a temperature leaves as it is
 
 
 def next_token() -> Live:

@@ -30,6 +30,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = merged([output for output in cell.outputs if not is_progress(output)])
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET_VIEW, None)  # without its kernel it could only say that its model is missing
+            cell.outputs = [output for output in cell.outputs if not is_unseen(output)]
 
 
 def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
@@ -41,6 +42,12 @@ def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
         else:
             whole.append(output)
     return whole
+
+
+def is_unseen(output: nbformat.NotebookNode) -> bool:
+    """True for what was a widget and nothing else, and for the page's style, which has no dead widget to hide here."""
+    data = output.get("data")
+    return data == {} or (data or {}).get("text/html", "").startswith("<style")
 
 
 def is_progress(output: nbformat.NotebookNode) -> bool:

@@ -19,9 +19,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pgnotes.classroom.style import BAND, DPI, EXACT, LOOK, WIDTH, WORSE, publish
+from pgnotes.classroom.page import publish
+from pgnotes.classroom.style import BAND, DPI, EXACT, LOOK, WIDTH, WORSE, described
 
 LIVE_DPI = 100  # the live picture is 700 pixels wide, as it is shown; what is saved is drawn at style.DPI
+# A slider or a list: its label above it, two beside each other where there is room for two, none wider than half the picture
+ABOVE = {"description_width": "100%"}
+FIELD = {"flex": "1 1 270px", "width": "auto", "max_width": "346px", "height": "auto", "flex_flow": "row wrap"}
+ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "max_width": f"{100 * WIDTH:.0f}px"}
 Settings = dict[str, Any]
 Moving = tuple[list[Artist], Callable[[Any], None]]  # the artists that move, and what moves them to given numbers
 
@@ -39,9 +44,14 @@ class Slider:
 
     def make(self) -> widgets.Widget:
         """The control itself."""
-        kind = widgets.IntSlider if isinstance(self.step, int) else widgets.FloatSlider
-        places = {} if isinstance(self.step, int) else {"readout_format": f".{max(1, len(f'{self.step:g}'.partition('.')[2]))}f"}
-        return kind(value=self.value, min=self.low, max=self.high, step=self.step, description=self.label, layout=WIDE, style=LABELS, **places)
+        options = {"value": self.value, "min": self.low, "max": self.high, "step": self.step}
+        look = {"description": self.label, "layout": FIELD, "style": ABOVE}
+        if isinstance(self.step, int):
+            return widgets.IntSlider(**options, **look)
+
+        # as many decimals as the step has, and at least one
+        places = max(1, len(f"{self.step:g}".partition(".")[2]))
+        return widgets.FloatSlider(**options, **look, readout_format=f".{places}f")
 
     def extremes(self) -> list[float]:
         """The ends, for tests."""
@@ -59,7 +69,8 @@ class Choice:
 
     def make(self) -> widgets.Widget:
         """The control itself."""
-        return widgets.Dropdown(options=list(self.options), value=self.value, description=self.label, layout=WIDE, style=LABELS)
+        options = {"options": list(self.options), "value": self.value}
+        return widgets.Dropdown(**options, description=self.label, layout=FIELD, style=ABOVE)
 
     def extremes(self) -> list[Any]:
         """Every value, for tests."""
@@ -76,7 +87,8 @@ class Switch:
 
     def make(self) -> widgets.Widget:
         """The control itself."""
-        return widgets.Checkbox(value=self.value, description=self.label, indent=False, layout={"width": "auto", "margin": "2px 18px 2px 8px"})
+        look = {"indent": False, "layout": {"width": "auto", "max_width": "100%", "margin": "2px 18px 2px 2px"}}
+        return widgets.Checkbox(value=self.value, description=self.label, **look)
 
     def extremes(self) -> list[bool]:
         """Both, for tests."""
@@ -93,10 +105,6 @@ class Dear:
 
     label: str
     run: Callable[..., Iterator[float]]
-
-
-LABELS = {"description_width": "125px"}
-WIDE = {"width": "300px"}
 
 
 @dataclass
@@ -142,8 +150,8 @@ class Live:
     # the widget
 
     def show(self) -> None:
-        """Display the widget and its twin in one output: where a kernel runs the first is seen, elsewhere the second."""
-        publish(self.static(), self.alt, self.make())
+        """Display the widget, and its twin for where no kernel runs."""
+        publish(self.draw.__module__, *described(self.static(), self.alt), self.make())
 
     def make(self) -> widgets.Widget:
         """The controls above the picture. Each call makes new ones, which share this object's settings."""
@@ -159,11 +167,12 @@ class Live:
             self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "90px", "visibility": "hidden"})
             buttons += [self.button(self.dear.label, self.run_dear), self.bar]
         self.refresh()
-        row = {"display": "flex", "flex_flow": "row wrap"}
-        parts = [widgets.Box([*self.handles.values(), *buttons], layout=row), self.fault, self.picture]
-        ui = widgets.VBox(parts)
-        ui.add_class("pgnotes-ui")
-        return ui
+        # sliders and lists above what is pressed; an empty row takes no room
+        fields, presses = [], []
+        for control in self.controls:
+            (presses if isinstance(control, Switch) else fields).append(self.handles[control.name])
+        rows = [widgets.Box(row, layout=ROW) for row in (fields, presses + buttons) if row]
+        return widgets.VBox([*rows, self.fault, self.picture])
 
     def button(self, label: str, action: Callable[[], None]) -> widgets.Button:
         """A button that calls `action`."""
@@ -183,10 +192,18 @@ class Live:
         self.guarded(lambda: setattr(self.picture, "value", self.png()))
 
     def run_dear(self) -> None:
-        """Run what is dear, with a bar that shows how far it is, and redraw with its result."""
+        """Run what is dear, with a bar that shows how far it is, and redraw with its result. An interrupt stops it and says so."""
         self.bar.value, self.bar.layout.visibility = 0.0, "visible"
-        self.guarded(lambda: self.change(dear=self.finish(self.settings, lambda share: setattr(self.bar, "value", share))))
-        self.bar.layout.visibility = "hidden"
+        try:
+            self.guarded(lambda: self.change(dear=self.finish(self.settings, self.advance)))
+        except KeyboardInterrupt:
+            self.say(f"stopped at {self.bar.value:.0%}; “{self.dear.label}” starts it again")
+        finally:
+            self.bar.layout.visibility = "hidden"
+
+    def advance(self, share: float) -> None:
+        """Move the bar."""
+        self.bar.value = share
 
     def finish(self, settings: Settings, progress: Callable[[float], None] = lambda share: None) -> Any:
         """What `dear.run` returns, having told `progress` of each share it yielded."""
@@ -204,8 +221,12 @@ class Live:
             self.fault.value = ""
         except Exception as error:
             at = ", ".join(f"{name} = {value!r}" for name, value in self.settings.items() if name != "dear")
-            text = html.escape(f"{type(error).__name__}: {error} (at {at})")
-            self.fault.value = f'<div style="color:{WORSE};background:white;padding:4px;white-space:pre-wrap">{text}</div>'
+            self.say(f"{type(error).__name__}: {error} (at {at})")
+
+    def say(self, text: str) -> None:
+        """Show a line above the picture, which stays as it is."""
+        look = f"color:{WORSE};background:white;padding:4px;white-space:pre-wrap"
+        self.fault.value = f'<div style="{look}">{html.escape(text)}</div>'
 
 
 class Canvas:

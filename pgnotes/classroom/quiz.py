@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import ipywidgets as widgets
-from IPython.display import display
 
 from pgnotes.classroom.done import note
-from pgnotes.classroom.style import BETTER, WIDGET_VIEW, WORSE
+from pgnotes.classroom.page import publish
+from pgnotes.classroom.style import BETTER, WORSE
 
 LETTERS = "ABCDEF"
 
@@ -54,17 +54,13 @@ def markdown(lesson: str) -> str:
 
 def quiz(lesson: str) -> None:
     """Show a lesson's quiz to click.  ValueError if it has none."""
-    ui = make(lesson)
-    view = {"version_major": 2, "version_minor": 0, "model_id": ui.model_id}
     text = f"{len(questions(lesson))} questions to click, where a kernel runs; without one, unfold the quiz in print below."
-    display({WIDGET_VIEW: view, "text/plain": text}, raw=True)
+    publish(f"quiz {lesson}", {"text/plain": text}, {}, make(lesson))
 
 
 def make(lesson: str) -> widgets.Widget:
     """All questions, one below the other."""
-    ui = widgets.VBox([one(lesson, i, question) for i, question in enumerate(questions(lesson), 1)])
-    ui.add_class("pgnotes-ui")
-    return ui
+    return widgets.VBox([one(lesson, i, question) for i, question in enumerate(questions(lesson), 1)])
 
 
 def one(lesson: str, i: int, question: Question) -> widgets.Widget:

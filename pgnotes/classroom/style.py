@@ -7,7 +7,6 @@ from typing import Any
 
 import matplotlib as mpl
 from IPython.display import DisplayHandle, display
-from ipywidgets import Widget
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -18,7 +17,6 @@ BETTER, WORSE = "#009e73", "#aa3377"  # than expected; also: groups that all pas
 BAND, QUIET = "#f3f5f9", "#8a93a3"
 WIDTH = 7.0  # inches, shown 700 pixels wide
 DPI = 200
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 LOOK = {
     "font.size": 10,
@@ -95,10 +93,3 @@ def figure(fig: Figure, alt: str) -> DisplayHandle | None:
     """
     data, metadata = bundle(fig, alt)
     return display(data, metadata=metadata, raw=True, display_id=True)
-
-
-def publish(png: bytes, alt: str, widget: Widget) -> None:
-    """Show a widget, and where no kernel runs its picture `png`, from one output.  ValueError without a description."""
-    data, metadata = described(png, alt)
-    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    display({WIDGET_VIEW: view} | data, metadata=metadata, raw=True)

@@ -7,7 +7,7 @@ import itertools
 import pkgutil
 import random
 import sys
-import time
+import weakref
 
 import ipywidgets
 import pytest
@@ -17,6 +17,8 @@ from PIL import Image
 
 from pgnotes.classroom import live, widgets
 from pgnotes.classroom.live import Canvas, Dear, Live, Slider
+from pgnotes.classroom.page import UNNAMED, WIDGET_VIEW, close, on_page
+from pgnotes.classroom.quiz import quiz
 
 NAMES = [module.name for module in pkgutil.iter_modules(widgets.__path__)]
 
@@ -149,6 +151,17 @@ def toy(numbers, **options):
     return Live(numbers, draw, (Slider("x", "x", 0.0, 10.0, 0.5, 1.0),), 2.0, (("one", {}),), "A dot.", **options)
 
 
+def instances():
+    """All widgets that ipywidgets keeps alive: its registry, in versions 7 and 8."""
+    registry = getattr(ipywidgets.widgets.widget, "_instances", None)
+    return ipywidgets.Widget.widgets if registry is None else registry
+
+
+def button_of(ui):
+    """The first button."""
+    return next(part for row in ui.children for part in getattr(row, "children", ()) if isinstance(part, ipywidgets.Button))
+
+
 def test_what_lies_on_top_stays_on_top():
     """A dot on a square: only the square moves, again and again, and never covers the dot."""
 
@@ -181,23 +194,13 @@ def test_a_fault_is_shown_with_its_settings_and_the_next_change_works():
     assert widget.picture.value != before
 
 
-def test_a_slow_one_ends_at_the_newest_value():
-    widget = toy(lambda x: time.sleep(0.5) or x)
-    widget.make()
-    for value in (2.0, 5.0, 9.0):
-        widget.handles["x"].value = value
-    assert widget.settings["x"] == 9.0
-    assert widget.picture.value == widget.png(x=9.0)
-
-
 def test_resample_changes_the_noise_and_sliders_do_not():
     widget = toy(lambda x, seed: (x + random.Random(seed).random()) % 10, noise=True)
-    ui = widget.make()
+    button = button_of(widget.make())
     first = widget.picture.value
     widget.handles["x"].value = 4.0
     widget.handles["x"].value = 1.0
     assert widget.picture.value == first
-    button = next(b for b in ui.children[0].children if isinstance(b, ipywidgets.Button))
     button.click()
     assert widget.picture.value != first
 
@@ -212,9 +215,7 @@ def test_what_is_dear_runs_on_its_button_and_is_dropped_when_a_control_moves():
     seen = []
 
     widget = toy(lambda x, dear: dear or x, dear=Dear("Run", run))
-    ui = widget.make()
-    button = next(b for b in ui.children[0].children if isinstance(b, ipywidgets.Button))
-    button.click()
+    button_of(widget.make()).click()
     assert seen == [(share, "visible") for share in (0.25, 0.5, 0.75, 1.0)]
     assert (widget.settings["dear"], widget.bar.layout.visibility) == (2.0, "hidden")
     widget.handles["x"].value = 3.0
@@ -227,17 +228,101 @@ def test_a_fault_in_what_is_dear_is_shown_too():
         raise RuntimeError("no luck")
 
     widget = toy(lambda x, dear: x, dear=Dear("Run", run))
-    ui = widget.make()
-    next(b for b in ui.children[0].children if isinstance(b, ipywidgets.Button)).click()
+    button_of(widget.make()).click()
     assert "RuntimeError: no luck (at x = 1.0)" in widget.fault.value
     assert widget.bar.layout.visibility == "hidden"
 
 
-def test_shown_once_with_its_twin(monkeypatch):
-    shown = []
-    monkeypatch.setattr("pgnotes.classroom.style.display", lambda data, **options: shown.append((data, options)))
+def test_an_interrupt_stops_what_is_dear_and_says_so():
+    def run(x):
+        yield 0.5
+        raise KeyboardInterrupt
+
+    widget = toy(lambda x, dear: x, dear=Dear("Run", run))
+    ui = widget.make()
+    before = widget.picture.value
+    button_of(ui).click()
+    assert "stopped at 50%; “Run” starts it again" in widget.fault.value
+    assert widget.bar.layout.visibility == "hidden"
+    assert widget.picture.value == before
+    widget.handles["x"].value = 3.0
+    assert widget.fault.value == ""
+
+
+def test_an_interrupt_while_a_cell_runs_stops_the_cell():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        toy(interrupted).make()
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed: (data, metadata) of each output."""
+    outputs = []
+    monkeypatch.setattr("pgnotes.classroom.page.display", lambda data, metadata=None, raw=False: outputs.append((data, metadata)))
+    return outputs
+
+
+def style_of(ui):
+    """What a widget on the page brings along as style, and the class that is its own."""
+    (own,) = set(ui._dom_classes) - {"pgnotes-ui"}
+    return ui.children[0].value, own
+
+
+def test_the_twin_is_an_output_of_its_own_which_its_widget_alone_hides(shown):
     toy(lambda x: x).show()
-    ((data, options),) = shown
-    assert set(data) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
-    assert options["metadata"]["image/png"]["alt"] == data["text/plain"] == "A dot."
-    assert options["metadata"]["image/png"]["width"] == live.WIDTH * 100
+    toy(lambda x: x).show()
+    twin, view, *_ = shown
+    assert set(twin[0]) == {"image/png", "text/plain"}
+    assert twin[1]["image/png"]["alt"] == twin[0]["text/plain"] == "A dot."
+    assert twin[1]["image/png"]["width"] == live.WIDTH * 100
+    assert set(view[0]) == {WIDGET_VIEW}, "text beside it would be compared by nbval with the saved file, where the widget is left out"
+    (style, own), (another, _) = (style_of(one.ui) for one in on_page[-2:])
+    assert on_page[-2].ui.model_id == view[0][WIDGET_VIEW]["model_id"]
+    assert f".jp-OutputArea-child:has(+ .jp-OutputArea-child .{own})" in style
+    assert own not in another, "it hides its own twin and no other"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_cell_that_runs_again_leaves_nothing_of_what_it_showed_before(shown, monkeypatch, named):
+    """Where the frontend names its cells exactly what they show is alive; elsewhere the last few of each name."""
+    runs, known, alive = itertools.count(), len(instances()), []
+
+    def run(cell):
+        run = str(next(runs))
+        monkeypatch.setattr("pgnotes.classroom.page.cell_and_run", lambda: (cell, run) if named else (None, None))
+        for widget in (toy(lambda x: x), toy(lambda x: x)) if cell == "two" else (toy(lambda x: x),):
+            widget.show()
+            alive.append(weakref.ref(widget))
+            quiz("07")
+
+    on_page.clear()
+    for cell in ["one", "two"] + ["one"] * 30:
+        run(cell)
+    gc.collect()
+    assert sum(ref() is not None for ref in alive) == (3 if named else UNNAMED), "of 33 shown"
+    assert alive[-1]() is not None
+    if named:
+        assert alive[1]() is not None, "what another cell shows stays"
+        assert alive[2]() is not None, "a cell may show two"
+    for one in on_page:
+        close(one.ui)
+    on_page.clear()
+    assert len(instances()) == known, "closed with all their parts"
+
+
+def test_one_output_on_colab(shown, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    toy(lambda x: x).show()
+    ((data, metadata),) = shown
+    assert set(data) == {WIDGET_VIEW, "image/png", "text/plain"}
+    assert metadata["image/png"]["alt"] == "A dot."
+
+
+def test_the_quiz_says_in_text_what_is_there_without_a_kernel(shown):
+    quiz("07")
+    (text, _), (view, _) = shown
+    assert "unfold the quiz in print" in text["text/plain"]
+    assert set(view) == {WIDGET_VIEW}

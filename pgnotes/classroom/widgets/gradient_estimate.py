@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ CONTROLS = (
 SHOWN = torch.unique(torch.logspace(0, 13, 157, base=2).round().long())  # the numbers of samples at which the path is drawn
 
 
-@cache
+@lru_cache(maxsize=8)
 def uniforms(seed: int) -> Tensor:
     """The same random numbers for every policy, [8192]."""
     return torch.rand(MOST, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ def values_of(policy: PrefixPolicy, table: Tensor) -> Tensor:
     return torch.cat(levels)
 
 
-@cache
+@lru_cache(maxsize=64)
 def pieces(kind: str, horizon: int, seed: int) -> tuple[Tensor, Tensor]:
     """Each token's variance as a parabola in the share kept, coefficients [3, T], and the gradient's length."""
     world, policy = random_world(kind, 2, horizon, seed)

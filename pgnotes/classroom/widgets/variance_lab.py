@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ CONTROLS = (
 )
 
 
-@cache
+@lru_cache(maxsize=8)
 def drawn(seed: int) -> tuple[Tensor, Tensor]:
     """What the first step chose, as scores [200, 64, 3], and what was earned up to each step, [200, 64, 8]; the same for every setting."""
     generator = torch.Generator().manual_seed(seed)

@@ -43,9 +43,8 @@ on_page: list[Shown] = []
 
 
 def prepare() -> None:
-    """Put a style on the page, which is saved with it: after the kernel has gone, nothing is said of its widgets."""
-    if in_kernel() and "google.colab" not in sys.modules:
-        display({"text/html": REOPENED, "text/plain": ""}, raw=True)
+    """Put a style on a notebook's page, which is saved with it: after the kernel has gone nothing is said of its widgets."""
+    display({"text/html": REOPENED}, raw=True)
 
 
 def publish(name: str, data: Mapping[str, Any], metadata: Mapping[str, Any], widget: widgets.Widget) -> None:
@@ -103,8 +102,3 @@ def cell_and_run() -> tuple[str | None, str | None]:
     metadata = message.get("metadata", {})
     cell = metadata.get("cellId") or metadata.get("colab", {}).get("cell_id")
     return (cell, message["header"]["msg_id"]) if cell else (None, None)
-
-
-def in_kernel() -> bool:
-    """Whether this runs for a notebook, and not in a terminal."""
-    return getattr(get_ipython(), "kernel", None) is not None

@@ -172,6 +172,10 @@ def start(lesson: str) -> None:
     if missing:
         text = f"Lesson {lesson} needs {', '.join(missing)}.\nTo run it, {remedy(missing)}"
         raise SystemExit(text) if place() == "plain" else NotReadyError(text)
+    if place() == "jupyter":
+        from pgnotes.classroom.page import prepare
+
+        prepare()
     newer = untested_packages()
     warning = f" Newer than what was tested: {', '.join(newer)}." if newer else ""
     print(f"Lesson {lesson} is ready. Device: {device_line()[0]}.{warning}")

@@ -148,6 +148,20 @@ def move_every_control(page, ui) -> list[float]:
     return times
 
 
+TRACKS = "nodes => nodes.map(node => Math.round(node.getBoundingClientRect().width))"
+CUT = """nodes => nodes.filter(node => node.scrollWidth > node.clientWidth
+    || node.getBoundingClientRect().right > node.closest('.pgnotes-ui').getBoundingClientRect().right + 1)
+    .map(node => node.textContent)"""
+
+
+def check_controls(page, least: int) -> None:
+    """Every slider's track is at least so many pixels long, and no label is cut off."""
+    tracks = page.locator(".pgnotes-ui .noUi-base").evaluate_all(TRACKS)
+    assert all(track >= least for track in tracks), f"tracks of {tracks} pixels"
+    cut = page.locator(".pgnotes-ui label, .pgnotes-ui button").evaluate_all(CUT)
+    assert not cut, f"cut off: {cut}"
+
+
 @pytest.fixture
 def page(browser):
     """A page that keeps what goes wrong in it as `faults`."""
@@ -180,6 +194,7 @@ def test_a_lesson_runs_as_saved_and_its_controls_move_it(path, lab, page, reques
 
     pictures = page.locator(".pgnotes-ui:has(img)")
     assert pictures.count() == path.read_text(encoding="utf-8").count("().show()")
+    check_controls(page, least=220)
     times = sorted(t for ui in pictures.all() for t in move_every_control(page, ui))
     radios = page.locator(".pgnotes-ui input[type=radio]")
     if radios.count():
@@ -189,5 +204,9 @@ def test_a_lesson_runs_as_saved_and_its_controls_move_it(path, lab, page, reques
     if times:
         median, most = times[len(times) // 2], times[-1]
         print(f"\n{path.name}: key press to new picture, median {median:.0f} ms, largest {most:.0f} ms")
+    page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area').then(() => null)")
+    page.set_viewport_size({"width": 360, "height": 740})  # a telephone
+    page.wait_for_timeout(500)
+    check_controls(page, least=140)
     if os.environ.get("PGNOTES_SCREENSHOTS"):
         page.screenshot(path=f"{os.environ['PGNOTES_SCREENSHOTS']}/{path.stem}.png")

@@ -13,20 +13,22 @@ from transformers import DynamicCache, PreTrainedModel
 CHUNK_LOGITS = 256 * 151_936  # logits alive at a time: 256 rows of Qwen2.5's vocabulary, 148 MiB in float32
 
 
+def cache_argument(model: PreTrainedModel) -> str:
+    """What the model calls its cache: transformers 5.24 renamed the argument."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 def hidden_states(model: PreTrainedModel, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache | None = None) -> Tensor:
     """Hidden states [B, n, H] of tokens `ids` at `positions`, both [B, n]; they see the keys (those in the cache first) where `mask` [B, 1, n, K] is True.
 
     Positions and mask are always given: without a mask, positions that start again are taken for a second text packed into the same row.
     """
-    trunk = model.base_model
-    # transformers 5.24 renamed the argument.
-    name = "cache" if "cache" in inspect.signature(trunk.forward).parameters else "past_key_values"
-    return trunk(
+    return model.base_model(
         input_ids=ids,
         position_ids=positions,
         attention_mask=mask,
         use_cache=cache is not None,
-        **{name: cache},
+        **{cache_argument(model.base_model): cache},
     ).last_hidden_state
 
 

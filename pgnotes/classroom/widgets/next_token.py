@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from transformers import DynamicCache
 
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, EXACT, label, readouts
+from pgnotes.lm.logprobs import cache_argument
 from pgnotes.lm.models import encode, load
 from pgnotes.lm.rollout import draw as inverse_sample
 from pgnotes.lm.rollout import uniforms
@@ -75,12 +77,13 @@ def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
     """Complete the request a few times, always with the same random numbers; yields progress and returns the texts."""
     model, tokenizer = pocket()
     noise, rows = uniforms(LINES, LONGEST - len(start), "next token"), [[] for _ in range(LINES)]
-    out = model(ids_of(start).repeat(LINES, 1), use_cache=True)
+    keys = {cache_argument(model): DynamicCache(config=model.config)}
+    out = model(ids_of(start).repeat(LINES, 1), use_cache=True, **keys)
     for done, row_noise in enumerate(noise):
         for row, logits, u in zip(rows, out.logits[:, -1].double(), row_noise, strict=True):
             values, kept = reshaped(logits, temperature, top_k)
             row.append(int(kept[inverse_sample(values.softmax(0)[None], u[None])]))
-        out = model(torch.tensor(rows)[:, -1:], past_key_values=out.past_key_values, use_cache=True)
+        out = model(torch.tensor(rows)[:, -1:], use_cache=True, **keys)
         yield (done + 1) / len(noise)
     ends = [row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else None for row in rows]
     return [start + tokenizer.decode(row[:end]) + ("…" if end is None else "") for row, end in zip(rows, ends, strict=True)]

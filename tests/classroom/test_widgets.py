@@ -123,6 +123,30 @@ def test_next_token_is_the_model_s_own_distribution(pocket):
     assert n["kl"] == pytest.approx((kept[live_ones] * (kept[live_ones] / probs[live_ones]).log()).sum().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (2.5, 3)])
+def test_what_it_writes_is_what_a_plain_loop_writes(pocket, temperature, top_k):
+    """Without a cache: every line's whole text goes through the model again for each token."""
+    import torch
+
+    from pgnotes.classroom.widgets.next_token import LONGEST, REQUEST, next_token
+    from pgnotes.lm.models import encode
+    from pgnotes.lm.rollout import uniforms
+
+    (model, tokenizer), start = pocket, "sold 12 loaves and "
+    prompt = torch.cat([encode(tokenizer, REQUEST), torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"])])
+    lines = prompt.repeat(4, 1)
+    for noise in uniforms(4, LONGEST - len(start), "next token"):
+        logits = model(lines).logits[:, -1].double() / temperature
+        if top_k:
+            logits = logits.where(logits >= logits.topk(top_k).values[:, -1:], -torch.inf)
+        below = (logits.softmax(1).cumsum(1) <= noise[:, None].double()).sum(1)
+        lines = torch.cat([lines, below[:, None]], 1)
+    plain = [tokenizer.decode(line).split(tokenizer.eos_token)[0] for line in lines[:, len(prompt) :].tolist()]
+    widget = next_token()
+    written = widget.finish(widget.settings | {"temperature": temperature, "top_k": top_k})
+    assert [line.removesuffix("…") for line in written] == [start + line for line in plain]
+
+
 def test_what_the_pocket_model_writes_depends_on_the_settings_alone():
     from pgnotes.classroom.widgets.next_token import next_token
 

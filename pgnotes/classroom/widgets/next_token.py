@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
-from transformers import DynamicCache
 
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, EXACT, label, readouts
-from pgnotes.lm.logprobs import cache_argument
+from pgnotes.lm.logprobs import head_logits, hidden_states, prefill
 from pgnotes.lm.models import encode, load
 from pgnotes.lm.rollout import draw as inverse_sample
 from pgnotes.lm.rollout import uniforms
@@ -40,13 +39,15 @@ def pocket() -> tuple[Any, Any]:
 def first_logits(start: str) -> Tensor:
     """Logits [V] of what follows the request and one of `STARTS`."""
     model, _ = pocket()
-    return model(ids_of(start)).logits[0, -1].double()
+    last, _, _ = prefill(model, [ids_of(start)])
+    return head_logits(model, last, 1.0)[0].double()
 
 
 def ids_of(start: str) -> Tensor:
-    """The request and what has been written, [1, T]."""
+    """The request and what has been written, [T]."""
     tokenizer = pocket()[1]
-    return torch.cat([encode(tokenizer, REQUEST), torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"], dtype=torch.long)])[None]
+    written = tokenizer(start, add_special_tokens=False)["input_ids"]
+    return torch.cat([encode(tokenizer, REQUEST), torch.tensor(written, dtype=torch.long)])
 
 
 def name_of(token: int) -> str:
@@ -76,17 +77,28 @@ def numbers(start: str, temperature: float, top_k: int, dear: list[str] | None =
 def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
     """Complete the request a few times, always with the same random numbers; yields progress and returns the texts."""
     model, tokenizer = pocket()
-    noise, rows = uniforms(LINES, LONGEST - len(start), "next token"), [[] for _ in range(LINES)]
-    keys = {cache_argument(model): DynamicCache(config=model.config)}
-    out = model(ids_of(start).repeat(LINES, 1), use_cache=True, **keys)
+    noise, tokens = uniforms(LINES, LONGEST - len(start), "next token"), []
+
+    # the request runs once, and serves all lines
+    last, cache, lengths = prefill(model, [ids_of(start)])
+    cache.batch_repeat_interleave(LINES)
+    last, lengths = last.expand(LINES, -1), lengths.expand(LINES)
     for done, row_noise in enumerate(noise):
-        for row, logits, u in zip(rows, out.logits[:, -1].double(), row_noise, strict=True):
-            values, kept = reshaped(logits, temperature, top_k)
-            row.append(int(kept[inverse_sample(values.softmax(0)[None], u[None])]))
-        out = model(torch.tensor(rows)[:, -1:], use_cache=True, **keys)
+        logits = head_logits(model, last, 1.0).double()
+        tokens.append(torch.stack([choose(row, u, temperature, top_k) for row, u in zip(logits, row_noise, strict=True)]))
+        seen = torch.ones(LINES, 1, 1, int(lengths[0]) + done + 1, dtype=torch.bool)
+        last = hidden_states(model, tokens[-1][:, None], (lengths + done)[:, None], seen, cache)[:, 0]
         yield (done + 1) / len(noise)
+
+    rows = torch.stack(tokens, 1).tolist()
     ends = [row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else None for row in rows]
     return [start + tokenizer.decode(row[:end]) + ("…" if end is None else "") for row, end in zip(rows, ends, strict=True)]
+
+
+def choose(logits: Tensor, u: Tensor, temperature: float, top_k: int) -> Tensor:
+    """The token that the random number `u` picks from logits [V] under a temperature and a top-k."""
+    values, kept = reshaped(logits, temperature, top_k)
+    return kept[inverse_sample(values.softmax(0)[None], u[None])[0]]
 
 
 def draw(fig: Figure) -> Moving:

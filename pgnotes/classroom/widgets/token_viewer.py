@@ -35,9 +35,11 @@ CONTROLS = (
 def updated() -> tuple[Group, Tensor, list[Tensor], list[int]]:
     """The first group of the pocket run, its rewards [G], log π [N, V] at its N live tokens before and after each update, and tokens per completion.
 
-    It is trained by the loop's own functions, on this group alone, with the pocket preset's settings.
+    It is trained by the loop's own functions, on this group alone, with the pocket preset's settings; always on the
+    CPU and in float32, because the captions tell what came out there.
     """
-    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), prompts_per_step=1, group_size=G, warmup=0))
+    settings = {"prompts_per_step": 1, "group_size": G, "warmup": 0, "device": "cpu"}
+    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), half=torch.float32)
     (group,) = sample_groups(run, 0)
     rewards = rewards_of(run.task, [group])
     group.advantages, normaliser, seen = group_advantages(rewards, "grpo")[0], float(denominator(group.mask, "token")), []

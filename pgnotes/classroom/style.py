@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +16,7 @@ BEFORE, AFTER = "#9fb3c8", "#d55e00"  # the policy before training, and now
 EXACT, ESTIMATE = "#1f2430", "#0072b2"
 BETTER, WORSE = "#009e73", "#aa3377"  # than expected; also: groups that all pass, that all fail
 BAND, QUIET = "#f3f5f9", "#8a93a3"
+MUTED = "#64788e"  # text about the policy before, and other words beside the point
 WIDTH = 7.0  # inches, shown 700 pixels wide
 DPI = 200
 
@@ -70,6 +72,17 @@ def readouts(fig: Figure, y: float, *names: tuple[float, str]) -> list[Text]:
     for x, name in names:
         fig.text(x, y, name, ha="right", color=EXACT)
     return [fig.text(x + 0.008, y, "", color=EXACT, fontweight="bold") for x, _ in names]
+
+
+def fill(readings: Sequence[Text], texts: Iterable[str]) -> None:
+    """Write one text into each readout.  ValueError if there are more of one than of the other."""
+    for reading, text in zip(readings, texts, strict=True):
+        reading.set_text(text)
+
+
+def signed(text: str) -> str:
+    """A formatted number with a minus sign, which is as wide as a plus sign, in place of its hyphen."""
+    return text.replace("-", "−")
 
 
 def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:

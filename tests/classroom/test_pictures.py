@@ -1,5 +1,6 @@
 """Pictures: drawn from any records, described in words, and not more often than the run can afford."""
 
+import ast
 import itertools
 
 import pytest
@@ -68,8 +69,18 @@ def test_redraws_are_rare(monkeypatch):
     assert len(picture.records) == 100
 
 
-def test_show_displays_the_source(capsys):
+def test_show_displays_the_source(monkeypatch):
+    """Of a function and of a method, as a block of Python that can be run."""
     import pgnotes
 
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
     pgnotes.show(smooth)
-    assert "Markdown" in capsys.readouterr().out
+    pgnotes.show(LivePicture.finish)
+    for block, function in zip(shown, (smooth, LivePicture.finish), strict=True):
+        first, *lines, last = block.data.splitlines()
+        assert (first, last) == ("```python", "```")
+        (parsed,) = ast.parse("\n".join(lines)).body
+        assert parsed.name == function.__name__
+        assert ast.get_docstring(parsed) == function.__doc__
+        assert len(parsed.body) > 1

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import BETTER, EXACT, WORSE, label, readouts
+from pgnotes.classroom.style import BETTER, EXACT, MUTED, WORSE, fill, label, readouts, signed
 from pgnotes.theory.learning import prefix_optimum, prefix_totals, prefix_values, score_sizes, symbol_values
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, reinforce
@@ -69,7 +69,7 @@ def numbers(prefix: tuple[int, ...], steps: int, compare: str) -> dict[str, Any]
 def draw(fig: Figure) -> Moving:
     """Left the returns as bars from what they are compared with, right the pushes; below the readouts."""
     bars, pushes = fig.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.255, "wspace": 0.22})
-    label(bars, "Average return after each next symbol").set(xlim=(-0.6, 4.1), ylim=(-0.14, 1.08))
+    label(bars, "Average return after each next symbol").set(xlim=(-0.6, 4.1), ylim=(-0.2, 1.08))
     bars.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     label(pushes, "Average push on the logits").set(xlim=(-0.6, 3.6), ylim=(-0.11, 0.21))
     pushes.set_yticks([-0.1, 0, 0.1, 0.2], ["−0.1", "0", "0.1", "0.2"])
@@ -82,8 +82,8 @@ def draw(fig: Figure) -> Moving:
     name = bars.text(4.08, 0, "", color=EXACT, ha="right", va="bottom", fontweight="bold")
     news = [bars.text(x, 0, "", ha="center", va="center", fontweight="bold", fontsize=9.5) for x in range(4)]
     arrows = pushes.bar(range(4), [0.0] * 4, 0.55)
-    bars.text(-0.72, -0.085, "taken", ha="right", va="center", color="#64788e", fontsize=9)
-    shares = [bars.text(x, -0.085, "", ha="center", va="center", color="#64788e", fontsize=9) for x in range(4)]
+    bars.text(-0.72, -0.15, "taken", ha="right", va="center", color=MUTED, fontsize=9)
+    shares = [bars.text(x, -0.15, "", ha="center", va="center", color=MUTED, fontsize=9) for x in range(4)]
     readings = readouts(fig, 0.025, (0.235, "this prefix's value V"), (0.5, "compared with"), (0.9, "noise of one sample here"))
 
     def update(n: dict) -> None:
@@ -94,12 +94,11 @@ def draw(fig: Figure) -> Moving:
             colour = BETTER if gap >= 0 else WORSE
             blocks[x].set(y=n["level"], height=gap, facecolor=colour)
             ends[x].set_data([x - 0.275, x + 0.275], [after] * 2)
-            news[x].set(text=f"{gap:+z.2f}".replace("-", "−"), color=colour, y=after + (0.06 if gap >= 0 else -0.06))
+            news[x].set(text=signed(f"{gap:+z.2f}"), color=colour, y=after + (0.06 if gap >= 0 else -0.06))
             shares[x].set_text(f"{prob:.1%}")
             arrows[x].set(height=push, facecolor=BETTER if push >= 0 else WORSE)
         compared = f"{n['name']} = {n['level']:.3f}" if n["level"] else "nothing"
-        for reading, text in zip(readings, (f"{n['value']:.3f}", compared, f"{n['noise']:.3f}"), strict=True):
-            reading.set_text(text)
+        fill(readings, (f"{n['value']:.3f}", compared, f"{n['noise']:.3f}"))
 
     return [*blocks, *ends, level, name, *news, *arrows, *shares, *readings], update
 

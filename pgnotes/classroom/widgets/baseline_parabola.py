@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
 from pgnotes.classroom.live import Live, Moving, Slider, Switch
-from pgnotes.classroom.style import AFTER, BEFORE, EXACT, QUIET, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, QUIET, fill, label, readouts
 from pgnotes.theory.estimators import mean_return, optimal_baseline, outcomes, with_baseline
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
-USUAL = "#64788e"  # the mean, which most people subtract
+USUAL = MUTED  # the mean, which most people subtract
 LOW, HIGH, TOP = -0.5, 1.5, 0.3  # of b, and of the trace
 CONTROLS = (
     Slider("logit_a", "logit of A", -1.0, 4.0, 0.1, 2.9),
@@ -83,8 +83,7 @@ def draw(fig: Figure) -> Moving:
         for artist in (line, *stems, *names, *dots[:2]):
             artist.set_visible(n["reveal"])
         texts = (f"{n['none'][1]:.4f}", *(f"{trace:.4f}" if n["reveal"] else "?" for _, trace in points[:2]), f"{n['yours'][1]:.4f}")
-        for reading, text in zip(readings, texts, strict=True):
-            reading.set_text(text)
+        fill(readings, texts)
 
     return [line, *stems, *dots, *names, *shares, *weights, *readings], update
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BETTER, EXACT, QUIET, WORSE, label, readouts
+from pgnotes.classroom.style import AFTER, BETTER, EXACT, MUTED, QUIET, WORSE, fill, label, readouts
 from pgnotes.theory.objectives import ppo_terms
 from pgnotes.theory.ppo import silenced
 
@@ -63,7 +63,7 @@ def draw(fig: Figure) -> Moving:
     (bare,) = top.plot([], [], color=QUIET, linewidth=1.4, linestyle="--")
     curve, slope = (ax.plot([], [], color=AFTER, linewidth=2.2)[0] for ax in (top, bottom))
     dots = [ax.plot([], [], "o", color=AFTER, markersize=8, markeredgecolor="white", clip_on=False)[0] for ax in (top, bottom, plane)]
-    top.text(0.03, 3.2, "dashed: rA, without the clip", color="#64788e", fontsize=9)
+    top.text(0.03, 3.2, "dashed: rA, without the clip", color=MUTED, fontsize=9)
     for x, y, text, colour in ((0.4, 1.75, "slope A: r rises", "#00694d"), (1.6, -1.75, "slope A: r falls", "#7d1f5c")):
         plane.text(x, y, text, color=colour, ha="center", va="center", fontsize=8.5, fontweight="bold")
     zeros = [plane.text(x, y, "zero", color="#4a5566", ha="center", va="center", fontsize=9, fontweight="bold") for x, y in ((1.77, 1.75), (0.23, -1.75))]
@@ -84,8 +84,7 @@ def draw(fig: Figure) -> Moving:
             dot.set_data([n["ratio"]], [y])
         value, steep = n["point"]
         word = "does nothing to r" if steep == 0 else "moves r up" if steep > 0 else "moves r down"
-        for reading, text in zip(readings, (f"{value:+z.2f}", f"{steep:+.1f}" if steep else "0", word), strict=True):
-            reading.set_text(text)
+        fill(readings, (f"{value:+z.2f}", f"{steep:+.1f}" if steep else "0", word))
 
     return [*bands, *flat, *zeros, *edges, bare, curve, slope, *dots, *readings], update
 

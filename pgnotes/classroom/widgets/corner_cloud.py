@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BETTER, EXACT, QUIET, WORSE, label, readouts
+from pgnotes.classroom.style import AFTER, BETTER, EXACT, MUTED, QUIET, WORSE, label, readouts
 from pgnotes.classroom.widgets.score_arrows import CORNERS
 from pgnotes.theory.estimators import mean_return, optimal_baseline, outcomes, with_baseline, with_batch_mean
 from pgnotes.theory.learning import train_bandits
@@ -102,7 +102,7 @@ def draw(fig: Figure) -> Moving:
     lines = [curves.plot([], [], color=colour, linewidth=2.2)[0] for colour in (BETTER, WORSE)]
     curves.text(STEPS, 0.6, "sure of A (over 95 %)", ha="right", color=BETTER, fontweight="bold", fontsize=9.5)
     curves.text(STEPS, 0.42, "sure of B or C: lost", ha="right", color=WORSE, fontweight="bold", fontsize=9.5)
-    hint = curves.text(STEPS / 2, 0.77, "Press “Run 500 policies”", ha="center", color="#64788e")
+    hint = curves.text(STEPS / 2, 0.77, "Press “Run 500 policies”", ha="center", color=MUTED)
     readings = readouts(fig, 0.025, (0.36, "exact trace of the first step"), (0.81, "lost in a wrong corner"))
 
     def update(n: dict) -> None:

@@ -9,7 +9,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.live import Live, Moving, Slider, Switch
-from pgnotes.classroom.style import BETTER, ESTIMATE, EXACT, WORSE, label, readouts
+from pgnotes.classroom.style import BETTER, ESTIMATE, EXACT, MUTED, WORSE, fill, label, readouts
 from pgnotes.theory.estimators import Outcomes, with_leave_one_out
 from pgnotes.theory.groups import dead_share, pull
 
@@ -44,7 +44,7 @@ def draw(fig: Figure) -> Moving:
     shares.text(0.5, 0.93, "all wrong", ha="right", color=WORSE, fontweight="bold", transform=shares.transAxes)
     shares.text(0.55, 0.93, "all right", color=BETTER, fontweight="bold", transform=shares.transAxes)
     push.plot(RATES, RATES * (1 - RATES), color=EXACT, linewidth=5, alpha=0.25)
-    for x, text, colour in ((0.02, "exact", "#64788e"), (0.28, "— RLOO", ESTIMATE), (0.6, "– – GRPO", ESTIMATE)):
+    for x, text, colour in ((0.02, "exact", MUTED), (0.28, "— RLOO", ESTIMATE), (0.6, "– – GRPO", ESTIMATE)):
         push.text(x, 0.93, text, color=colour, fontweight="bold", transform=push.transAxes)
     lines = [push.plot([], [], style, color=ESTIMATE, linewidth=2)[0] for style in ("-", "--")]
     dots = [ax.plot([], [], "o", color=colour, markersize=7)[0] for ax, colour in ((shares, EXACT), (push, ESTIMATE), (push, ESTIMATE))]
@@ -62,8 +62,7 @@ def draw(fig: Figure) -> Moving:
         for dot, height in zip(dots, heights, strict=True):
             dot.set_data([n["p"]], [height])
         live = GROUPS * (1 - heights[0])
-        for reading, text in zip(readings, (f"{100 * heights[0]:.0f} %", f"{live:.1f}", f"{heights[1]:.3f}", f"{heights[2]:.3f}"), strict=True):
-            reading.set_text(text)
+        fill(readings, (f"{100 * heights[0]:.0f} %", f"{live:.1f}", f"{heights[1]:.3f}", f"{heights[2]:.3f}"))
         needed[0].set_text(f"{n['needed']:,.0f}")
 
     return [*areas, *lines, *dots, *readings, *needed], update

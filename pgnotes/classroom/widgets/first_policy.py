@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, EXACT, QUIET, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, QUIET, fill, label, readouts
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -48,11 +48,11 @@ def draw(fig: Figure) -> Moving:
     old = policy.bar([x - 0.2 for x in range(3)], run(1.0)[0][0], 0.38, color=BEFORE)
     new = policy.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.38, color=AFTER)
     for bar in old:
-        policy.text(bar.get_x() + 0.19, bar.get_height() + 0.02, f"{bar.get_height():.0%}", ha="center", color="#64788e")
+        policy.text(bar.get_x() + 0.19, bar.get_height() + 0.02, f"{bar.get_height():.0%}", ha="center", color=MUTED)
     shares = [policy.text(x + 0.2, 0, "", ha="center", color=AFTER, fontweight="bold") for x in range(3)]
     (ahead,), (path,) = climb.plot([], [], color=QUIET, linewidth=1), climb.plot([], [], color=EXACT, linewidth=2.2)
     (dot,) = climb.plot([], [], "o", color=AFTER, markersize=8)
-    fig.text(0.085, 0.025, "before", color="#64788e", fontweight="bold")
+    fig.text(0.085, 0.025, "before", color=MUTED, fontweight="bold")
     fig.text(0.175, 0.025, "now", color=AFTER, fontweight="bold")
     readings = readouts(fig, 0.025, (0.77, "average reward: before"), (0.9, "now"))
 
@@ -64,8 +64,7 @@ def draw(fig: Figure) -> Moving:
         for line, upto in ((ahead, STEPS), (path, step)):
             line.set_data(range(upto + 1), rewards[: upto + 1])
         dot.set_data([step], [rewards[step]])
-        for reading, value in zip(readings, (rewards[0], rewards[step]), strict=True):
-            reading.set_text(f"{value:.3f}")
+        fill(readings, (f"{value:.3f}" for value in (rewards[0], rewards[step])))
 
     return [*new, *shares, ahead, path, dot, *readings], update
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import ESTIMATE, EXACT, label, readouts
+from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, fill, label, readouts
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -64,13 +64,13 @@ def draw(fig: Figure) -> Moving:
     (line,) = path.plot([], [], color=ESTIMATE, linewidth=1.6)
     (dot,) = path.plot([], [], "o", color=ESTIMATE, markersize=8, clip_on=False)
     path.text(1, 1.12, "exact", color=EXACT, fontweight="bold")
-    path.text(MOST, -1.75, "dotted: ± 2 SE", ha="right", color="#64788e")
+    path.text(MOST, -1.75, "dotted: ± 2 SE", ha="right", color=MUTED)
     label(bars, "All entries at N").set(xlim=(-0.6, 2.6), ylim=(-1.6, 2.3))
     bars.set_xticks(range(3), ["A", "B", "C"])
     bars.axhline(0, color=EXACT, linewidth=0.8)
     truth = bars.bar([x - 0.2 for x in range(3)], [0.0] * 3, 0.36, color=EXACT)
     guess = bars.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.36, color=ESTIMATE)
-    whiskers = [bars.plot([], [], color="#64788e", linewidth=2.5)[0] for _ in range(3)]
+    whiskers = [bars.plot([], [], color=MUTED, linewidth=2.5)[0] for _ in range(3)]
     bars.text(2.55, 1.95, "exact", ha="right", color=EXACT, fontweight="bold")
     bars.text(2.55, 1.6, "estimate ± 2 SE", ha="right", color=ESTIMATE, fontweight="bold")
     readings = readouts(fig, 0.025, (0.165, "samples N"), (0.39, "A, B, C drawn"), (0.9, "the estimate is off by"))
@@ -85,8 +85,7 @@ def draw(fig: Figure) -> Moving:
             guess[x].set_height(mean)
             whiskers[x].set_data([x + 0.2] * 2, [mean - 2 * error, mean + 2 * error])
         texts = (f"{n['n']}", ", ".join(map(str, n["drawn"])), f"{n['off']:.0%}")
-        for reading, text in zip(readings, texts, strict=True):
-            reading.set_text(text)
+        fill(readings, texts)
 
     return [*funnel, line, dot, *truth, *guess, *whiskers, *readings], update
 

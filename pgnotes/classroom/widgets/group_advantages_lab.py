@@ -10,7 +10,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import BETTER, ESTIMATE, QUIET, WORSE, label
+from pgnotes.classroom.style import BETTER, ESTIMATE, QUIET, WORSE, label, signed
 from pgnotes.theory.advantages import group_advantages
 
 G = 8
@@ -55,7 +55,7 @@ def draw(fig: Figure) -> Moving:
             group.set_verts((SHAPES * torch.tensor([[[1.0, height]] for height in heights])).numpy())
         for group, text, values in zip(bars[2:], texts, n["rules"], strict=True):
             group.set_facecolor([BETTER if value > 0 else WORSE for value in values])
-            text.set_text(f"completion 1: {values[0]:+z.2f}".replace("-", "−"))
+            text.set_text(signed(f"completion 1: {values[0]:+z.2f}"))
 
     return [*bars, *texts], update
 

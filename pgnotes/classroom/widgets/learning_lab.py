@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider, Switch
-from pgnotes.classroom.style import AFTER, EXACT, QUIET, label, readouts
+from pgnotes.classroom.style import AFTER, EXACT, MUTED, QUIET, label, readouts
 from pgnotes.theory.reinforce import Recipe, reinforce
 from pgnotes.theory.worlds import sum_world
 
@@ -84,8 +84,8 @@ def draw(fig: Figure) -> Moving:
         curves.add_collection(band)
     lines = [[curves.plot([], [], color=colour, linewidth=1.1)[0] for _ in range(SEEDS)] for colour in (QUIET, AFTER)]
     (size,) = sizes.plot([], [], color=AFTER, linewidth=2)
-    hint = curves.text(STEPS, 0.42, "Press “Train five seeds”", ha="right", color="#64788e")
-    readings = readouts(fig, 0.025, (0.14, "recipe"), (0.89, "seeds over 95 % at the end"))
+    hint = curves.text(STEPS, 0.42, "Press “Train five seeds”", ha="right", color=MUTED)
+    readings = readouts(fig, 0.025, (0.14, "recipe"), (0.89, "ended over 95 %"))
 
     def update(n: dict) -> None:
         for band, group, values in zip(bands, lines, (n["plain"], n["yours"]), strict=True):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, EXACT, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, fill, label, readouts
 from pgnotes.lm.logprobs import head_logits, hidden_states, prefill
 from pgnotes.lm.models import encode, load
 from pgnotes.lm.rollout import draw as inverse_sample
@@ -113,10 +113,10 @@ def draw(fig: Figure) -> Moving:
     old, new = (ax.bar([x + shift for x in range(SHOWN)], [0.0] * SHOWN, 0.38, color=colour) for shift, colour in ((-0.2, BEFORE), (0.2, AFTER)))
     shares = [ax.text(x + 0.2, 0, "", ha="center", color=AFTER, fontsize=8.5) for x in range(SHOWN)]
     names = [ax.text(x, -0.1, "", ha="center", va="top", color=EXACT) for x in range(SHOWN)]
-    ax.text(SHOWN - 0.3, 1.0, "the policy", ha="right", color="#64788e", fontweight="bold")
+    ax.text(SHOWN - 0.3, 1.0, "the policy", ha="right", color=MUTED, fontweight="bold")
     ax.text(SHOWN - 0.3, 0.88, "as drawn", ha="right", color=AFTER, fontweight="bold")
     readings = readouts(fig, 0.285, (0.255, "entropy: the policy"), (0.41, "as drawn"), (0.69, "KL(drawn ‖ policy)"), (0.92, "all others"))
-    hint = fig.text(0.085, 0.205, "", color="#64788e")
+    hint = fig.text(0.085, 0.205, "", color=MUTED)
     lines = [fig.text(0.085, 0.205 - 0.055 * i, "", family="monospace", fontsize=9, color=EXACT) for i in range(LINES)]
 
     def update(n: dict) -> None:
@@ -127,8 +127,7 @@ def draw(fig: Figure) -> Moving:
             share.set_text(f"{value:.0%}" if value >= 0.045 else "")
             share.set_y(max(value, was) + 0.02)
             name.set_text(text.replace("$", r"\$"))
-        for reading, text in zip(readings, [f"{h:.2f}" for h in n["entropy"]] + [f"{n['kl']:.3f}", f"{n['rest']:.1%}"], strict=True):
-            reading.set_text(text)
+        fill(readings, [f"{h:.2f}" for h in n["entropy"]] + [f"{n['kl']:.3f}", f"{n['rest']:.1%}"])
         hint.set_text("" if n["lines"] else "Press “Write” to read four samples at these settings.")
         for line, text in zip(lines, n["lines"] or [""] * LINES, strict=True):
             line.set_text("".join(c if c.isprintable() else "�" for c in text).replace("$", r"\$"))

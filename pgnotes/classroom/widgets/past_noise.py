@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import ESTIMATE, EXACT, QUIET, label, readouts
+from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, QUIET, fill, label, readouts, signed
 from pgnotes.theory.credit import token_weights, variance_by_step
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.worlds import TokenWorld
@@ -102,7 +102,7 @@ def draw(fig: Figure) -> Moving:
     left.set_xticks([-0.5, 0, 0.5, 1, 1.5])
     for x, name in ((0, "reward-to-go"), (1, "whole return")):
         left.axvline(x, color=QUIET, linewidth=1, linestyle="--")
-        left.text(x, 14, name, ha="center", color="#64788e", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+        left.text(x, 14, name, ha="center", color=MUTED, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     left.axhline(1, color=QUIET, linewidth=0.8)
     (curve,) = left.plot([], [], color=EXACT, linewidth=2)
     (dot,) = left.plot([], [], "o", color=ESTIMATE, markersize=9)
@@ -112,7 +112,7 @@ def draw(fig: Figure) -> Moving:
         ax.minorticks_off()
     (grey,) = right.plot([], [], "o-", color=QUIET, linewidth=1.2, markersize=5)
     (blue,) = right.plot([], [], "o-", color=ESTIMATE, linewidth=1.8, markersize=5)
-    right.text(0.7, 40, "whole return", color="#64788e", fontweight="bold", va="center")
+    right.text(0.7, 40, "whole return", color=MUTED, fontweight="bold", va="center")
     right.text(0.7, 19, "with your share", color=ESTIMATE, fontweight="bold", va="center")
     readings = readouts(fig, 0.025, (0.225, "variance ÷ whole’s"), (0.52, "least at a share of"), (0.88, "samples for a 10 % error"))
 
@@ -121,9 +121,8 @@ def draw(fig: Figure) -> Moving:
         dot.set_data([n["keep"]], [n["ratio"]])
         grey.set_data(range(1, len(n["whole"]) + 1), n["whole"])
         blue.set_data(range(1, len(n["steps"]) + 1), n["steps"])
-        texts = (f"{n['ratio']:.2f}", "any" if n["best"] is None else f"{n['best']:z.2f}".replace("-", "−"), f"{n['samples']:,.0f}")
-        for reading, text in zip(readings, texts, strict=True):
-            reading.set_text(text)
+        texts = (f"{n['ratio']:.2f}", "any" if n["best"] is None else signed(f"{n['best']:z.2f}"), f"{n['samples']:,.0f}")
+        fill(readings, texts)
 
     return [curve, dot, grey, blue, *readings], update
 

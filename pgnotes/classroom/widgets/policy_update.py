@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, WORSE, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, WORSE, fill, label, readouts, signed
 from pgnotes.theory.policies import SoftmaxPolicy
 
 NAMES = ("A", "B", "C")
@@ -43,11 +43,11 @@ def draw(fig: Figure) -> Moving:
     new = policy.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.38, color=AFTER)
     move = step.bar(range(3), [0.0] * 3, 0.5)
     for bar in old:
-        policy.text(bar.get_x() + 0.19, bar.get_height() + 0.02, f"{bar.get_height():.0%}", ha="center", color="#64788e")
+        policy.text(bar.get_x() + 0.19, bar.get_height() + 0.02, f"{bar.get_height():.0%}", ha="center", color=MUTED)
     shares = [policy.text(x + 0.2, 0, "", ha="center", color=AFTER, fontweight="bold") for x in range(3)]
     sizes = [step.text(x, 0, "", ha="center", color=EXACT) for x in range(3)]
     chosen = policy.text(0, -0.22, "taken", ha="center", color=EXACT, fontweight="bold")
-    fig.text(0.085, 0.025, "before", color="#64788e", fontweight="bold")
+    fig.text(0.085, 0.025, "before", color=MUTED, fontweight="bold")
     fig.text(0.175, 0.025, "after", color=AFTER, fontweight="bold")
     readings = readouts(fig, 0.025, (0.49, "entropy (nats): before"), (0.625, "after"), (0.9, "KL(before ‖ after)"))
 
@@ -58,10 +58,9 @@ def draw(fig: Figure) -> Moving:
         for bar, size, value in zip(move, sizes, n["step"], strict=True):
             bar.set_height(value)
             bar.set_color(BETTER if value > 0 else WORSE)
-            size.set(text=f"{value:+.2f}".replace("-", "−"), y=value + 0.2 if value >= 0 else value - 0.7)
+            size.set(text=signed(f"{value:+.2f}"), y=value + 0.2 if value >= 0 else value - 0.7)
         chosen.set_x(n["action"])
-        for reading, value in zip(readings, (*n["entropy"], n["kl"]), strict=True):
-            reading.set_text(f"{value:.3f}")
+        fill(readings, (f"{value:.3f}" for value in (*n["entropy"], n["kl"])))
 
     return [*new, *move, *shares, *sizes, chosen, *readings], update
 

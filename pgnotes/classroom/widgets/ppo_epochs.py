@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Live, Moving, Slider, Switch
-from pgnotes.classroom.style import AFTER, label, readouts
+from pgnotes.classroom.style import AFTER, MUTED, fill, label, readouts
 from pgnotes.theory.ppo import Settings, divergence, outside, ppo, token_ratios
 from pgnotes.theory.worlds import TokenWorld, sum_world
 
@@ -85,7 +85,7 @@ def draw(fig: Figure) -> Moving:
     histogram.set_xticks([0, 0.5, 0.8, 1.2, 1.5, 2, 2.5, 2.95], ["0", ".5", ".8", "1.2", "1.5", "2", "2.5", "3+"])
     histogram.set_yticks([0, 0.2, 0.4, 0.6])
     histogram.axvspan(0.8, 1.2, facecolor="#e3e8f1", zorder=0)
-    histogram.text(1.23, 0.56, "the band: 0.8 to 1.2", color="#64788e")
+    histogram.text(1.23, 0.56, "the band: 0.8 to 1.2", color=MUTED)
     label(kl, "KL(old ‖ new), nats").set(yscale="log", xlim=(0, EPOCHS), ylim=(1e-4, 10))
     kl.set_yticks([1e-4, 1e-2, 1], ["0.0001", "0.01", "1"])
     kl.minorticks_off()
@@ -106,8 +106,7 @@ def draw(fig: Figure) -> Moving:
             line.set_data(range(len(values)), values)
             dot.set_data([n["epoch"]], [values[-1]])
         low, high = n["range"]
-        for reading, text in zip(readings, (f"{low:.2f}, {high:.2f}", f"{n['promised']:+z.2f}", f"{n['gained']:+z.2f}"), strict=True):
-            reading.set_text(text)
+        fill(readings, (f"{low:.2f}, {high:.2f}", f"{n['promised']:+z.2f}", f"{n['gained']:+z.2f}"))
 
     return [*bars, *lines, *dots, *readings], update
 

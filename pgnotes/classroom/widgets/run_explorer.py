@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from pgnotes.classroom.dashboard import smooth
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, box, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, box, fill, label, readouts
 from pgnotes.lm.tasks import DigitsAndLength
 
 LINES, BARS = 4, 13  # completions shown, and bars of each distribution
@@ -72,7 +72,7 @@ def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum:
             ax.bar(middle, shares(records[0][name], cuts), width, color=BEFORE)
             bars.append((ax.add_collection(PolyCollection([], linewidth=0, facecolor=AFTER)), middle, 0.5 * width))
             ax.plot([targets[name]] * 2, [0, 1.02], color=EXACT, linewidth=1, linestyle="--", zorder=0.5)
-        both[0].text(0.03, 0.98, "step 0", color="#64788e", fontweight="bold", transform=both[0].transAxes, va="top")
+        both[0].text(0.03, 0.98, "step 0", color=MUTED, fontweight="bold", transform=both[0].transAxes, va="top")
         both[0].text(0.03, 0.85, "this step", color=AFTER, fontweight="bold", transform=both[0].transAxes, va="top")
         top = max(1.0, *(values.max() for values in courses.values()))
         label(course, "The run", x="step").set(xlim=(0, max(steps[-1], 1)), ylim=(0, 1.3 * top), yticks=[0, 0.5, 1])
@@ -94,8 +94,7 @@ def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum:
             for dot, height in zip(dots, n["at"], strict=True):
                 dot.set_data([n["step"]], [height])
             cursor.set_data([n["step"]] * 2, [0, 1.08 * top])
-            for reading, text in zip(readings, n["readings"], strict=True):
-                reading.set_text(text)
+            fill(readings, n["readings"])
             for i, line in enumerate(lines):
                 text, passed = n["texts"][i] if i < len(n["texts"]) else ("", False)
                 line.set_text(("✓ " if passed else "  ") + "".join(c if c.isprintable() else "�" for c in text[:58]).replace("$", r"\$"))

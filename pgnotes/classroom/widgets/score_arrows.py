@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BETTER, EXACT, QUIET, WORSE, label, readouts
+from pgnotes.classroom.style import AFTER, BETTER, EXACT, QUIET, WORSE, fill, label, readouts
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -58,7 +58,7 @@ def draw(fig: Figure) -> Moving:
     parts = chain.quiver([0] * 3, [0] * 3, [1] * 3, [1] * 3, **options)
     whole = chain.quiver([0], [0], [1], [1], color=EXACT, **options)
     (dot,) = triangle.plot([], [], "o", color=AFTER, markersize=9)
-    names = [chain.text(0, 0, name, color=EXACT, ha="center", va="center") for name in "ABC"]
+    names = [chain.text(0, 0, name, color=EXACT, ha="center", va="center", clip_on=True) for name in "ABC"]
     chain.text(-0.2, -0.125, "dark: the average, which is the gradient", color=EXACT, fontsize=9)
     readings = readouts(fig, 0.025, (0.24, "expected reward J"), (0.575, "gradient's length"), (0.93, "noise of one"))
 
@@ -81,8 +81,7 @@ def draw(fig: Figure) -> Moving:
             length = (dx**2 + dy**2) ** 0.5
             name.set_visible(length > 0.02)  # beside the middle of its arrow, on the outer side
             name.set_position((u + dx / 2 + 0.01 * dy / (length or 1), v + dy / 2 - 0.01 * dx / (length or 1)))
-        for reading, value in zip(readings, n["readings"], strict=True):
-            reading.set_text(f"{value:.2f}")
+        fill(readings, (f"{value:.2f}" for value in n["readings"]))
 
     return [pulls, parts, whole, dot, *names, *readings], update
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, box, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, WORSE, box, fill, label, readouts, signed
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
 from pgnotes.lm.learner import learner
@@ -71,7 +71,7 @@ def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:
         "kl": (now.exp() * (now - start)).sum(1).tolist(),
         "band": (round(1 - clip, 2), round(1 + clip, 2)),
         "readings": [
-            text.replace("-", "−")
+            signed(text)
             for text in (f"{rewards[row]:.0f}", f"{advantage:+.2f}", f"{int(silent.sum())} of {len(silent)}", f"{change.sum():+.1f} nats")
         ],
     }
@@ -90,7 +90,7 @@ def draw(fig: Figure) -> Moving:
     band = ratios.axhspan(1, 1, facecolor=EXACT, alpha=0.1, linewidth=0)
     for x, name, colour in ((0.5, "next: up", BETTER), (0.655, "next: down", WORSE), (0.99, "next: silent, by the clip", QUIET)):
         ratios.text(x, 0.96, name, color=colour, fontweight="bold", fontsize=9.5, transform=ratios.transAxes, va="top", ha="right")
-    nats.text(0.075, 1.06, "entropy of the start model", color="#64788e", fontweight="bold", fontsize=9.5, transform=nats.transAxes)
+    nats.text(0.075, 1.06, "entropy of the start model", color=MUTED, fontweight="bold", fontsize=9.5, transform=nats.transAxes)
     nats.text(0.4, 1.06, "KL(now ‖ start)", color=AFTER, fontweight="bold", fontsize=9.5, transform=nats.transAxes)
     bars, unsure, moved = (PolyCollection([], linewidth=0, facecolor=colour) for colour in (QUIET, BEFORE, AFTER))
     for ax, shapes in ((ratios, bars), (nats, unsure), (nats, moved)):
@@ -111,8 +111,7 @@ def draw(fig: Figure) -> Moving:
         shown = [colour if abs(height - 1) > 0.02 else EXACT for colour, height in zip(n["colours"], heights, strict=True)]
         for colour, text in letters.items():
             text.set_text("".join(c if own == colour else " " for c, own in zip(n["text"], shown, strict=True)).replace("$", r"\$"))
-        for reading, text in zip(readings, n["readings"], strict=True):
-            reading.set_text(text)
+        fill(readings, n["readings"])
 
     return [band, bars, *letters.values(), unsure, moved, *readings], update
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import ESTIMATE, EXACT, QUIET, label, readouts
+from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, QUIET, fill, label, readouts
 from pgnotes.theory.estimators import Moments, outcomes, with_noise
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
@@ -85,7 +85,7 @@ def draw(fig: Figure) -> Moving:
     error.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     error.minorticks_off()
     error.axhline(1, color=QUIET, linewidth=1, linestyle="--")
-    error.text(0.95, 0.042, "dashed: 1", color="#64788e", fontsize=8.5, va="center")
+    error.text(0.95, 0.042, "dashed: 1", color=MUTED, fontsize=8.5, va="center")
     (absolute,), (relative,) = error.plot([], [], color=ESTIMATE, linewidth=1.8), error.plot([], [], color=EXACT, linewidth=1.8)
     error.text(70, 50, "÷ gradient", ha="right", color=EXACT, fontweight="bold")
     error.text(70, 24, "absolute", ha="right", color=ESTIMATE, fontweight="bold")
@@ -101,8 +101,7 @@ def draw(fig: Figure) -> Moving:
         at_absolute.set_data([n["n"]], [n["measured"]])
         at_relative.set_data([n["n"]], [n["measured"] / n["size"]])
         texts = (f"{n['n']}", f"{n['size']:.3f}", f"{n['measured']:.2f}", f"{n['measured'] / n['size']:.1f}")
-        for reading, text in zip(readings, texts, strict=True):
-            reading.set_text(text)
+        fill(readings, texts)
 
     return [dots, ellipse, truth, absolute, relative, at_absolute, at_relative, *readings], update
 

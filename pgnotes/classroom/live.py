@@ -1,7 +1,8 @@
 """One picture and some controls: the only slider machinery of the course.
 
-A widget is three things that can be tried without a browser: `numbers`, a pure function from settings to values; `draw`, which lays out the
-axes once and returns the artists that move with a function that moves them; and a list of controls. See `widgets/policy_update.py`.
+A widget is three things that can be tried without a browser: `numbers`, a pure function from settings to values;
+`draw`, which lays out the axes once and returns the artists that move with a function that moves them; and a list of
+controls. See `widgets/policy_update.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pgnotes.classroom.page import publish
 from pgnotes.classroom.style import BAND, DPI, EXACT, LOOK, WIDTH, WORSE, described
 
 LIVE_DPI = 100  # the live picture is 700 pixels wide, as it is shown; what is saved is drawn at style.DPI
-# A slider or a list: its label above it, two beside each other where there is room for two, none wider than half the picture
+# A slider or a list: its label above it, two beside each other where there is room, none wider than half the picture
 ABOVE = {"description_width": "100%"}
 FIELD = {"flex": "1 1 270px", "width": "auto", "max_width": "346px", "height": "auto", "flex_flow": "row wrap"}
 ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "max_width": f"{100 * WIDTH:.0f}px"}
@@ -99,8 +100,8 @@ class Switch:
 class Dear:
     """A computation too slow for a slider, run by a button.
 
-    `run(**settings)` yields its progress in [0, 1] and returns the result. `numbers` gets it as `dear`, which is None before the first press
-    and after any other control has moved.
+    `run(**settings)` yields its progress in [0, 1] and returns the result. `numbers` gets it as `dear`, which is None
+    before the first press and after any other control has moved.
     """
 
     label: str
@@ -111,9 +112,11 @@ class Dear:
 class Live:
     """A picture that follows its controls. `show()` displays it; where no kernel runs, its static twin is seen.
 
-    numbers(**settings) -> anything: pure.  draw(figure) -> (artists that move, function that moves them to given numbers); axes, limits and
-    ticks stay as `draw` left them.  height: inches at 7 wide.  twin: (caption, settings) for the static picture, with the dear result; alt: what it shows.
-    noise: if True, `numbers` also gets `seed`, which only the *Resample* button changes, so that sliders redraw with the same random numbers.
+    numbers(**settings) -> anything: pure.  draw(figure) -> (artists that move, in the order in which they are painted,
+    function that moves them to given numbers); axes, limits and ticks stay as `draw` left them.  height: inches at 7
+    wide.  twin: (caption, settings) for the static picture, with the dear result; alt: what it shows.  noise: if True,
+    `numbers` also gets `seed`, which only the *Resample* button changes, so that sliders redraw with the same random
+    numbers.
     """
 
     numbers: Callable[..., Any]
@@ -128,7 +131,11 @@ class Live:
 
     def __post_init__(self) -> None:
         """Start from the controls' own values."""
-        self.settings = {control.name: control.value for control in self.controls} | ({"seed": 0} if self.noise else {}) | ({"dear": None} if self.dear else {})
+        self.settings = {control.name: control.value for control in self.controls}
+        if self.noise:
+            self.settings["seed"] = 0
+        if self.dear:
+            self.settings["dear"] = None
         self.canvas = Canvas(self.draw, self.height, LIVE_DPI)
 
     # what the picture shows, without any widget
@@ -192,7 +199,7 @@ class Live:
         self.guarded(lambda: setattr(self.picture, "value", self.png()))
 
     def run_dear(self) -> None:
-        """Run what is dear, with a bar that shows how far it is, and redraw with its result. An interrupt stops it and says so."""
+        """Run what is dear, with a bar, and redraw with its result. An interrupt stops it, and is said to have."""
         self.bar.value, self.bar.layout.visibility = 0.0, "visible"
         try:
             self.guarded(lambda: self.change(dear=self.finish(self.settings, self.advance)))

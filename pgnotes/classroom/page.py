@@ -22,7 +22,7 @@ LOOK = """<style>
 .jp-OutputArea-child:has(+ .jp-OutputArea-child .{name}), .output_area:has(+ .output_area .{name}) {{ display: none; }}
 </style>"""
 
-# in a saved file JupyterLab writes "model not found" where a widget was, below what stands there instead; and no empty line
+# in a saved file JupyterLab writes "model not found" where a widget was, below what stands there instead
 REOPENED = """<style class="pgnotes-page">
 .jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }
 .jp-OutputArea-child:has(style.pgnotes-page) { display: none; }
@@ -43,7 +43,7 @@ on_page: list[Shown] = []
 
 
 def prepare() -> None:
-    """Put a style on a notebook's page, which is saved with it: after the kernel has gone nothing is said of its widgets."""
+    """Put a style on a notebook's page, which is saved with it: without a kernel nothing is said of its widgets."""
     display({"text/html": REOPENED}, raw=True)
 
 
@@ -70,7 +70,7 @@ def publish(name: str, data: Mapping[str, Any], metadata: Mapping[str, Any], wid
 
 
 def close_replaced(new: Shown) -> None:
-    """Take note of a new widget, and close those it replaces, which would stay in memory for as long as the kernel runs.
+    """Take note of a new widget, and close those it replaces, which would stay in memory as long as the kernel.
 
     They are what the same cell showed when it ran before. Where cells have no ids, they are the oldest of the same
     name, so that a few cells may show the same widget.

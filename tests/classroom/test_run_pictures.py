@@ -1,10 +1,12 @@
 """The widgets of lesson 09: what they show of a run and of a step is what the run and the model say."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from pgnotes.classroom.style import BETTER, QUIET, WORSE
 from pgnotes.classroom.widgets.run_explorer import bins, full_run, run_explorer, shares
@@ -44,6 +46,29 @@ def test_a_run_of_ones_own_however_far_from_its_targets():
     edges = bins(records, "lengths", 64)
     assert 64 in (edges[1:] + edges[:-1]) / 2, "the target is in the middle of a bar"
     assert shares([-1000, 64, 10_000], edges).sum() == pytest.approx(1), "what lies outside counts in the outermost bars"
+
+
+class Seen(Exception):  # noqa: N818
+    """Ends the viewer's training when the test has seen enough."""
+
+
+def test_the_viewer_trains_on_the_cpu_in_float32_whatever_the_machine_has(monkeypatch):
+    """A preset that takes the GPU, on a machine that has one and would compute in float16 there."""
+
+    def device_of(name):
+        return Accelerator(), torch.device("cpu" if name == "cpu" else "meta")
+
+    def seen(run, step):
+        raise Seen(run.device, run.half, next(run.policy.parameters()).device)
+
+    preset = dataclasses.replace(GRPOConfig.preset("pocket"), device="auto")
+    monkeypatch.setattr(GRPOConfig, "preset", lambda name: preset)
+    monkeypatch.setattr("pgnotes.lm.learner.precision", lambda *_: torch.float16)
+    monkeypatch.setattr("pgnotes.lm.learner.processes_and_device", device_of)
+    monkeypatch.setattr("pgnotes.classroom.widgets.token_viewer.sample_groups", seen)
+    with pytest.raises(Seen) as stopped:
+        updated.__wrapped__()
+    assert stopped.value.args == (torch.device("cpu"), torch.float32, torch.device("cpu"))
 
 
 def test_before_the_first_update_nothing_has_moved():

@@ -1,4 +1,4 @@
-"""Widgets in a real kernel, to which messages are sent as a browser sends them: queued, interrupted, cells run again."""
+"""Widgets in a real kernel that is spoken to as by a browser: values queue, it is interrupted, cells run again."""
 
 import time
 from pathlib import Path
@@ -28,7 +28,8 @@ def numbers(x, dear=None):
     return x
 
 def toy():
-    return Live(numbers, draw, (Slider("x", "x", 0.0, 10.0, 0.5, 1.0),), 1.0, (("one", {}),), "A dot.", dear=Dear("Run", run))
+    controls = (Slider("x", "x", 0.0, 10.0, 0.5, 1.0),)
+    return Live(numbers, draw, controls, 1.0, (("one", {}),), "A dot.", dear=Dear("Run", run))
 
 Live.static = Live.png
 seen, steps = [], 1000
@@ -68,7 +69,8 @@ class Frontend:
         outputs = self.until(message, lambda content: content.get("execution_state") == "idle")
         wrong = [content for content in outputs if "traceback" in content]
         assert not wrong, "\n".join(wrong[0]["traceback"])
-        return next((content["data"]["text/plain"] for content in outputs if "execution_count" in content and "data" in content), None)
+        results = [content["data"] for content in outputs if "execution_count" in content and "data" in content]
+        return results[0]["text/plain"] if results else None
 
     def tell(self, model, **data):
         """Send to a widget; returns the message's id."""

@@ -58,9 +58,11 @@ def values_of(control):
 
 @pytest.fixture(scope="module")
 def walk(widget):
-    """Settings as somebody's hand goes through them: a control is dragged for some steps, then another one; both ends of each are visited."""
+    """(settings, numbers) as a hand goes through them: one control for a while, then another, both ends of each."""
     generator, settings, path = random.Random(0), dict(widget.settings), []
-    ranges = {control.name: values_of(control) for control in widget.controls} | ({"seed": [0, 1, 2]} if widget.noise else {})
+    ranges = {control.name: values_of(control) for control in widget.controls}
+    if widget.noise:
+        ranges["seed"] = [0, 1, 2]
     results = [None, widget.finish(settings | widget.twin[0][1])] if widget.dear else []
 
     # each control's turn comes at least twice: from its low end, and from its high one
@@ -74,7 +76,7 @@ def walk(widget):
 
 @pytest.fixture(scope="module")
 def seen(widget, walk):
-    """What is seen at each step of the walk: (settings, the picture's size, its pixels, its texts as `texts_of` gives them)."""
+    """(settings, the picture's size, its pixels, its texts as `texts_of` gives them) at each step of the walk."""
     steps = []
     for settings, numbers in walk:
         image = widget.canvas.image(numbers)
@@ -203,7 +205,8 @@ def test_what_it_writes_is_what_a_plain_loop_writes(pocket, temperature, top_k):
     from pgnotes.lm.rollout import uniforms
 
     (model, tokenizer), start = pocket, "sold 12 loaves and "
-    prompt = torch.cat([encode(tokenizer, REQUEST), torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"])])
+    written = torch.tensor(tokenizer(start, add_special_tokens=False)["input_ids"])
+    prompt = torch.cat([encode(tokenizer, REQUEST), written])
     lines = prompt.repeat(4, 1)
     for noise in uniforms(4, LONGEST - len(start), "next token"):
         logits = model(lines).logits[:, -1].double() / temperature
@@ -213,8 +216,8 @@ def test_what_it_writes_is_what_a_plain_loop_writes(pocket, temperature, top_k):
         lines = torch.cat([lines, below[:, None]], 1)
     plain = [tokenizer.decode(line).split(tokenizer.eos_token)[0] for line in lines[:, len(prompt) :].tolist()]
     widget = next_token()
-    written = widget.finish(widget.settings | {"temperature": temperature, "top_k": top_k})
-    assert [line.removesuffix("…") for line in written] == [start + line for line in plain]
+    texts = widget.finish(widget.settings | {"temperature": temperature, "top_k": top_k})
+    assert [line.removesuffix("…") for line in texts] == [start + line for line in plain]
 
 
 def test_what_the_pocket_model_writes_depends_on_the_settings_alone():
@@ -253,7 +256,8 @@ def instances():
 
 def button_of(ui):
     """The first button."""
-    return next(part for row in ui.children for part in getattr(row, "children", ()) if isinstance(part, ipywidgets.Button))
+    parts = [part for row in ui.children for part in getattr(row, "children", ())]
+    return next(part for part in parts if isinstance(part, ipywidgets.Button))
 
 
 def test_what_lies_on_top_stays_on_top():
@@ -362,7 +366,11 @@ def test_an_interrupt_while_a_cell_runs_stops_the_cell():
 def shown(monkeypatch):
     """What is displayed: (data, metadata) of each output."""
     outputs = []
-    monkeypatch.setattr("pgnotes.classroom.page.display", lambda data, metadata=None, raw=False: outputs.append((data, metadata)))
+
+    def display(data, metadata=None, raw=False):
+        outputs.append((data, metadata))
+
+    monkeypatch.setattr("pgnotes.classroom.page.display", display)
     return outputs
 
 
@@ -379,7 +387,7 @@ def test_the_twin_is_an_output_of_its_own_which_its_widget_alone_hides(shown):
     assert set(twin[0]) == {"image/png", "text/plain"}
     assert twin[1]["image/png"]["alt"] == twin[0]["text/plain"] == "A dot."
     assert twin[1]["image/png"]["width"] == live.WIDTH * 100
-    assert set(view[0]) == {WIDGET_VIEW}, "text beside it would be compared by nbval with the saved file, where the widget is left out"
+    assert set(view[0]) == {WIDGET_VIEW}, "nbval would look for text in the saved file, where the widget is left out"
     (style, own), (another, _) = (style_of(one.ui) for one in on_page[-2:])
     assert on_page[-2].ui.model_id == view[0][WIDGET_VIEW]["model_id"]
     assert f".jp-OutputArea-child:has(+ .jp-OutputArea-child .{own})" in style

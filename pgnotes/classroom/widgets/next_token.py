@@ -85,7 +85,8 @@ def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
     last, lengths = last.expand(LINES, -1), lengths.expand(LINES)
     for done, row_noise in enumerate(noise):
         logits = head_logits(model, last, 1.0).double()
-        tokens.append(torch.stack([choose(row, u, temperature, top_k) for row, u in zip(logits, row_noise, strict=True)]))
+        chosen = [choose(row, u, temperature, top_k) for row, u in zip(logits, row_noise, strict=True)]
+        tokens.append(torch.stack(chosen))
         seen = torch.ones(LINES, 1, 1, int(lengths[0]) + done + 1, dtype=torch.bool)
         last = hidden_states(model, tokens[-1][:, None], (lengths + done)[:, None], seen, cache)[:, 0]
         yield (done + 1) / len(noise)

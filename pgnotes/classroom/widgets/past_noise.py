@@ -121,8 +121,8 @@ def draw(fig: Figure) -> Moving:
         dot.set_data([n["keep"]], [n["ratio"]])
         grey.set_data(range(1, len(n["whole"]) + 1), n["whole"])
         blue.set_data(range(1, len(n["steps"]) + 1), n["steps"])
-        texts = (f"{n['ratio']:.2f}", "any" if n["best"] is None else signed(f"{n['best']:z.2f}"), f"{n['samples']:,.0f}")
-        fill(readings, texts)
+        best = "any" if n["best"] is None else signed(f"{n['best']:z.2f}")
+        fill(readings, (f"{n['ratio']:.2f}", best, f"{n['samples']:,.0f}"))
 
     return [curve, dot, grey, blue, *readings], update
 

@@ -13,7 +13,20 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, WORSE, box, fill, label, readouts, signed
+from pgnotes.classroom.style import (
+    AFTER,
+    BEFORE,
+    BETTER,
+    EXACT,
+    MUTED,
+    QUIET,
+    WORSE,
+    box,
+    fill,
+    label,
+    readouts,
+    signed,
+)
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
 from pgnotes.lm.learner import learner
@@ -70,10 +83,12 @@ def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:
         "entropy": (-(start.exp() * start).sum(1)).tolist(),
         "kl": (now.exp() * (now - start)).sum(1).tolist(),
         "band": (round(1 - clip, 2), round(1 + clip, 2)),
-        "readings": [
-            signed(text)
-            for text in (f"{rewards[row]:.0f}", f"{advantage:+.2f}", f"{int(silent.sum())} of {len(silent)}", f"{change.sum():+.1f} nats")
-        ],
+        "readings": (
+            signed(f"{rewards[row]:.0f}"),
+            signed(f"{advantage:+.2f}"),
+            f"{int(silent.sum())} of {len(silent)}",
+            signed(f"{change.sum():+.1f} nats"),
+        ),
     }
 
 

@@ -278,7 +278,7 @@ def test_a_proxy_that_does_not_work_is_a_reason_and_no_traceback(monkeypatch, pr
 def test_loading_leaves_the_bars_of_others_alone(monkeypatch):
     from transformers.utils import logging
 
-    assert logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
     load("pocket")
     assert logging.is_progress_bar_enabled()
     with models.quiet(is_local=False):

@@ -7,8 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from lesson_text import SETUP, address, badge
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from run_lessons import clean
 
+from pgnotes.classroom.page import REOPENED
 from pgnotes.classroom.quiz import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -168,3 +170,14 @@ def test_clean_leaves_the_same_file_twice(lesson):
     before = nbformat.writes(notebook)
     clean(notebook)
     assert nbformat.writes(notebook) == before, "the saved file is as `make lessons` leaves it"
+
+
+def test_clean_leaves_out_widgets_and_the_pages_style():
+    """A widget with its twin beside it or in the same output leaves its twin alone; nothing empty stays."""
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}}
+    twin = {"image/png": "iVBORw0KGgo=", "text/plain": "A dot."}
+    table = {"text/html": "<table></table>", "text/plain": "a table"}
+    outputs = [new_output("display_data", data) for data in (twin, view, view | twin, {"text/html": REOPENED}, table)]
+    cell = new_code_cell(outputs=outputs)
+    clean(new_notebook(cells=[cell]))
+    assert [output.data for output in cell.outputs] == [twin, twin, table]

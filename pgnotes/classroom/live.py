@@ -188,7 +188,7 @@ class Live:
         return button
 
     def change(self, **changes: Any) -> None:
-        """Take new settings and redraw; a result that took long belongs to the settings it was made with, and is dropped."""
+        """Take new settings and redraw; a result that took long is dropped: it belongs to the settings before."""
         self.settings |= changes
         if self.dear and "dear" not in changes:
             self.settings["dear"] = None

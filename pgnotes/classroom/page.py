@@ -19,7 +19,7 @@ LOOK = """<style>
 .pgnotes-ui .widget-inline-hbox > .widget-label {{ text-align: left; line-height: 18px; height: auto; margin: 0; }}
 .pgnotes-ui .widget-dropdown > select {{ height: 28px; }}
 .pgnotes-ui .widget-checkbox, .pgnotes-ui .widget-checkbox label {{ height: auto; white-space: normal; }}
-.jp-OutputArea-child:has(+ .jp-OutputArea-child .{name}), .output_area:has(+ .output_area .{name}) {{ display: none; }}
+.jp-OutputArea-child:has(+ .jp-OutputArea-child .{name}) {{ display: none; }}
 </style>"""
 
 # in a saved file JupyterLab writes "model not found" where a widget was, below what stands there instead

@@ -109,9 +109,8 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     """Evaluate a run's model on the run's own task, or any model on the preset's."""
     from pgnotes.lm.errors import BadInputError
     from pgnotes.lm.evaluate import evaluate, held_out_requests
-    from pgnotes.lm.learner import check_lengths
+    from pgnotes.lm.learner import check_lengths, task_and_source
     from pgnotes.lm.models import device_capability, load, precision, processes_and_device
-    from pgnotes.lm.tasks import digits_and_length
 
     if args.model is None and args.set and "=" not in args.set[-1]:
         args.model = args.set.pop()  # `evaluate --set length=50 DIR`
@@ -122,8 +121,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     config, prompts, start = evaluated(args.model)
     config = changed(config, args.set)
     given = any(setting.startswith("prompts=") for setting in args.set)
-    source = config.prompts if given or prompts is None else prompts
-    task = digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction)
+    task, _ = task_and_source(config, prompts=None if given else prompts)
     _, device = processes_and_device(config.device)
     half = precision(device_capability(device))
     model, tokenizer = load(args.model, device, half)
@@ -132,7 +130,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     found = evaluate(model, tokenizer, held_out_requests(task, args.n), config, judge)
     for row in found.completions[:10]:
         verdict = "pass" if row["passed"] else "fail"
-        numbers = f"{row['length']:3d} characters, digits add up to {row['digit_sum']:3d}"
+        numbers = ", ".join(f"{name} {value:g}" for name, value in task.measures(row["completion"]).items())
         print(f"{verdict}  {numbers}  {row['prompt']!r} → {row['completion']!r}")
     return {key: value for key, value in dataclasses.asdict(found).items() if key != "completions"}
 
@@ -253,8 +251,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explain(error: Exception) -> tuple[int | None, str]:
     """Exit status and sentence for faults that are no mistake of ours; status None for one that needs its traceback."""
-    from pgnotes.lm.errors import BadInputError, out_of_memory
+    from pgnotes.lm.errors import BadInputError, RewardError, out_of_memory
 
+    if isinstance(error, RewardError):
+        return 1, f"{error}; nothing is lost: mend it, and go on with --resume"
     if isinstance(error, BadInputError | ConnectionError):
         return 2, str(error)
     if out_of_memory(error):

@@ -12,6 +12,8 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, bundle, figure, label, name_lines, panels
 
 SECONDS_BETWEEN = 0.5  # redraws, at least
+MEASURES = {"length": "characters", "digit_sum": "digit sum"}  # what they are called in a title
+SAID = {"length": "mean length {:.0f} characters", "digit_sum": "mean digit sum {:.0f}"}  # and in the description
 SHARE = 0.1  # of the time may go into drawing
 
 
@@ -39,18 +41,34 @@ def spread(ax: Axes, records: list[dict], key: str) -> None:
     ax.plot(x, mean, color=AFTER, linewidth=1.5)
 
 
-def curves(records: list[dict], steps: int, length: int, digit_sum: int) -> tuple[Figure, str]:
-    """The six panels and a sentence that describes them."""
+def measures_of(record: dict) -> list[str]:
+    """The names of the task's measures in a record: what has a spread, but for the reward."""
+    return [name.removesuffix("_std") for name in record if name.endswith("_std") and name != "reward_std"]
+
+
+def curves(records: list[dict], steps: int, **targets: float) -> tuple[Figure, str]:
+    """The panels and a sentence that describes them. targets: of the task's measures, where they have one: length=48.
+
+    At most two measures are shown, those with a target first.
+    """
+    shown = sorted(measures_of(records[0]), key=lambda name: name not in targets)[:2]
     fig, axes = panels(3, 2, 6.0, sharex=True)
-    passed, reward, sums, lengths, kl, dead = axes.flat
+    passed, reward, second, first, kl, dead = axes.flat
     line(label(passed, "Share that passes"), records, "pass_rate")
     passed.set_ylim(-0.02, 1.02 if max(r["pass_rate"] for r in records) > 0.45 else 0.52)
     line(label(reward, "Reward of the step's samples"), records, "reward")
     line(reward, records, "reward_std", QUIET)
     name_lines(reward, ("mean", AFTER), ("spread", QUIET))
-    for ax, key, target, name in ((lengths, "length", length, "characters"), (sums, "digit_sum", digit_sum, "digit sum")):
-        spread(label(ax, f"{name.capitalize()}, mean ± spread"), records, key)
-        ax.axhline(target, color=EXACT, linewidth=1, linestyle="--")
+
+    # the task's own measures, each with its target
+    for ax, name in zip((first, second), shown, strict=False):
+        words = MEASURES.get(name, name.replace("_", " "))
+        spread(label(ax, f"{words.capitalize()}, mean ± spread"), records, name)
+        if name in targets:
+            ax.axhline(targets[name], color=EXACT, linewidth=1, linestyle="--")
+    for ax in (first, second)[len(shown) :]:
+        ax.set_visible(False)
+
     line(label(kl, "Far from the start? Still unsure?", x="step", y="nats a token"), records, "kl")
     line(kl, records, "entropy", QUIET)
     name_lines(kl, ("KL", AFTER), ("entropy", QUIET))
@@ -61,9 +79,11 @@ def curves(records: list[dict], steps: int, length: int, digit_sum: int) -> tupl
     for ax in (passed, dead):
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     passed.set_xlim(0, max(steps - 1, 1))
+
     last = records[-1]
-    alt = f"Learning curves after {len(records)} of {steps} steps: pass rate {last['pass_rate']:.0%}, mean length {last['length']:.0f} characters, "
-    return fig, alt + f"mean digit sum {last['digit_sum']:.0f}, {last['dead_fail'] + last['dead_pass']:.0%} of groups without a signal."
+    means = "".join(f", {SAID.get(name, f'mean {name} {{:.0f}}').format(last[name])}" for name in shown)
+    alt = f"Learning curves after {len(records)} of {steps} steps: pass rate {last['pass_rate']:.0%}{means}, "
+    return fig, alt + f"{last['dead_fail'] + last['dead_pass']:.0%} of groups without a signal."
 
 
 def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int) -> tuple[Figure, str]:
@@ -93,8 +113,8 @@ def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int)
 class LivePicture:
     """A consumer of step records that keeps one picture up to date, at most twice a second; call `finish` when the run is over."""
 
-    def __init__(self, steps: int, length: int, digit_sum: int):
-        self.steps, self.targets = steps, (length, digit_sum)
+    def __init__(self, steps: int, **targets: float):
+        self.steps, self.targets = steps, targets
         self.records: list[dict] = []
         self.handle, self.due = None, 0.0
 
@@ -107,7 +127,7 @@ class LivePicture:
     def draw(self) -> None:
         """Show the picture, or replace it, and set when the next one is due."""
         started = time.monotonic()
-        fig, alt = curves(self.records, self.steps, *self.targets)
+        fig, alt = curves(self.records, self.steps, **self.targets)
         if self.handle is None:
             self.handle = figure(fig, alt)
         else:

@@ -17,7 +17,6 @@ LEAST = {
     0: ("max_new_tokens", "warmup", "decay_after", "half_life", "weight_decay", "beta", "entropy_bonus", "threads", "digit_sum"),
 }
 CHOICES = {
-    "reward": REWARDS,
     "advantages": advantages.KINDS,
     "loss": objectives.KINDS,
     "aggregate": objectives.AGGREGATES,
@@ -35,7 +34,8 @@ class GRPOConfig:
     prompts: str = "bundled"  # "bundled", "openwebtext" or a text file, one prompt a line
     length: int = 48  # characters a completion must have
     digit_sum: int = 12  # what its digits must add up to
-    reward: str = "binary"  # "binary" or "shaped"
+    reward: str = "binary"  # "binary", "shaped", or a function of one's own, "file.py:function"
+    task: str = "digits"  # or a function of one's own that makes one, "file.py:function"
     instruction: str = IN_WORDS  # the request put to the model
     prompt_tokens: int = 128  # openings are cut to so many tokens
     max_new_tokens: int = 0  # most tokens of a completion; 0 means length + 16
@@ -81,6 +81,12 @@ class GRPOConfig:
         for key, known in CHOICES.items():
             if getattr(self, key) not in known:
                 raise BadInputError(f"{key} is {getattr(self, key)!r}; it must be one of {', '.join(known)}")
+        own = ":" in self.reward or ":" in self.task
+        if not own and (self.reward not in REWARDS or self.task != "digits"):
+            raise BadInputError(
+                f"reward is {self.reward!r} and task {self.task!r}; a reward is one of {', '.join(REWARDS)}, a task is digits, "
+                "and either may be file.py:function"
+            )
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise BadInputError(f"betas is {self.betas}; it must be two numbers from 0 to below 1")
         try:

@@ -16,6 +16,10 @@ class BadInputError(ValueError):
     """An argument or a file that can't be used. The message names it; nothing was changed."""
 
 
+class RewardError(RuntimeError):
+    """A reward function raised, or gave something else than one number for each completion. The message names function and completion."""
+
+
 def out_of_memory(error: BaseException) -> bool:
     """True if the machine or its GPU ran out of memory, however that is reported."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

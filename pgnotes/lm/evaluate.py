@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import cycle, islice, product
+from dataclasses import dataclass
+from itertools import cycle, islice
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -12,16 +12,16 @@ from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, stop_ids
 from pgnotes.lm.rollout import rollout, uniforms
-from pgnotes.lm.tasks import DigitsAndLength, digit_sum
+from pgnotes.lm.tasks import Task
 
 ROWS = 128  # completions sampled at a time
 
-Request = tuple[DigitsAndLength, str]  # a task (its length and digit sum are what is asked for) and the opening to continue
+Request = tuple[Task, str]  # a task and the prompt that it puts to the model
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found; `completions` has one entry (prompt, completion, ended, passed, length, digit_sum) for each sample."""
+    """What `evaluate` found; `completions` has one entry (prompt, completion, ended, passed, and the task's measures) for each sample."""
 
     pass_rate: float  # share of completions that ended by themselves and pass
     logprob: float  # mean log-probability in nats a character under the start model, the stop token included
@@ -30,15 +30,14 @@ class Evaluation:
     completions: list[dict]
 
 
-def held_out_requests(task: DigitsAndLength, n: int) -> list[Request]:
+def held_out_requests(task: Task, n: int) -> list[Request]:
     """The task put to n held-out prompts, reused in order if they are fewer."""
     return [(task, prompt) for prompt in islice(cycle(task.held_out), n)]
 
 
-def unseen_requests(task: DigitsAndLength, n: int) -> list[Request]:
-    """Held-out prompts under the neighbouring targets, length ± 2 and digit sum ± 1, which training never asked for."""
-    targets = [(task.length + dn, task.digit_sum + ds) for dn, ds in product(range(-2, 3), range(-1, 2)) if dn or ds]
-    near = [replace(task, length=length, digit_sum=total) for length, total in targets if length > 0 and total >= 0]
+def unseen_requests(task: Task, n: int) -> list[Request]:
+    """Held-out prompts under neighbouring targets, which training never asked for; none where the task has no neighbours."""
+    near = task.neighbours() if hasattr(task, "neighbours") else []
     return list(islice(zip(cycle(near), cycle(task.held_out), strict=False), n))
 
 
@@ -57,12 +56,12 @@ def evaluate(
     judge, nats, rows = start_model or model, 0.0, []
     for (task, prompt), group in zip(requests, groups, strict=True):
         text, ended = group.texts[0], bool(group.ended[0])
-        row = {"prompt": prompt, "completion": text, "ended": ended, "passed": ended and task.passed(text)}
-        rows.append(row | {"length": len(text), "digit_sum": digit_sum(text)})
+        row = {"prompt": prompt, "completion": text, "ended": ended, "passed": ended and bool(task.passed(text, prompt))}
+        rows.append(row | task.measures(text))
         nats += completion_logprobs(judge, group.prompt, group.tokens, group.mask)[0].sum().item()
     return Evaluation(
         pass_rate=sum(row["passed"] for row in rows) / len(rows),
-        logprob=nats / max(sum(row["length"] for row in rows), 1),
+        logprob=nats / max(sum(len(row["completion"]) for row in rows), 1),
         distinct=distinct_in_100([row["completion"] for row in rows]),
         ended=sum(row["ended"] for row in rows) / len(rows),
         completions=rows,

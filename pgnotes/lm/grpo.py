@@ -14,22 +14,22 @@ from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
 from pgnotes.lm.config import GRPOConfig
-from pgnotes.lm.errors import out_of_memory, release_frames
+from pgnotes.lm.errors import RewardError, out_of_memory, release_frames
 from pgnotes.lm.evaluate import Request, evaluate, held_out_requests, unseen_requests
-from pgnotes.lm.learner import Learner, begin, compare, with_absolute_paths
+from pgnotes.lm.learner import BAD_REWARD, Learner, begin, check_same_task, compare, task_and_source, with_absolute_paths
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, load, quiet
 from pgnotes.lm.monitor import describe, measure, summary
 from pgnotes.lm.rollout import Group, rollout, seeded, uniforms
 from pgnotes.lm.state import RunFolder, finite
-from pgnotes.lm.tasks import DigitsAndLength
+from pgnotes.lm.tasks import Task, paid
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
 NOT_FINITE = "the gradient is not finite"
 
 
-def chosen_prompts(config: GRPOConfig, task: DigitsAndLength, step: int) -> list[str]:
+def chosen_prompts(config: GRPOConfig, task: Task, step: int) -> list[str]:
     """The prompts of a step: all training prompts in a new order each time round, decided by the seed alone."""
     total, picked = len(task.prompts), []
     for place in range(step * config.prompts_per_step, (step + 1) * config.prompts_per_step):
@@ -41,16 +41,20 @@ def chosen_prompts(config: GRPOConfig, task: DigitsAndLength, step: int) -> list
 def sample_groups(run: Learner, step: int) -> list[Group]:
     """This process's share of the step's groups; a group's noise is seeded from (seed, step, group), whoever samples it."""
     config = run.config
-    prompts = [cut(run.tokenizer, prompt, config.prompt_tokens) for prompt in chosen_prompts(config, run.task, step)[mine(run)]]
-    requests = [encode(run.tokenizer, run.task.message(prompt)) for prompt in prompts]
+    prompts = chosen_prompts(config, run.task, step)[mine(run)]
+    shortened = [cut(run.tokenizer, prompt, config.prompt_tokens) for prompt in prompts]
+    requests = [encode(run.tokenizer, run.task.message(prompt)) for prompt in shortened]
     noise = [uniforms(config.group_size, config.token_limit, config.seed, step, g) for g in range(config.prompts_per_step)[mine(run)]]
-    return rollout(run.sampler(), run.tokenizer, requests, noise, run.stops, config.temperature)
+    groups = rollout(run.sampler(), run.tokenizer, requests, noise, run.stops, config.temperature)
+    for group, prompt in zip(groups, prompts, strict=True):
+        group.source = prompt
+    return groups
 
 
-def rewards_of(task: DigitsAndLength, groups: list[Group]) -> Tensor:
-    """Rewards [P, G] of the texts; a completion that did not end by itself gets 0."""
-    rows = [[r * e for r, e in zip(task.reward(group.texts), group.ended.tolist(), strict=True)] for group in groups]
-    return torch.tensor(rows, dtype=torch.float32)
+def rewards_of(task: Task, groups: list[Group]) -> Tensor:
+    """Rewards [P, G] of the texts; a completion that did not end by itself gets 0.  RewardError if the task gives no numbers."""
+    rewards = torch.tensor([paid(task, group.source, group.texts) for group in groups], dtype=torch.float32)
+    return rewards * torch.stack([group.ended for group in groups]).to(rewards)
 
 
 def train_step(run: Learner, step: int) -> tuple[dict, dict]:
@@ -189,12 +193,12 @@ def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
         )
 
 
-def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = False) -> Iterator[dict]:
+def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = False, task: Task | None = None) -> Iterator[dict]:
     """Train, yielding a record after each step; progress bars, pictures and early stops are up to whoever iterates (lesson 09).
 
-    out: the run's folder; a temporary one if None.  Raises what `train` raises.
+    out: the run's folder; a temporary one if None.  task: instead of the one that `config` names.  Raises what `train` raises.
     """
-    run, folder = begin(config, out, resume)
+    run, folder = begin(config, out, resume, task)
     try:
         yield from loop(run, folder)
     finally:
@@ -218,21 +222,23 @@ def train(
     config: GRPOConfig,
     out: str | Path | None = None,
     resume: bool = False,
+    task: Task | None = None,
     consumers: tuple[Callable[[dict], None], ...] = (),
     say: Callable[[str], None] = print,
 ) -> RunLog:
     """Evaluate, train, evaluate again, and save the model in `out` (lesson 09). Each consumer is called with every record.
 
-    resume: go on with the run in `out`, or start it if there is none.  say: is told, in a line, where a resumed run stands.
+    resume: go on with the run in `out`, or start it if there is none.  task: what is learned, instead of the task that `config`
+    names (`tasks.from_reward` makes one of a reward function).  say: is told, in a line, where a resumed run stands.
     BadInputError for settings that can't work or that differ from those of the run to resume; ConnectionError for a model or prompts out of
     reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
     """
-    if out is not None and resume and (finished := finished_run(config, RunFolder(out), say)):
+    if out is not None and resume and (finished := finished_run(config, RunFolder(out), task, say)):
         for record in finished.records:
             for consume in consumers:
                 consume(record)
         return finished
-    run, folder = begin(config, out, resume)
+    run, folder = begin(config, out, resume, task)
     try:
         if resume:
             done, total_steps = len(run.records), config.steps
@@ -247,6 +253,8 @@ def train(
             folder.save_model(run.policy, run.tokenizer)
         return finish(run, folder, before, after, unseen)
     except BaseException as error:
+        if isinstance(error, RewardError):
+            folder.write("stopped.json", {"step": len(run.records), "reason": BAD_REWARD})
         run = None
         release_frames(error)
         raise
@@ -254,13 +262,14 @@ def train(
         folder.release()
 
 
-def finished_run(config: GRPOConfig, folder: RunFolder, say: Callable[[str], None]) -> RunLog | None:
+def finished_run(config: GRPOConfig, folder: RunFolder, task: Task | None, say: Callable[[str], None]) -> RunLog | None:
     """The run in a folder, if it is finished and went as far as is asked for.  BadInputError if it had other settings."""
     stored, result = folder.read_run(), folder.read("result.json")
     if stored is None or not result or result["steps"] < config.steps or not (folder / "model").is_dir():
         return None
     old = GRPOConfig.from_json(stored["config"])
     compare(replace(with_absolute_paths(config), steps=old.steps), old, folder)
+    check_same_task(task_and_source(with_absolute_paths(config), task)[1], stored)
     asked = "" if result["steps"] == config.steps else f", more than the {config.steps} asked for"
     say(f"already finished, all {result['steps']} steps{asked}: this is what was found; another folder starts anew")
     return RunLog(folder.lines("log.jsonl")[: result["steps"]], result, folder.path)
@@ -284,11 +293,13 @@ def finish(run: Learner, folder: RunFolder, before: dict, after: dict, unseen: d
     return RunLog(run.records, result, folder.path)
 
 
-def evaluate_and_save(run: Learner, folder: RunFolder, when: str, requests: Callable[[DigitsAndLength, int], list[Request]]) -> dict:
+def evaluate_and_save(run: Learner, folder: RunFolder, when: str, requests: Callable[[Task, int], list[Request]]) -> dict:
     """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`."""
     started = time.perf_counter()
     start_model = run.reference or load(run.config.model, run.device, run.half)[0]
     asked = requests(run.task, run.config.evaluate)
+    if not asked:  # the task has no neighbours
+        return {"pass_rate": None}
     found = asdict(evaluate(run.sampler(), run.tokenizer, asked, run.config, start_model))
     found = finite(found | {"seconds": round(time.perf_counter() - started, 2)})
     folder.write(f"evaluation_{when}.json", found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
+import inspect
 import json
 import os
 import platform
@@ -32,10 +34,12 @@ from pgnotes.lm.models import (
 )
 from pgnotes.lm.rollout import Group
 from pgnotes.lm.state import RunFolder
-from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
+from pgnotes.lm.tasks import IN_WORDS, Task, digits_and_length, from_reward, load_function
 
 CORES = torch.get_num_threads()  # what PyTorch found on its own, before a run sets anything
 BOOKKEEPING = ("checkpoint_every", "evaluate", "device")  # settings that may change when a run goes on
+BAD_REWARD = "the reward failed"  # a run that stopped for this may go on with another one
+TASK_PARTS = ("prompts", "held_out", "message", "reward", "passed", "measures")
 RESCUE = ("lr", "beta")  # and these, once the gradient has stayed infinite
 
 
@@ -44,7 +48,7 @@ class Learner:
     """What a run holds in memory."""
 
     config: GRPOConfig
-    task: DigitsAndLength
+    task: Task
     policy: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     reference: PreTrainedModel | None  # the start model, frozen; None if beta is 0
@@ -56,6 +60,7 @@ class Learner:
     copy: PreTrainedModel | None  # of the policy in half precision, which samples; None where the policy does
     stops: list[int]
     rows: int  # completions in a micro-batch
+    source: str = ""  # the hash of what the task is made of
     records: list[dict] = field(default_factory=list)  # one for each step done
     updates: int = 0  # of the weights; a skipped one does not count
     groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
@@ -92,14 +97,57 @@ class Learner:
             raise BadInputError(f"the checkpoint does not fit model {self.config.model!r} as it is now: {reason}") from error
 
 
-def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dtype | None = None) -> Learner:
+def task_and_source(config: GRPOConfig, task: Task | None = None, prompts: list[str] | None = None) -> tuple[Task, str]:
+    """The task of a run, and what decides it beyond the settings: the hash of a file or of a function's source.
+
+    task: given in Python, instead of the one that `config` names.  prompts: instead of `config.prompts`.
+    """
+    if task is not None:
+        return task, source_hash(task)
+    if ":" in config.task:
+        make, digest = load_function(config.task)
+        made = make()
+        if not isinstance(made, Task):
+            raise BadInputError(f"task is {config.task!r}, which made {made!r}; a task has {', '.join(TASK_PARTS)}")
+        return made, digest
+    if ":" in config.reward:
+        function, digest = load_function(config.reward)
+        own = "{prompt}" if config.instruction == IN_WORDS else config.instruction
+        instruction = own.replace("{length}", str(config.length)).replace("{digit_sum}", str(config.digit_sum))
+        return from_reward(function, prompts or config.prompts, instruction), digest
+    source = prompts or config.prompts
+    return digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction), ""
+
+
+def source_hash(task: Task) -> str:
+    """The SHA-256 of a task's reward function as it is written, or of its class; "" where there is no source."""
+    try:
+        text = inspect.getsource(getattr(task, "function", type(task)))
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_same_task(source: str, stored: dict) -> None:
+    """BadInputError if a run is to go on with another task than it began with."""
+    if source != stored.get("task", ""):
+        raise BadInputError("the task of this run is another one now: its file or its reward has changed; choose another folder")
+
+
+def learner(
+    config: GRPOConfig,
+    prompts: list[str] | None = None,
+    half: torch.dtype | None = None,
+    task: Task | None = None,
+) -> Learner:
     """Load the model and all that trains it.
 
     prompts: instead of `config.prompts` (a resumed run's own).  half: instead of the device's `precision`.
+    task: instead of the one that `config` names.
     BadInputError or ConnectionError for settings that can't work with this model on this machine.
     """
     torch.set_num_threads(config.threads or CORES)
-    task = digits_and_length(config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction)
+    task, source = task_and_source(config, task, prompts)
     accelerator, device = processes_and_device(config.device)
     if config.prompts_per_step % accelerator.num_processes:
         raise BadInputError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
@@ -119,6 +167,7 @@ def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dt
     return Learner(
         config=config,
         task=task,
+        source=source,
         policy=policy,
         tokenizer=tokenizer,
         reference=reference,
@@ -133,7 +182,7 @@ def learner(config: GRPOConfig, prompts: list[str] | None = None, half: torch.dt
     )
 
 
-def check_lengths(config: GRPOConfig, task: DigitsAndLength, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_lengths(config: GRPOConfig, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """BadInputError if a prompt and its completion could be longer than the model can read."""
     limit = text_limit(model)
     around = len(encode(tokenizer, task.message("a")))
@@ -148,7 +197,7 @@ def check_lengths(config: GRPOConfig, task: DigitsAndLength, model: PreTrainedMo
         )
 
 
-def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Learner, RunFolder]:
+def begin(config: GRPOConfig, out: str | Path | None, resume: bool, task: Task | None = None) -> tuple[Learner, RunFolder]:
     """Load a run, at its newest checkpoint if it is resumed, and lay out its folder, which is this process's until `release`.
 
     Nothing is written before all arguments are checked.  out: the folder; None for one that goes when this Python ends.
@@ -162,18 +211,24 @@ def begin(config: GRPOConfig, out: str | Path | None, resume: bool) -> tuple[Lea
     if stored:
         folder.acquire()
     try:
-        return prepare(config, folder, stored, resume), folder
+        return prepare(config, folder, stored, resume, task), folder
     except BaseException:
         folder.release()
         raise
 
 
-def prepare(config: GRPOConfig, folder: RunFolder, stored: dict | None, resume: bool) -> Learner:
+def prepare(config: GRPOConfig, folder: RunFolder, stored: dict | None, resume: bool, task: Task | None) -> Learner:
     """`begin` once the folder is known."""
     config, changes = agree(config, folder, resume)
     goes_on = stored is not None and stored["config"].get("prompts") == config.prompts
-    run = learner(config, folder.read("prompts.json") if goes_on else None)
+    run = learner(config, folder.read("prompts.json") if goes_on else None, task=task)
     run.changes = changes
+    if stored and folder.checkpoints():
+        stopped = folder.read("stopped.json") or {}
+        if stopped.get("reason") != BAD_REWARD:
+            check_same_task(run.source, stored)
+        elif run.source != stored.get("task", ""):
+            run.changes["task"] = [stored.get("task", ""), run.source]
     processes = run.accelerator.num_processes
     if stored and stored["processes"] != processes:
         raise BadInputError(f"the run in {str(folder.path)!r} was made by {stored['processes']} processes; it can't go on with {processes}")
@@ -189,7 +244,7 @@ def prepare(config: GRPOConfig, folder: RunFolder, stored: dict | None, resume: 
         if folder.read_run() != stored:
             raise BadInputError(f"out is {str(folder.path)!r}, where another process has begun a run in the meantime; choose another folder")
     versions = {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, transformers, accelerate)}
-    folder.write("run.json", {"config": asdict(config), "processes": processes, "versions": versions})
+    folder.write("run.json", {"config": asdict(config), "task": run.source, "processes": processes, "versions": versions})
     folder.write("prompts.json", run.task.prompts + run.task.held_out)
     if stored and stored["config"] != json.loads(json.dumps(asdict(config))) and state is None:
         folder.drop("evaluation_before.json")  # it was made under other settings
@@ -209,12 +264,13 @@ def temporary_folder() -> RunFolder:
 
 def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
     """The settings with folders and files named from the root, so that a run can be resumed from anywhere."""
-    paths = {"model": Path(config.model).expanduser(), "prompts": Path(config.prompts).expanduser()}
-    if config.model == "pocket" or not paths["model"].is_dir():
-        del paths["model"]
-    if config.prompts in ("bundled", "openwebtext") or not paths["prompts"].is_file():
-        del paths["prompts"]
-    return replace(config, **{key: str(path.resolve()) for key, path in paths.items()})
+    changes = {}
+    for key in ("model", "prompts", "reward", "task"):
+        file, colon, function = getattr(config, key).rpartition(":") if key in ("reward", "task") else (getattr(config, key), "", "")
+        path = Path(file).expanduser()
+        if file and file not in ("pocket", "bundled", "openwebtext") and path.exists():
+            changes[key] = f"{path.resolve()}{colon}{function}"
+    return replace(config, **changes)
 
 
 def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> tuple[GRPOConfig, dict]:

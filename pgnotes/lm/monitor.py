@@ -7,7 +7,6 @@ from torch import Tensor
 
 from pgnotes.lm.learner import Learner
 from pgnotes.lm.rollout import Group
-from pgnotes.lm.tasks import digit_sum
 from pgnotes.theory.advantages import spread_is_zero
 from pgnotes.theory.objectives import Clip
 from pgnotes.theory.ppo import silenced
@@ -48,13 +47,20 @@ def summary(run: Learner, seen: list[Tensor]) -> dict:
 
 
 def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
-    """The step's completions in numbers. rewards: [P, G], of all processes."""
-    written = [(text, ended) for group in groups for text, ended in zip(group.texts, group.ended.tolist(), strict=True)]
-    rows = [[len(text), digit_sum(text), ended and run.task.passed(text), ended] for text, ended in written]
-    numbers = torch.tensor(rows, dtype=torch.float32, device=run.device)
-    length, total, passes, stopped = run.accelerator.gather(numbers).cpu().T
+    """The step's completions in numbers, of all processes: means and spreads of the task's measures, pass rate, dead groups.
+
+    rewards: [P, G].
+    """
+    written = [(group.source, text, ended) for group in groups for text, ended in zip(group.texts, group.ended.tolist(), strict=True)]
+    measured = [run.task.measures(text) for _, text, _ in written]
+    passed = [ended and run.task.passed(text, prompt) for prompt, text, ended in written]
+    rows = [[*numbers.values(), passes, ended] for numbers, passes, (_, _, ended) in zip(measured, passed, written, strict=True)]
+    table = torch.tensor(rows, dtype=torch.float32, device=run.device)
+    *columns, passes, stopped = run.accelerator.gather(table).cpu().T
+    measures = dict(zip(measured[0], columns, strict=True))
+
     dead, all_pass = spread_is_zero(rewards), passes.view(rewards.shape).bool().all(-1)
-    spread = {"reward": rewards, "length": length, "digit_sum": total}
+    spread = {"reward": rewards} | measures
     shares = {
         "pass_rate": passes,
         "truncated": 1 - stopped,
@@ -64,7 +70,6 @@ def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
     return {
         **{name: values.mean().item() for name, values in (spread | shares).items()},
         **{f"{name}_std": values.std().item() for name, values in spread.items()},
-        "samples": [text for text, _ in written[:: max(1, len(written) // SAMPLES)][:SAMPLES]],
-        "lengths": [int(x) for x in length.tolist()],
-        "digit_sums": [int(x) for x in total.tolist()],
+        "samples": [text for _, text, _ in written[:: max(1, len(written) // SAMPLES)][:SAMPLES]],
+        **{f"{name}s": [int(x) if x.is_integer() else x for x in values.tolist()] for name, values in measures.items()},
     }

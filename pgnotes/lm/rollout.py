@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -29,11 +29,25 @@ class Group:
     texts: list[str]  # G completions, the stop token not shown
     advantages: Tensor | None = None  # [G], once they are known
     logp_old: Tensor | None = None  # [G, R] log-probabilities when sampled, as the scorer sees them; set by the first training pass
+    source: str = ""  # the prompt as the task knows it, uncut
 
     def split(self, rows: int) -> list[Group]:
         """The same completions in groups of at most so many."""
-        columns = [getattr(self, field.name) for field in fields(self)[1:]]
-        return [Group(self.prompt, *(c if c is None else c[i : i + rows] for c in columns)) for i in range(0, len(self.tokens), rows)]
+        return [self.part(slice(start, start + rows)) for start in range(0, len(self.tokens), rows)]
+
+    def part(self, rows: slice) -> Group:
+        """Some of the completions."""
+        return Group(
+            prompt=self.prompt,
+            tokens=self.tokens[rows],
+            mask=self.mask[rows],
+            logp=self.logp[rows],
+            ended=self.ended[rows],
+            texts=self.texts[rows],
+            advantages=None if self.advantages is None else self.advantages[rows],
+            logp_old=None if self.logp_old is None else self.logp_old[rows],
+            source=self.source,
+        )
 
 
 class RoomyLayer(DynamicLayer):

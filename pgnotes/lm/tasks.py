@@ -1,19 +1,22 @@
-"""The task of lesson 09: continue a text with exactly N characters whose digits add up to S. Prompts, rewards, the pass check."""
+"""What is asked and what is paid: the protocol of a task, the digits task of lesson 09, a reward of one's own."""
 
 from __future__ import annotations
 
 import codecs
 import hashlib
+import importlib.util
+import inspect
 import itertools
+import math
 import re
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from pgnotes.lm.errors import BadInputError
+from pgnotes.lm.errors import BadInputError, RewardError
 
 IN_WORDS = "Continue the text below with exactly {length} characters whose digits add up to {digit_sum}. Write only the continuation.\n\n{prompt}"
 BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON's, are text like any other
@@ -34,6 +37,63 @@ BYTE_ORDER_MARKS = (
 )
 STRANGE = 0.1  # of the characters of a text file may be undecodable or control characters
 STREAMED = 2000  # openings taken from a streamed data set; a few megabytes are read, never the whole set
+
+
+@runtime_checkable
+class Task(Protocol):
+    """All that the loop, the log and the evaluation know of what is learned (lesson 09).
+
+    Further, where a task can: `columns(prompt) -> dict`, what its reward needs besides the prompt, such as the answer;
+    `neighbours() -> list[Task]`, the same with targets that training never asks for; `examples(n, generator)`, pairs of a
+    prompt and a good completion.
+    """
+
+    prompts: list[str]  # to train on
+    held_out: list[str]  # to evaluate on
+
+    def message(self, prompt: str) -> str:
+        """The user's message to the model."""
+
+    def reward(self, completions: Sequence, prompts: Sequence[str] | None = None, **columns: Any) -> list[float]:
+        """One number for each completion, in TRL's calling convention: one entry a completion in everything."""
+
+    def passed(self, completion: str, prompt: str = "") -> bool:
+        """Whether it is what was asked for; the pass rate counts these."""
+
+    def measures(self, completion: str) -> dict[str, float]:
+        """Numbers that the log and the dashboards follow, the same names for every completion."""
+
+
+def paid(task: Task, prompt: str, texts: Sequence[str]) -> list[float]:
+    """The rewards of one prompt's completions.  RewardError, naming the function and the completion, for anything but finite numbers."""
+    columns = task.columns(prompt) if hasattr(task, "columns") else {}
+    repeated = {name: [value] * len(texts) for name, value in columns.items()}
+    name = getattr(getattr(task, "function", task), "__name__", type(task).__name__)
+    try:
+        rewards = list(task.reward(texts, prompts=[prompt] * len(texts), **repeated))
+    except Exception as error:
+        guilty = culprit(task, prompt, texts, columns)
+        raise RewardError(f"the reward {name} failed{guilty}: {type(error).__name__}: {error}") from error
+    if len(rewards) != len(texts):
+        raise RewardError(f"the reward {name} gave {len(rewards)} numbers for {len(texts)} completions")
+    for i, reward in enumerate(rewards):
+        try:
+            rewards[i] = float(reward)
+        except (TypeError, ValueError):
+            rewards[i] = math.nan
+        if not math.isfinite(rewards[i]):
+            raise RewardError(f"the reward {name} gave {reward!r} for completion {i + 1} of {len(texts)}, {texts[i]!r}")
+    return rewards
+
+
+def culprit(task: Task, prompt: str, texts: Sequence[str], columns: Mapping[str, Any]) -> str:
+    """Which completion a reward fails on, tried one by one."""
+    for i, text in enumerate(texts):
+        try:
+            task.reward([text], prompts=[prompt], **{name: [value] for name, value in columns.items()})
+        except Exception:
+            return f" on completion {i + 1} of {len(texts)}, {text!r}"
+    return ""
 
 
 def digit_sum(text: str) -> int:
@@ -82,9 +142,19 @@ class DigitsAndLength:
         values = {"length": str(self.length), "digit_sum": str(self.digit_sum), "prompt": prompt}
         return BLANK.sub(lambda blank: values[blank[1]], self.instruction)
 
-    def passed(self, completion: str) -> bool:
+    def passed(self, completion: str, prompt: str = "") -> bool:
         """True if the text has exactly `length` characters and at least one ASCII digit, and its ASCII digits add up to `digit_sum`."""
         return len(completion) == self.length and any(c in string.digits for c in completion) and digit_sum(completion) == self.digit_sum
+
+    def measures(self, completion: str) -> dict[str, float]:
+        """Length in characters, and the sum of the digits."""
+        return {"length": len(completion), "digit_sum": digit_sum(completion)}
+
+    def neighbours(self) -> list[DigitsAndLength]:
+        """The same openings under length ± 2 and digit sum ± 1, which training never asks for."""
+        steps = itertools.product(range(-2, 3), range(-1, 2))
+        targets = [(self.length + dn, self.digit_sum + ds) for dn, ds in steps if dn or ds]
+        return [replace(self, length=length, digit_sum=total) for length, total in targets if length > 0 and total >= 0]
 
     def shaped(self, completion: str) -> float:
         """Partial credit in [0, 1]: 1 for a pass, else up to 0.2 for the length and, if it has a digit, up to 0.2 for the digit sum."""
@@ -123,13 +193,86 @@ def digits_and_length(
     return DigitsAndLength(length, digit_sum, train, held_out, reward, instruction)
 
 
-def check_instruction(instruction: str) -> None:
+@dataclass(frozen=True)
+class RewardTask:
+    """A task made of a reward function; `from_reward` makes one."""
+
+    function: Callable[..., Sequence[float]]
+    prompts: list[str]
+    held_out: list[str]
+    instruction: str = "{prompt}"
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what `columns` gives, by prompt
+
+    def message(self, prompt: str) -> str:
+        """The instruction with the prompt in its place."""
+        return self.instruction.replace("{prompt}", prompt)
+
+    def columns(self, prompt: str) -> dict[str, Any]:
+        """What the reward gets besides the prompt."""
+        return dict(self.facts.get(prompt, {}))
+
+    def reward(self, completions: Sequence, prompts: Sequence[str] | None = None, **columns: Any) -> list[float]:
+        """What the function gives; it is handed the columns that it has arguments for."""
+        given = {"completions": completions, "prompts": prompts, **columns}
+        known = inspect.signature(self.function).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            given = {name: value for name, value in given.items() if name in known}
+        return self.function(**given)
+
+    def passed(self, completion: str, prompt: str = "") -> bool:
+        """True if the reward is 1 or more."""
+        return paid(self, prompt, [completion])[0] >= 1
+
+    def measures(self, completion: str) -> dict[str, float]:
+        """Length in characters."""
+        return {"length": len(completion)}
+
+
+def from_reward(
+    reward: Callable[..., Sequence[float]],
+    prompts: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = "bundled",
+    instruction: str = "{prompt}",
+) -> RewardTask:
+    """A task from a plain reward function in TRL's convention (lesson 09): `reward(completions, prompts=…, **columns)`.
+
+    A completion passes if its reward is 1 or more.  prompts: as in `digits_and_length`, or {prompt: {column: value}} for rewards that
+    need more, such as an answer.  instruction: what the model is asked, with {prompt} in it.
+    BadInputError for a reward that can't be called, an instruction without {prompt}, or too few prompts.
+    """
+    if not callable(reward):
+        raise BadInputError(f"reward is {reward!r}; it must be a function of completions")
+    check_instruction(instruction, ("prompt",))
+    facts = prompts if isinstance(prompts, Mapping) else {}
+    train, held_out = split(load_prompts(prompts) if isinstance(prompts, str) else list(prompts))
+    return RewardTask(reward, train, held_out, instruction, facts)
+
+
+def load_function(place: str) -> tuple[Callable, str]:
+    """The function named "file.py:function", and the SHA-256 of its file.  BadInputError if there is none."""
+    file, _, name = place.rpartition(":")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise BadInputError(f"{place!r} names no file here; give file.py:function")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # it is the learner's file, and may fail in any way
+        raise BadInputError(f"{file} can't be run: {type(error).__name__}: {error}") from error
+    if not callable(getattr(module, name, None)):
+        known = ", ".join(key for key, value in vars(module).items() if inspect.isfunction(value)) or "none"
+        raise BadInputError(f"{file} has no function {name!r}; its functions: {known}")
+    return getattr(module, name), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_instruction(instruction: str, known: Sequence[str] = BLANKS) -> None:
     """BadInputError if it does not show the opening, or has a name in braces that stands for nothing."""
     names = BLANK.findall(instruction)
     if "prompt" not in names:
         raise BadInputError("instruction has no {prompt} in it; the model would never see the text to continue")
-    if unknown := [f"{{{name}}}" for name in names if name not in BLANKS]:
-        raise BadInputError(f"instruction has {', '.join(unknown)} in it; only {{length}}, {{digit_sum}} and {{prompt}} are filled in")
+    if unknown := [f"{{{name}}}" for name in names if name not in known]:
+        filled = ", ".join(f"{{{name}}}" for name in known)
+        raise BadInputError(f"instruction has {', '.join(unknown)} in it; only {filled} are filled in")
 
 
 def split(prompts: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -253,11 +253,11 @@ def test_two_that_begin_at_once_in_a_new_folder(tmp_path, monkeypatch):
     """Both find nothing; the one that loads more slowly is refused before it writes."""
     real, begun = learner.learner, []
 
-    def slowly(*args):
+    def slowly(*args, **options):
         if not begun:
             begun.append(True)
             begun.append(next(steps(TINY, tmp_path / "run")))  # another one is faster
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(learner, "learner", slowly)
     with pytest.raises(BadInputError, match="another process"):

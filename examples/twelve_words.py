@@ -1,0 +1,11 @@
+"""A reward of one's own: exactly twelve words.
+
+python -m pgnotes grpo --preset pocket --out runs/words --set reward=examples/twelve_words.py:twelve_words steps=60
+"""
+
+from __future__ import annotations
+
+
+def twelve_words(completions: list[str], **columns: object) -> list[float]:
+    """1 for each completion of exactly twelve words, else 0; a word is what stands between spaces and has a letter."""
+    return [float(sum(any(c.isalpha() for c in word) for word in text.split()) == 12) for text in completions]

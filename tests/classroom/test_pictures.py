@@ -22,7 +22,7 @@ def records(n, **changes):
 
 @pytest.mark.parametrize("rows", [records(1), records(30), records(3, kl=None, entropy=0.0), records(2, length_std=0.0, digit_sum_std=0.0, reward_std=0.0)])
 def test_curves_of_any_run(rows):
-    fig, alt = curves(rows, 30, 48, 12)
+    fig, alt = curves(rows, 30, length=48, digit_sum=12)
     assert f"after {len(rows)} of 30 steps" in alt
     assert "25%" in alt
     data, metadata = bundle(fig, alt)
@@ -58,7 +58,7 @@ def test_redraws_are_rare(monkeypatch):
 
     monkeypatch.setattr(dashboard, "figure", slow)
     monkeypatch.setattr(dashboard, "curves", lambda *args: (None, ""))
-    picture = LivePicture(100, 48, 12)
+    picture = LivePicture(100, length=48, digit_sum=12)
     for record in records(100):
         picture(record)
         now[0] += 0.1

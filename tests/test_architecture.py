@@ -96,6 +96,6 @@ def test_files_stay_small(path):
 def test_the_engine_stays_readable():
     """What there is to read of `lm/`, in statements, so that packing gains nothing; and a step on one screen."""
     files = sorted((ROOT / "pgnotes/lm").glob("*.py"))
-    assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1130
+    assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1270
     (step,) = (n for n in ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text())) if isinstance(n, ast.FunctionDef) and n.name == "train_step")
     assert step.end_lineno - step.lineno < 40

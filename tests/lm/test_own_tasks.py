@@ -17,7 +17,7 @@ from pgnotes.lm.errors import BadInputError, RewardError
 from pgnotes.lm.evaluate import held_out_requests, unseen_requests
 from pgnotes.lm.grpo import steps, train
 from pgnotes.lm.state import RunFolder
-from pgnotes.lm.tasks import Task, digits_and_length, from_reward, load_function, paid
+from pgnotes.lm.tasks import Task, digits_and_length, from_reward, paid
 
 ROOT = Path(__file__).parents[2]
 TINY = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1, steps=2, prompts_per_step=2, group_size=2, evaluate=2, checkpoint_every=1)

@@ -57,7 +57,7 @@ def test_redraws_are_rare(monkeypatch):
         now[0] += 0.2  # drawing takes a fifth of a second
 
     monkeypatch.setattr(dashboard, "figure", slow)
-    monkeypatch.setattr(dashboard, "curves", lambda *args: (None, ""))
+    monkeypatch.setattr(dashboard, "curves", lambda *args, **targets: (None, ""))
     picture = LivePicture(100, length=48, digit_sum=12)
     for record in records(100):
         picture(record)

@@ -308,7 +308,7 @@ def test_log_probabilities_that_overflow_skip_one_update_and_raise_nothing(monke
 
 def test_a_completion_that_does_not_end_by_itself_gets_nothing(pocket):
     run = learner(dataclasses.replace(SMALL, length=48, digit_sum=12, max_new_tokens=49))
-    always = SimpleNamespace(reward=lambda texts: [1.0] * len(texts))
+    always = SimpleNamespace(reward=lambda texts, prompts: [1.0] * len(texts))
     groups = grpo.sample_groups(run, 0)
     rewards = grpo.rewards_of(always, groups)
     assert rewards.tolist() == [[float(e) for e in group.ended] for group in groups]

@@ -68,7 +68,7 @@ def main() -> None:
             process.send_signal(signal.SIGKILL)
             process.wait()
             lines = len((folder / "log.jsonl").read_text().splitlines())
-            checkpoints = sorted(p.name for p in (folder / "checkpoints").iterdir())
+            checkpoints = sorted(p.name for p in (folder / "checkpoints").glob("*"))
             finish(folder, given.evaluate)
             identical = ending(folder) == expected
             same += identical

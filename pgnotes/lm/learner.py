@@ -301,7 +301,8 @@ def compare(config: GRPOConfig, old: GRPOConfig, folder: RunFolder) -> dict:
     """What the log says of settings that changed: {key: [before, now]}.  BadInputError if others did than may."""
     config = replace(config, threads=config.threads or old.threads)
     differing = {key: [was, getattr(config, key)] for key, was in asdict(old).items() if getattr(config, key) != was}
-    free = BOOKKEEPING + (RESCUE if (folder / "stopped.json").is_file() else ())
+    stopped = folder.read("stopped.json") or {"reason": BAD_REWARD}
+    free = BOOKKEEPING if stopped["reason"] == BAD_REWARD else BOOKKEEPING + RESCUE
     wrong = {key: pair for key, pair in differing.items() if key not in free and not (key == "steps" and pair[1] > pair[0])}
     if wrong:
         texts = ", ".join(f"{key} was {was!r} and is now {now!r}" for key, (was, now) in wrong.items())

@@ -254,7 +254,7 @@ def explain(error: Exception) -> tuple[int | None, str]:
     from pgnotes.lm.errors import BadInputError, RewardError, out_of_memory
 
     if isinstance(error, RewardError):
-        return 1, f"{error}; nothing is lost: mend it, and go on with --resume"
+        return 1, f"{error}; once it is mended, a run goes on with --resume"
     if isinstance(error, BadInputError | ConnectionError):
         return 2, str(error)
     if out_of_memory(error):

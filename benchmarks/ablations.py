@@ -1,9 +1,10 @@
 """What each part of the pocket run does: the run of lesson 09, with one thing changed at a time.
 
-    python benchmarks/ablations.py                       every variant, 75 steps, seeds 0 and 1 (about an hour on two cores)
-    python benchmarks/ablations.py "no leash" --seeds 2  one variant, another seed
+    python benchmarks/ablations.py                       every variant, 75 steps, seeds 0 and 1 (about an hour on two
+    cores) python benchmarks/ablations.py "no leash" --seeds 2  one variant, another seed
 
-Each run lies in its own folder under --out and is not done twice. The table's columns are those of the command's last line.
+Each run lies in its own folder under --out and is not done twice. The table's columns are those of the command's last
+line.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ VARIANTS = {
     "not divided by the spread": {"advantages": "dr_grpo"},
     "64 groups of 4": {"prompts_per_step": 64, "group_size": 4},
 }
-COLUMNS = {"pass_rate_after": "passes", "pass_rate_unseen": "neighbours", "logprob_after": "nats/char", "distinct": "distinct", "seconds": "seconds"}
+COLUMNS = {
+    "pass_rate_after": "passes",
+    "pass_rate_unseen": "neighbours",
+    "logprob_after": "nats/char",
+    "distinct": "distinct",
+    "seconds": "seconds",
+}
 
 
 def quietly(text: str) -> None:
@@ -45,7 +52,9 @@ def main() -> None:
     print(f"{'variant':26}seed  " + "".join(f"{name:>11}" for name in COLUMNS.values()), flush=True)
     for seed in given.seeds:
         for name in given.variants or VARIANTS:
-            config = dataclasses.replace(GRPOConfig.preset("pocket"), steps=given.steps, seed=seed, evaluate=given.evaluate, **VARIANTS[name])
+            config = dataclasses.replace(
+                GRPOConfig.preset("pocket"), steps=given.steps, seed=seed, evaluate=given.evaluate, **VARIANTS[name]
+            )
             result = train(config, given.out / f"{name.replace(' ', '-')}-{seed}", resume=True, say=quietly).result
             print(f"{name:26}{seed:4}  " + "".join(f"{result[key]:11.2f}" for key in COLUMNS), flush=True)
 

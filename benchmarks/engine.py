@@ -37,8 +37,18 @@ def decode_ours(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
 def decode_generate(model: PreTrainedModel, prompts: torch.Tensor, new: int) -> None:
     """The same with `generate`, each row with its own copy of the prompt."""
     ids = prompts.repeat_interleave(GROUP, 0).to(model.device)
-    settings = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": new, "pad_token_id": 0}
-    assert model.generate(ids, attention_mask=torch.ones_like(ids), **settings).shape == (len(ids), prompts.shape[1] + new)
+    settings = {
+        "do_sample": True,
+        "temperature": 1.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "max_new_tokens": new,
+        "pad_token_id": 0,
+    }
+    assert model.generate(ids, attention_mask=torch.ones_like(ids), **settings).shape == (
+        len(ids),
+        prompts.shape[1] + new,
+    )
 
 
 def seconds(action: object, *args: object) -> float:
@@ -52,10 +62,17 @@ def seconds(action: object, *args: object) -> float:
     return time.perf_counter() - started
 
 
-def decode_rates(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: int, prompt: int, new: int, repeats: int) -> tuple[float, float]:
+def decode_rates(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: int, prompt: int, new: int, repeats: int
+) -> tuple[float, float]:
     """Tokens a second of ours and of `generate`, in turn after one call each to warm up, medians."""
-    prompts = torch.randint(1, model.config.vocab_size, (rows // GROUP, prompt), generator=torch.Generator().manual_seed(0))
-    pairs = [(seconds(decode_ours, model, tokenizer, prompts, new), seconds(decode_generate, model, prompts, new)) for _ in range(repeats + 1)][1:]
+    prompts = torch.randint(
+        1, model.config.vocab_size, (rows // GROUP, prompt), generator=torch.Generator().manual_seed(0)
+    )
+    pairs = [
+        (seconds(decode_ours, model, tokenizer, prompts, new), seconds(decode_generate, model, prompts, new))
+        for _ in range(repeats + 1)
+    ][1:]
     return tuple(rows * new / statistics.median(times) for times in zip(*pairs, strict=True))
 
 
@@ -63,7 +80,12 @@ def step_seconds(folder: Path, size: dict, shape: tuple[int, int, int], repeats:
     """Seconds of a step's sampling and training, medians after one step to warm up."""
     name = "-".join(map(str, (size["vocab_size"], *shape)))
     run = random_run(
-        write_model(folder / name, size), write_prompts(folder / f"{name}.txt", shape[0], size["vocab_size"]), shape, 4, beta=0.0, steps=repeats + 1
+        write_model(folder / name, size),
+        write_prompts(folder / f"{name}.txt", shape[0], size["vocab_size"]),
+        shape,
+        4,
+        beta=0.0,
+        steps=repeats + 1,
     )
     times = [train_step(run, step)[1] for step in range(repeats + 1)][1:]
     return statistics.median(t["rollout_s"] for t in times), statistics.median(t["train_s"] for t in times)
@@ -76,7 +98,9 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="small")
     args = parser.parse_args()
     size = SIZES[args.size]
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}; {torch.get_num_threads()} threads; medians of {args.repeats}")
+    print(
+        f"torch {torch.__version__}, transformers {transformers.__version__}; {torch.get_num_threads()} threads; medians of {args.repeats}"
+    )
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         model, tokenizer = load(write_model(folder / "decode", size))
@@ -87,13 +111,21 @@ def main() -> None:
             print(f"  {rows:6d} {ours:12,.0f} {theirs:12,.0f} {ours / theirs:8.2f}", flush=True)
         base = step_seconds(folder, size, (PROMPT, NEW, GROUP), args.repeats)
         label = f"{PROMPT} + {NEW} tokens, groups of {GROUP}, {size['vocab_size']:,} symbols"
-        print(f"\na step of 4 prompts\n  {'':42s} {'rollout s':>10s} {'train s':>10s} {'× rollout':>10s} {'× train':>10s}")
+        print(
+            f"\na step of 4 prompts\n  {'':42s} {'rollout s':>10s} {'train s':>10s} {'× rollout':>10s} {'× train':>10s}"
+        )
         print(f"  {label:42s} {base[0]:10.2f} {base[1]:10.2f}", flush=True)
-        cases = {f"{max(by)} × {name}": (size, tuple(a * b for a, b in zip((PROMPT, NEW, GROUP), by, strict=True))) for name, by in GROWN.items()}
+        cases = {
+            f"{max(by)} × {name}": (size, tuple(a * b for a, b in zip((PROMPT, NEW, GROUP), by, strict=True)))
+            for name, by in GROWN.items()
+        }
         cases["4 × the vocabulary"] = (size | {"vocab_size": 4 * size["vocab_size"]}, (PROMPT, NEW, GROUP))
         for name, (shape, sizes) in cases.items():
             found = step_seconds(folder, shape, sizes, args.repeats)
-            print(f"  {name:42s} {found[0]:10.2f} {found[1]:10.2f} {found[0] / base[0]:10.2f} {found[1] / base[1]:10.2f}", flush=True)
+            print(
+                f"  {name:42s} {found[0]:10.2f} {found[1]:10.2f} {found[0] / base[0]:10.2f} {found[1] / base[1]:10.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -43,10 +43,14 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     device, name = ("cuda", torch.cuda.get_device_name()) if cuda else ("cpu", "a CPU")
     if cuda:
-        torch.cuda.set_per_process_memory_fraction(min(1.0, CARD * GIB / torch.cuda.get_device_properties(0).total_memory))
+        torch.cuda.set_per_process_memory_fraction(
+            min(1.0, CARD * GIB / torch.cuda.get_device_properties(0).total_memory)
+        )
     preset = GRPOConfig.preset("t4")
     shape = (preset.prompt_tokens, preset.token_limit, preset.group_size)
-    print(f"{name}, torch {torch.__version__}, {args.size} shape: {args.prompts} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}")
+    print(
+        f"{name}, torch {torch.__version__}, {args.size} shape: {args.prompts} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}"
+    )
     with tempfile.TemporaryDirectory() as place:
         model = write_model(Path(place) / "model", SIZES[args.size])
         prompts = write_prompts(Path(place) / "prompts.txt", shape[0], SIZES[args.size]["vocab_size"])
@@ -54,21 +58,31 @@ def main() -> None:
         estimate = memory_estimate(run.config, (7, 5))
     done = [train_step(run, step) for step in range(args.steps + 1)]
     times = {part: statistics.median(spent[part] for _, spent in done[1:]) for part in ("rollout_s", "train_s")}
-    print(f"  step           {sum(times.values()):8.2f} s: sampling {times['rollout_s']:.2f}, training {times['train_s']:.2f}")
-    print(f"  skipped        {sum(bool(record['skipped']) for record, _ in done):8d} of {len(done)} updates, while the loss scale settles")
+    print(
+        f"  step           {sum(times.values()):8.2f} s: sampling {times['rollout_s']:.2f}, training {times['train_s']:.2f}"
+    )
+    print(
+        f"  skipped        {sum(bool(record['skipped']) for record, _ in done):8d} of {len(done)} updates, while the loss scale settles"
+    )
     print(f"  sampler's gap  {statistics.median(record['sampler_gap'] for record, _ in done):8.1e} nats a token")
     print(f"  micro-batch    {run.rows:8d} rows")
     if cuda:
         peak, reserved = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
-        print(f"  peak memory    {peak:8.2f} GiB allocated, {reserved:.2f} reserved, of {CARD}; estimated without activations {estimate['total']:.2f}")
+        print(
+            f"  peak memory    {peak:8.2f} GiB allocated, {reserved:.2f} reserved, of {CARD}; estimated without activations {estimate['total']:.2f}"
+        )
     sampler = run.sampler()
     run.optimizer.state.clear()
     ours, theirs = decode_rates(sampler, run.tokenizer, ROWS, shape[0], shape[1], args.steps)
     weights = sum(p.numel() * p.element_size() for p in sampler.parameters())
     speed = bandwidth(device, 1.0 if cuda else 0.1)
     ceiling = ROWS * speed / weights
-    print(f"  decoding       {ours:8,.0f} tokens/s at {ROWS} rows, groups of {GROUP}; generate {theirs:,.0f} (ratio {ours / theirs:.2f})")
-    print(f"  ceiling        {ceiling:8,.0f} tokens/s: {weights / GIB:.2f} GiB of weights a token at {speed / 1e9:,.0f} GB/s")
+    print(
+        f"  decoding       {ours:8,.0f} tokens/s at {ROWS} rows, groups of {GROUP}; generate {theirs:,.0f} (ratio {ours / theirs:.2f})"
+    )
+    print(
+        f"  ceiling        {ceiling:8,.0f} tokens/s: {weights / GIB:.2f} GiB of weights a token at {speed / 1e9:,.0f} GB/s"
+    )
 
 
 if __name__ == "__main__":

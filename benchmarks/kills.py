@@ -27,7 +27,11 @@ def command(folder: Path, evaluate: int) -> list[str]:
 def ending(folder: Path) -> tuple[bytes, bytes, dict]:
     """What must not depend on interruptions: the log, the weights, the result without its seconds."""
     result = json.loads((folder / "result.json").read_text())
-    return (folder / "log.jsonl").read_bytes(), (folder / "model/model.safetensors").read_bytes(), {k: v for k, v in result.items() if k != "seconds"}
+    return (
+        (folder / "log.jsonl").read_bytes(),
+        (folder / "model/model.safetensors").read_bytes(),
+        {k: v for k, v in result.items() if k != "seconds"},
+    )
 
 
 def start(folder: Path, evaluate: int) -> subprocess.Popen:
@@ -72,7 +76,10 @@ def main() -> None:
             finish(folder, given.evaluate)
             identical = ending(folder) == expected
             same += identical
-            print(f"killed {moment:5.2f} s after the first record, {lines} records, {checkpoints}: {'identical' if identical else 'DIFFERENT'}", flush=True)
+            print(
+                f"killed {moment:5.2f} s after the first record, {lines} records, {checkpoints}: {'identical' if identical else 'DIFFERENT'}",
+                flush=True,
+            )
         print(f"{same} of {kills} endings identical")
     raise SystemExit(same != kills)
 

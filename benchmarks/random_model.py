@@ -24,7 +24,13 @@ SMALL = {  # about 25 million parameters, half of them in the embedding
     "num_attention_heads": 6,
     "num_key_value_heads": 2,
 }
-TINY = SMALL | {"vocab_size": 2_000, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY = SMALL | {
+    "vocab_size": 2_000,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 QWEN25_05B = {  # Qwen2.5-0.5B, to the parameter
     "vocab_size": 151_936,
     "hidden_size": 896,
@@ -39,9 +45,14 @@ SIZES = {"small": SMALL, "tiny": TINY, "qwen": QWEN25_05B}
 
 
 def write_model(folder: Path, shape: dict, seed: int = 0) -> str:
-    """Save a Qwen2 of this shape and a tokenizer whose word "w17" is token 17. The stop token is none of the model's, so no completion ends early."""
+    """Save a Qwen2 of this shape and a tokenizer whose word "w17" is token 17.
+
+    The stop token is none of the model's, so no completion ends early.
+    """
     torch.manual_seed(seed)
-    config = Qwen2Config(**shape, max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None)
+    config = Qwen2Config(
+        **shape, max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None
+    )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     words = {f"w{i}": i for i in range(shape["vocab_size"])} | {"<end>": shape["vocab_size"]}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
@@ -62,9 +73,26 @@ def random_reward(completions: list, **columns: object) -> list[float]:
     return [random.random() for _ in completions]
 
 
-def random_run(model: str, prompts: str, shape: tuple[int, int, int], per_step: int, half: torch.dtype | None = None, **settings: object) -> Learner:
-    """A run of the engine on these files, under `random_reward`. shape: tokens of a prompt, tokens of a completion, completions of a prompt."""
-    grpo.rewards_of = lambda task, groups: torch.tensor([random_reward(group.texts) for group in groups])  # also of those that did not end by themselves
+def random_run(
+    model: str,
+    prompts: str,
+    shape: tuple[int, int, int],
+    per_step: int,
+    half: torch.dtype | None = None,
+    **settings: object,
+) -> Learner:
+    """A run of the engine on these files, under `random_reward`.
+
+    shape: tokens of a prompt, tokens of a completion, completions of a prompt.
+    """
+    # Also of those that did not end by themselves
+    grpo.rewards_of = lambda task, groups: torch.tensor([random_reward(group.texts) for group in groups])
     length, new, group_size = shape
-    fixed = {"instruction": "{prompt}", "prompt_tokens": length, "max_new_tokens": new, "group_size": group_size, "prompts_per_step": per_step}
+    fixed = {
+        "instruction": "{prompt}",
+        "prompt_tokens": length,
+        "max_new_tokens": new,
+        "group_size": group_size,
+        "prompts_per_step": per_step,
+    }
     return learner(GRPOConfig(model=model, prompts=prompts, **fixed, **settings), half=half)

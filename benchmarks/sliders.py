@@ -85,7 +85,9 @@ def main() -> None:
     if given.changes < 20:
         parser.error(f"--changes is {given.changes}; it must be at least 20, so that every control moves")
     plt.switch_backend("agg")
-    print(f"{'widget':<16}{'live p50':>10}{'live p95':>10}{'interact p50':>14}{'interact p95':>14}{'ratio p95':>11}   ms")
+    print(
+        f"{'widget':<16}{'live p50':>10}{'live p95':>10}{'interact p50':>14}{'interact p95':>14}{'ratio p95':>11}   ms"
+    )
     for name in given.widgets or known:
         live = getattr(import_module(f"pgnotes.classroom.widgets.{name}"), name)()
         (a, b), (c, d) = (np.percentile(times, [50, 95]) for times in costs(live, given.changes))

@@ -24,7 +24,8 @@ from pathlib import Path
 import torch
 from random_model import SIZES, random_reward, random_run, write_model, write_prompts
 
-SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))  # tokens of a prompt, tokens of a completion, completions of a prompt
+# Tokens of a prompt, tokens of a completion, completions of a prompt
+SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))
 SAVING = "trl, saving"
 WAYS = ("pgnotes", "trl", "trl, by group", SAVING)
 
@@ -61,7 +62,10 @@ def pgnotes_steps(model: str, prompts: str, shape: tuple[int, int, int], per_ste
         tell(whole=time.perf_counter() - started, rollout=seconds["rollout_s"], train=seconds["train_s"])
         assert record["skipped"] == ""
         assert record["dead_fail"] == 0
-        assert all(group.mask.all() and group.tokens.shape == (shape[2], shape[1]) and len(group.prompt) == shape[0] for group in run.groups)
+        assert all(
+            group.mask.all() and group.tokens.shape == (shape[2], shape[1]) and len(group.prompt) == shape[0]
+            for group in run.groups
+        )
 
 
 def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: int, steps: int, way: str) -> None:
@@ -137,7 +141,9 @@ def work(way: str, model: str, prompts: str, shape: str, per_step: str, steps: s
     tell(peak=peak_mib())
 
 
-def side_by_side(folder: Path, model: str, vocab_size: int, shape: tuple[int, int, int], per_step: int, steps: int) -> dict[str, dict[str, float]]:
+def side_by_side(
+    folder: Path, model: str, vocab_size: int, shape: tuple[int, int, int], per_step: int, steps: int
+) -> dict[str, dict[str, float]]:
     """Medians over the steps of each way, in turn after one step to warm up; MiB at the end."""
     prompts = write_prompts(folder / f"prompts-{shape[0]}.txt", shape[0], vocab_size)
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
@@ -145,7 +151,9 @@ def side_by_side(folder: Path, model: str, vocab_size: int, shape: tuple[int, in
     workers = {}
     for way in WAYS:
         command = [sys.executable, __file__, "--work", way, *task]
-        workers[way] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        workers[way] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
     figures = {way: [json.loads(worker.stdout.readline())] for way, worker in workers.items()}
     for _ in range(steps + 1):
         for way, worker in workers.items():
@@ -154,7 +162,9 @@ def side_by_side(folder: Path, model: str, vocab_size: int, shape: tuple[int, in
     for way, worker in workers.items():
         figures[way].append(json.loads(worker.stdout.read().splitlines()[-1]))
     return {
-        way: {part: statistics.median(row[part] for row in rows[2:-1]) for part in ("rollout", "train", "whole")} | rows[0] | rows[-1]
+        way: {part: statistics.median(row[part] for row in rows[2:-1]) for part in ("rollout", "train", "whole")}
+        | rows[0]
+        | rows[-1]
         for way, rows in figures.items()
     }
 
@@ -164,10 +174,15 @@ def print_table(shape: tuple[int, int, int], per_step: int, found: dict[str, dic
     print(f"\nprompt {shape[0]}, completion {shape[1]}, group {shape[2]}, {per_step} prompts a step")
     print(f"  {'':14s} {'rollout s':>10s} {'train s':>10s} {'whole s':>10s} {'peak MiB':>10s} {'… − start':>10s}")
     for way, row in found.items():
-        print(f"  {way:14s} {row['rollout']:10.2f} {row['train']:10.2f} {row['whole']:10.2f} {row['peak']:10.0f} {row['peak'] - row['imported']:10.0f}")
+        print(
+            f"  {way:14s} {row['rollout']:10.2f} {row['train']:10.2f} {row['whole']:10.2f} {row['peak']:10.0f} {row['peak'] - row['imported']:10.0f}"
+        )
     ours, *theirs = found.values()
     ratios = {part: min(row[part] for row in theirs) / ours[part] for part in ("rollout", "train", "whole", "peak")}
-    print(f"  {'ratio':14s} {ratios['rollout']:10.2f} {ratios['train']:10.2f} {ratios['whole']:10.2f} {ratios['peak']:10.2f}", flush=True)
+    print(
+        f"  {'ratio':14s} {ratios['rollout']:10.2f} {ratios['train']:10.2f} {ratios['whole']:10.2f} {ratios['peak']:10.2f}",
+        flush=True,
+    )
 
 
 def task_in_trl(steps: int = 2, group_size: int = 4) -> None:
@@ -200,12 +215,16 @@ def task_in_trl(steps: int = 2, group_size: int = 4) -> None:
         logging_strategy="no",
         save_strategy="no",
     )
-    GRPOTrainer(model, [task.reward, reward], settings, Dataset.from_dict({"prompt": chats}), processing_class=tokenizer).train()
+    GRPOTrainer(
+        model, [task.reward, reward], settings, Dataset.from_dict({"prompt": chats}), processing_class=tokenizer
+    ).train()
     for completions, rewards in seen:
         texts = [chat[-1]["content"] for chat in completions]
         assert rewards == task.reward(texts), "a chat and its text are judged alike"
     rewards = [value for _, values in seen for value in values]
-    print(f"\nTRL trained {steps} steps on lm.tasks' reward, unchanged: {len(rewards)} completions, mean reward {statistics.mean(rewards):.3f}")
+    print(
+        f"\nTRL trained {steps} steps on lm.tasks' reward, unchanged: {len(rewards)} completions, mean reward {statistics.mean(rewards):.3f}"
+    )
 
 
 def main() -> None:
@@ -214,7 +233,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="steps timed for each way, after one that is not")
     parser.add_argument("--shapes", nargs="+", default=[",".join(map(str, shape)) for shape in SHAPES], metavar="P,R,G")
     parser.add_argument("--prompts", type=int, default=4, help="prompts a step")
-    parser.add_argument("--size", choices=SIZES, default="small", help="of the model: small has 25 million parameters, qwen is Qwen2.5-0.5B's shape")
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="small",
+        help="of the model: small has 25 million parameters, qwen is Qwen2.5-0.5B's shape",
+    )
     parser.add_argument("--work", nargs=6, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:

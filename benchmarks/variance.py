@@ -56,11 +56,15 @@ def main() -> None:
         engine = seconds(lambda n=n: monte_carlo(BANDIT, POLICY, n, SEED), 21)
         drawing = seconds(lambda n=n: torch.multinomial(POLICY.probs, n, replacement=True, generator=SEED), 3)
         whole = n * per_sample
-        print(f"{n:>10,}  {1000 * engine:>8.2f}   {1000 * drawing:>10.1f}   {whole:>15.1f}   {whole / engine:>13,.0f}   {engine / drawing:>16.4f}")
+        print(
+            f"{n:>10,}  {1000 * engine:>8.2f}   {1000 * drawing:>10.1f}   {whole:>15.1f}   {whole / engine:>13,.0f}   {engine / drawing:>16.4f}"
+        )
     logits, before = torch.randn(8, 50, generator=SEED), peak_mib()
     print("\nsequences of 8 symbols out of 50     seconds   more memory than before, MiB")
     for n in (10**5, 10**6, 10**7):
-        taken = seconds(lambda n=n: monte_carlo_sequences(logits, lambda s: (s == 0).double(), reward_to_go, n, SEED), 1)
+        taken = seconds(
+            lambda n=n: monte_carlo_sequences(logits, lambda s: (s == 0).double(), reward_to_go, n, SEED), 1
+        )
         print(f"{n:>34,}   {taken:>7.2f}   {peak_mib() - before:>10.0f}")
 
 

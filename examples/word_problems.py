@@ -1,5 +1,6 @@
-"""A task with an answer for each prompt: small word problems, generated here. GSM8K is the same task with another `problems`.
+"""A task with an answer for each prompt: small word problems, generated here.
 
+GSM8K is the same task with another `problems`.
 python -m pgnotes grpo --preset t4 --out runs/sums --set task=examples/word_problems.py:make max_new_tokens=160
 """
 
@@ -36,7 +37,13 @@ def problems(count: int = 400, seed: int = 0) -> dict[str, dict[str, float]]:
     dice, made = random.Random(seed), {}
     while len(made) < count:
         name, other = dice.sample(NAMES, 2)
-        thing, start, boxes, each, gone = dice.choice(THINGS), dice.randint(2, 40), dice.randint(2, 9), dice.randint(2, 12), dice.randint(1, 20)
+        thing, start, boxes, each, gone = (
+            dice.choice(THINGS),
+            dice.randint(2, 40),
+            dice.randint(2, 9),
+            dice.randint(2, 12),
+            dice.randint(1, 20),
+        )
         text = f"{name} has {start} {thing} and buys {boxes} boxes of {each}. "
         text += f"Then {other} gets {gone} of them. How many {thing} does {name} have now?"
         if start + boxes * each >= gone:

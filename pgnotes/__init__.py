@@ -1,11 +1,19 @@
-"""pgnotes: policy gradients, from a softmax bandit to GRPO on a language model. Sub-packages load when they are used."""
+"""pgnotes: policy gradients, from a softmax bandit to GRPO on a language model.
+
+Sub-packages load when they are used.
+"""
 
 import importlib
 from typing import Any
 
 __version__ = "0.1.0"
 _ROOMS = ("theory", "lm", "classroom")
-_CALLS = {"start": "pgnotes.classroom.session", "show": "pgnotes.classroom.session", "progress": "pgnotes.classroom.done", "quiz": "pgnotes.classroom.quiz"}
+_CALLS = {
+    "start": "pgnotes.classroom.session",
+    "show": "pgnotes.classroom.session",
+    "progress": "pgnotes.classroom.done",
+    "quiz": "pgnotes.classroom.quiz",
+}
 
 
 def __getattr__(name: str) -> Any:

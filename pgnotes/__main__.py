@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their arguments."""
-    top = argparse.ArgumentParser(prog="pgnotes", description="Lessons on policy gradients, from a bandit to GRPO: the commands.")
+    top = argparse.ArgumentParser(
+        prog="pgnotes", description="Lessons on policy gradients, from a bandit to GRPO: the commands."
+    )
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="versions, device, precision, memory; what runs here and what does not")
 
     grpo = commands.add_parser("grpo", help="train a language model with GRPO")
-    grpo.add_argument("--preset", help="smoke (20 s), pocket (a laptop, minutes; the default) or t4 (Qwen2.5-0.5B on a T4)")
+    grpo.add_argument(
+        "--preset", help="smoke (20 s), pocket (a laptop, minutes; the default) or t4 (Qwen2.5-0.5B on a T4)"
+    )
     grpo.add_argument("--out", help="the run's folder: settings, log, checkpoints, model")
     grpo.add_argument(
         "--preflight",
@@ -41,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
 
     pocket = commands.add_parser("pocket", help="build the pocket model from a seed, as the bundled one was")
     pocket.add_argument("--out", help="a new folder to write it to")
-    pocket.add_argument("--replace", action="store_true", help="replace what is there; without --out, the bundled model itself")
+    pocket.add_argument(
+        "--replace", action="store_true", help="replace what is there; without --out, the bundled model itself"
+    )
     pocket.add_argument("--seed", type=int, default=0, help="another seed makes another model; the bundled one is 0")
     pocket.add_argument("--steps", type=int, help="at most so many steps of each stage, for a try-out")
     return top
@@ -138,7 +144,8 @@ def run_evaluate(args: argparse.Namespace) -> dict:
 def evaluated(name: str) -> tuple[GRPOConfig, list[str] | None, str | None]:
     """How the model in a run, in a run's `model/`, or in another folder is to be asked: settings, prompts, start model.
 
-    BadInputError for a run that has not ended, whose `model/` is then missing or an older one, and for a folder called "pocket".
+    BadInputError for a run that has not ended, whose `model/` is then missing or an older one, and for a folder called
+    "pocket".
     """
     from pgnotes.lm.config import GRPOConfig
     from pgnotes.lm.errors import BadInputError
@@ -146,7 +153,9 @@ def evaluated(name: str) -> tuple[GRPOConfig, list[str] | None, str | None]:
     from pgnotes.lm.state import RunFolder
 
     if name == "pocket" and Path(name).is_dir():
-        raise BadInputError("'pocket' is the bundled model, and there is a folder of that name here; for the folder write ./pocket")
+        raise BadInputError(
+            "'pocket' is the bundled model, and there is a folder of that name here; for the folder write ./pocket"
+        )
     place = Path(name).expanduser().resolve()
     is_model = place.name == "model" and (place / "config.json").is_file()
     folder = RunFolder(place.parent if is_model else place)
@@ -221,7 +230,8 @@ def prepare_streams() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Exit status: 0 done · 1 stopped half-way, what was saved is whole · 2 bad input, nothing was changed · 130 stopped with Ctrl-C.
+    Exit status: 0 done · 1 stopped half-way, what was saved is whole · 2 bad input, nothing was changed · 130 stopped
+    with Ctrl-C.
     With PGNOTES_DEBUG=1 every fault keeps its traceback.
     """
     prepare_streams()
@@ -258,7 +268,10 @@ def explain(error: Exception) -> tuple[int | None, str]:
     if isinstance(error, BadInputError | ConnectionError):
         return 2, str(error)
     if out_of_memory(error):
-        return 1, "not enough memory, even with one completion at a time; lower prompts_per_step, group_size or max_new_tokens, or take a smaller model"
+        return (
+            1,
+            "not enough memory, even with one completion at a time; lower prompts_per_step, group_size or max_new_tokens, or take a smaller model",
+        )
     if isinstance(error, OSError | FloatingPointError):
         return 1, str(error)
     return None, ""

@@ -41,17 +41,30 @@ def level(module: str) -> int | None:
 
 
 def test_imports_go_down_only():
-    up = [f"{a} → {b}" for a, targets in graph().items() for b in targets if level(a) is not None and level(b) is not None and level(a) < level(b)]
+    up = [
+        f"{a} → {b}"
+        for a, targets in graph().items()
+        for b in targets
+        if level(a) is not None and level(b) is not None and level(a) < level(b)
+    ]
     assert not up, f"imports that go up: {up}"
 
 
 def test_theory_imports_torch_and_the_standard_library_alone():
     for path in (ROOT / "pgnotes/theory").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             for name in names:
                 root = name.split(".")[0]
-                assert root in sys.stdlib_module_names or root == "torch" or name.startswith("pgnotes.theory"), f"{path.name} imports {name}"
+                assert root in sys.stdlib_module_names or root == "torch" or name.startswith("pgnotes.theory"), (
+                    f"{path.name} imports {name}"
+                )
 
 
 def test_no_cycles():
@@ -84,7 +97,9 @@ def test_every_file_is_used_by_a_lesson_a_command_or_another_file():
 
 def test_importing_pgnotes_is_free():
     heavy = "[m for m in ('torch', 'numpy', 'matplotlib', 'transformers', 'IPython') if m in sys.modules]"
-    out = subprocess.run([sys.executable, "-c", f"import sys, pgnotes; print({heavy})"], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", f"import sys, pgnotes; print({heavy})"], capture_output=True, text=True, check=True
+    )
     assert out.stdout.strip() == "[]"
 
 
@@ -97,5 +112,9 @@ def test_the_engine_stays_readable():
     """What there is to read of `lm/`, in statements, so that packing gains nothing; and a step on one screen."""
     files = sorted((ROOT / "pgnotes/lm").glob("*.py"))
     assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1270
-    (step,) = (n for n in ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text())) if isinstance(n, ast.FunctionDef) and n.name == "train_step")
+    (step,) = (
+        n
+        for n in ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text()))
+        if isinstance(n, ast.FunctionDef) and n.name == "train_step"
+    )
     assert step.end_lineno - step.lineno < 40

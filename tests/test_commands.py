@@ -119,7 +119,10 @@ def test_memory_that_runs_out_is_one_clear_line(capsys, monkeypatch, error):
     assert "prompts_per_step" in line(capsys)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("another fault"), ValueError("rewards holds NaN"), UnicodeEncodeError("ascii", "→", 0, 1, "no")])
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("another fault"), ValueError("rewards holds NaN"), UnicodeEncodeError("ascii", "→", 0, 1, "no")],
+)
 def test_a_fault_in_the_middle_of_the_work_keeps_its_traceback(capsys, monkeypatch, error):
     """It is no bad input, and something may have been changed."""
     monkeypatch.setitem(COMMANDS, "doctor", failing(error))
@@ -205,7 +208,12 @@ def test_evaluate_a_model_folder_and_refuse_what_is_none(tmp_path, capsys):
 
 def test_evaluate_a_run_by_its_folder_or_its_model_s_and_with_settings_before_or_after(run, capsys):
     found = []
-    for arguments in ([str(run)], [str(run / "model")], ["--set", "evaluate=3", str(run)], ["--n", "4", str(run), "--set", "length=48"]):
+    for arguments in (
+        [str(run)],
+        [str(run / "model")],
+        ["--set", "evaluate=3", str(run)],
+        ["--n", "4", str(run), "--set", "length=48"],
+    ):
         assert main(["evaluate", "--n", "4", *arguments]) == 0
         found.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
     assert all(each == found[0] for each in found)
@@ -221,12 +229,18 @@ def broken(pocket, folder, what):
     elif what == "cut weights":
         file.write_bytes(file.read_bytes()[:-1000])
     else:
-        kinds = {"no settings in it": "{}", "no JSON in its settings": "{", "settings of a translator": '{"model_type": "t5"}'}
+        kinds = {
+            "no settings in it": "{}",
+            "no JSON in its settings": "{",
+            "settings of a translator": '{"model_type": "t5"}',
+        }
         file.write_text(kinds[what])
     return folder
 
 
-@pytest.mark.parametrize("what", ["no weights", "cut weights", "no settings in it", "no JSON in its settings", "settings of a translator"])
+@pytest.mark.parametrize(
+    "what", ["no weights", "cut weights", "no settings in it", "no JSON in its settings", "settings of a translator"]
+)
 def test_a_damaged_model_is_one_clear_line(what, pocket, tmp_path, capsys):
     folder = broken(pocket, tmp_path / "mine", what)
     for command in (["evaluate", str(folder)], ["grpo", "--out", str(tmp_path / "run"), "--set", f"model={folder}"]):
@@ -338,10 +352,32 @@ def test_real_text_with_whatever_characters_trains_and_evaluates(tmp_path, capsy
 
     text = Path(sysconfig.get_path("stdlib"), "LICENSE.txt")
     lines = (text.read_text(errors="replace") if text.is_file() else json.__doc__ * 10).splitlines()[:250]
-    odd = ["Tab\tand\x00nul", "{length} {0} %s", "<|end|> of turn <|assistant|>", "naïve ☃ 🙂 \u202e right to left", "x" * 5000, "\ufeff"]
+    odd = [
+        "Tab\tand\x00nul",
+        "{length} {0} %s",
+        "<|end|> of turn <|assistant|>",
+        "naïve ☃ 🙂 \u202e right to left",
+        "x" * 5000,
+        "\ufeff",
+    ]
     file = tmp_path / "prompts.txt"
     file.write_text("\n".join(lines + odd), encoding="utf-8")
-    assert main(["grpo", "--preset", "smoke", "--out", str(tmp_path / "run"), "--set", f"prompts={file}", *TINY, "evaluate=40"]) == 0
+    assert (
+        main(
+            [
+                "grpo",
+                "--preset",
+                "smoke",
+                "--out",
+                str(tmp_path / "run"),
+                "--set",
+                f"prompts={file}",
+                *TINY,
+                "evaluate=40",
+            ]
+        )
+        == 0
+    )
     file.unlink()  # a run keeps its own copy of the prompts
     assert main(["evaluate", str(tmp_path / "run"), "--n", "40"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["ended"] > 0.5
@@ -369,7 +405,13 @@ def test_the_wheel_runs_without_its_source_tree(tmp_path):
     empty.mkdir()
     run = f"import pgnotes; assert {str(tmp_path)!r} in pgnotes.__file__, pgnotes.__file__; from pgnotes.__main__ import main; "
     run += f"raise SystemExit(main(['grpo', '--preset', 'smoke', '--out', 'out', '--set', *{TINY!r}]))"
-    done = subprocess.run([sys.executable, "-c", run], cwd=empty, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", run],
+        cwd=empty,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "pass_rate_after" in json.loads(done.stdout.splitlines()[-1])
 

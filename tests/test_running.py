@@ -87,7 +87,9 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("name", "damage", "says"), FAULTS)
-def test_a_fault_names_its_cell(ran: nbformat.NotebookNode, request, name: str, damage: Callable[[nbformat.NotebookNode], None], says: str):
+def test_a_fault_names_its_cell(
+    ran: nbformat.NotebookNode, request, name: str, damage: Callable[[nbformat.NotebookNode], None], says: str
+):
     damage(next(cell for cell in ran.cells if cell.id == name))
     (found,) = faults(LESSONS[1], ran, request.session)
     assert f"01_softmax_bandits.ipynb, cell {name!r}" in found

@@ -13,7 +13,11 @@ from pathlib import Path
 def statements(text: str) -> int:
     """Statements of `text`, docstrings left out: a count that is the same however the lines are broken."""
     nodes = list(ast.walk(ast.parse(text)))
-    documented = [n for n in nodes if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(n) is not None]
+    documented = [
+        n
+        for n in nodes
+        if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(n) is not None
+    ]
     return sum(isinstance(node, ast.stmt) for node in nodes) - len(documented)
 
 

@@ -1,7 +1,8 @@
-"""The parts that all lessons share: the badge, the setup cell, the printed quiz. Their one source; `run_lessons.py` puts them into each lesson.
+"""The parts that all lessons share: the badge, the setup cell, the printed quiz.
 
-python tools/lesson_text.py                                    put them in again, without running anything
-python tools/lesson_text.py https://github.com/someone/pgnotes    set the address where the project is published, everywhere
+Their one source; `run_lessons.py` puts them into each lesson.
+python tools/lesson_text.py                                    put them in again, without running anything python
+tools/lesson_text.py https://github.com/someone/pgnotes    set the address where the project is published, everywhere
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ for folder in (Path(".."), Path("pgnotes")):  # a clone: around this lesson, or 
         sys.path.append(str(folder.resolve()))
 if importlib.util.find_spec("pgnotes") is None:
     if "YOUR_ACCOUNT" in REPOSITORY:
-        raise SystemExit("This copy of the lesson does not know where its package is published: put the real address into REPOSITORY above.")
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"{{REPOSITORY}}/archive/refs/heads/main.zip"], check=True)
+        raise SystemExit(
+            "This copy of the lesson does not know where its package is published: "
+            "put the real address into REPOSITORY above."
+        )
+    archive = f"{{REPOSITORY}}/archive/refs/heads/main.zip"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", archive], check=True)
     importlib.invalidate_caches()
 
 import pgnotes
@@ -57,7 +62,9 @@ def fill(notebook: nbformat.NotebookNode, name: str) -> None:
     cells = {cell.id: cell for cell in notebook.cells}
     cells["title"].source = BADGE.sub(badge(name), cells["title"].source)
     cells["setup"].source = SETUP.format(address=address(), lesson=name[:2])
-    cells["setup"].metadata.update({"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["nbval-ignore-output"]})
+    cells["setup"].metadata.update(
+        {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["nbval-ignore-output"]}
+    )
     if "quiz-print" in cells:
         cells["quiz-print"].source = markdown(name[:2])
 
@@ -69,7 +76,9 @@ def publish_at(url: str) -> None:
     old = address().removeprefix("https://github.com/")
     for name in ("pyproject.toml", "README.md"):
         path = ROOT / name
-        path.write_text(path.read_text(encoding="utf-8").replace(old, url.removeprefix("https://github.com/")), encoding="utf-8")
+        path.write_text(
+            path.read_text(encoding="utf-8").replace(old, url.removeprefix("https://github.com/")), encoding="utf-8"
+        )
 
 
 def main() -> None:

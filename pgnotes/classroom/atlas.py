@@ -21,7 +21,8 @@ def curve(f: Callable[[float], float], low: float = 0.0, high: float = 1.0) -> C
 
 
 BELL = curve(lambda x: math.exp(-x * x / 2), -2.6, 2.6)
-# name, what it adds, and a sketch in the unit square: bars (x, height, colour), dots (x, y, colour), lines (points, colour)
+# name, what it adds, and a sketch in the unit square: bars (x, height, colour), dots (x, y, colour), lines (points,
+# colour)
 LESSONS: tuple[tuple[str, str, dict], ...] = (
     ("Start here", "the words, the map,\nhow a lesson works", {
         "lines": [([(0.0, 0.1), (0.3, 0.6), (0.65, 0.3), (1.0, 0.9)], QUIET)], "dots": [(0.0, 0.1, AFTER), (1.0, 0.9, EXACT)],
@@ -52,7 +53,9 @@ LESSONS: tuple[tuple[str, str, dict], ...] = (
     }),
 )  # fmt: skip
 GROUPS = (("", 0, 0), ("one decision", 1, 1), ("sequences", 2, 3), ("less noise", 4, 6), ("from PPO to GRPO", 7, 9))
-PLACES = [(0.12 + 1.72 * i, 4.42, 1.6) for i in range(4)] + [(0.12 + 2.293 * (i % 3), 2.72 - 1.7 * (i // 3), 2.173) for i in range(6)]  # left, bottom, width
+PLACES = [(0.12 + 1.72 * i, 4.42, 1.6) for i in range(4)] + [
+    (0.12 + 2.293 * (i % 3), 2.72 - 1.7 * (i // 3), 2.173) for i in range(6)
+]  # left, bottom, width
 TALL = 1.18
 
 
@@ -76,7 +79,13 @@ def sketch(ax: Axes, x: float, y: float, bars: tuple = (), dots: tuple = (), lin
     for left, height, colour in bars:
         ax.bar(x + wide * left, tall * height, 0.075, bottom=y, align="edge", color=colour)
     for points, colour in lines:
-        ax.plot([x + wide * px for px, _ in points], [y + tall * py for _, py in points], color=colour, linewidth=1.8, solid_capstyle="round")
+        ax.plot(
+            [x + wide * px for px, _ in points],
+            [y + tall * py for _, py in points],
+            color=colour,
+            linewidth=1.8,
+            solid_capstyle="round",
+        )
     for px, py, colour in dots:
         ax.plot([x + wide * px], [y + tall * py], "o", color=colour, markersize=4)
 
@@ -84,7 +93,11 @@ def sketch(ax: Axes, x: float, y: float, bars: tuple = (), dots: tuple = (), lin
 def arrow(ax: Axes, *points: tuple[float, float]) -> None:
     """An arrow along straight pieces."""
     ax.plot(*zip(*points[:-1], strict=True), color=QUIET, linewidth=1.3, solid_capstyle="butt")
-    ax.add_patch(FancyArrowPatch(points[-2], points[-1], arrowstyle="-|>", mutation_scale=9, color=QUIET, linewidth=1.3, shrinkA=0, shrinkB=0))
+    ax.add_patch(
+        FancyArrowPatch(
+            points[-2], points[-1], arrowstyle="-|>", mutation_scale=9, color=QUIET, linewidth=1.3, shrinkA=0, shrinkB=0
+        )
+    )
 
 
 def course_map() -> tuple[Figure, str]:
@@ -108,11 +121,23 @@ def course_map() -> tuple[Figure, str]:
             turn, out, into = y - 0.105, x + wide / 2, to + 0.75 * next_wide
             arrow(ax, (out, y), (out, turn), (into, turn), (into, below + TALL))
     box(ax, 0.07, 0.12, WIDTH - 0.14, 0.6, facecolor=EXACT, edgecolor="none")
-    ax.text(WIDTH / 2, 0.51, "The thread: every estimator meets an exact answer", color="white", fontsize=10, fontweight="bold", ha="center", va="center")
+    ax.text(
+        WIDTH / 2,
+        0.51,
+        "The thread: every estimator meets an exact answer",
+        color="white",
+        fontsize=10,
+        fontweight="bold",
+        ha="center",
+        va="center",
+    )
     how = "worlds small enough to list every outcome, then the same functions on a language model"
     ax.text(WIDTH / 2, 0.28, how, color="white", fontsize=8.5, ha="center", va="center")
     steps = "; ".join(f"{i:02d} {name}" for i, (name, _, _) in enumerate(LESSONS))
-    return fig, f"A map of the ten lessons, in order: {steps}. Under all of them runs one thread: every estimator meets an exact answer."
+    return (
+        fig,
+        f"A map of the ten lessons, in order: {steps}. Under all of them runs one thread: every estimator meets an exact answer.",
+    )
 
 
 LANES = (("policy gradients", 0.82, EXACT), ("variance and baselines", 2.97, ESTIMATE), ("language models", 5.1, AFTER))
@@ -145,12 +170,22 @@ def timeline() -> tuple[Figure, str]:
     for year in years:
         if before and year - before > 3:
             ax.plot([spine, spine], [y, y - gap], color=QUIET, linewidth=1.4, linestyle=(0, (1, 2)))
-            ax.text(LANES[0][1], y - gap / 2, f"{year - before} years", color="#6b7585", fontsize=8, va="center", style="italic")
+            ax.text(
+                LANES[0][1],
+                y - gap / 2,
+                f"{year - before} years",
+                color="#6b7585",
+                fontsize=8,
+                va="center",
+                style="italic",
+            )
             y -= gap
         if years.index(year) % 2 == 0:
             ax.axhspan(y - row * deep[year], y, facecolor=BAND)
         ax.plot([spine, spine], [y, y - row * deep[year]], color=QUIET, linewidth=1.4, solid_capstyle="butt")
-        ax.text(spine - 0.1, y - row / 2, str(year), color=EXACT, fontsize=9.5, fontweight="bold", ha="right", va="center")
+        ax.text(
+            spine - 0.1, y - row / 2, str(year), color=EXACT, fontsize=9.5, fontweight="bold", ha="right", va="center"
+        )
         for lane, (_, x, colour) in enumerate(LANES):
             for i, (_, _, what, who, lesson) in enumerate(entry for entry in HISTORY if entry[:2] == (year, lane)):
                 ax.text(x, y - row * i - 0.155, what, color=colour, fontsize=9, fontweight="bold")

@@ -32,14 +32,18 @@ class Result:
     def _repr_html_(self) -> str:
         word, colour = MARKS[self.status]
         head = f'<b style="color:{colour}">Exercise {self.exercise}, {word}</b>'
-        return f'<div style="border-left:4px solid {colour};padding:2px 10px">{head}<br>{html.escape(self.sentence)}</div>'
+        return (
+            f'<div style="border-left:4px solid {colour};padding:2px 10px">{head}<br>{html.escape(self.sentence)}</div>'
+        )
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """A function the learner writes.  Call it with the attempt; it returns a Result and remembers it for `pgnotes.progress()`.
+    """A function the learner writes.
 
-    answer: the right function.  cases: tuples of arguments to try.  slips: name -> (a function that makes the slip, what to tell who makes it).
+    Call it with the attempt; it returns a Result and remembers it for `pgnotes.progress()`.
+    answer: the right function.  cases: tuples of arguments to try.  slips: name -> (a function that makes the slip,
+    what to tell who makes it).
     right: the sentence for a right attempt.  tolerance: absolute and relative, in float64.
     """
 
@@ -68,11 +72,18 @@ class Exercise:
             except NotImplementedError:
                 value = None
             except Exception as error:
-                return self.known(attempt) or self.wrong(f"For {shown(case)} your function raised {type(error).__name__}: {error}.")
+                return self.known(attempt) or self.wrong(
+                    f"For {shown(case)} your function raised {type(error).__name__}: {error}."
+                )
             if value is None or value is Ellipsis:
-                return Result(self.number, "open", f"{self.title}. Replace the dots by your own code and run the cell again.")
+                return Result(
+                    self.number, "open", f"{self.title}. Replace the dots by your own code and run the cell again."
+                )
             given.append(value)
-        fault = next((text for case, value in zip(self.cases, given, strict=True) if (text := self.difference(case, value))), None)
+        fault = next(
+            (text for case, value in zip(self.cases, given, strict=True) if (text := self.difference(case, value))),
+            None,
+        )
         if fault is None:
             return Result(self.number, "right", self.right)
         return self.known(attempt) or self.wrong(fault)

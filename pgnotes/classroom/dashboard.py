@@ -9,7 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, QUIET, WORSE, bundle, figure, label, name_lines, panels
+from pgnotes.classroom.style import (
+    AFTER,
+    BEFORE,
+    BETTER,
+    EXACT,
+    QUIET,
+    WORSE,
+    bundle,
+    figure,
+    label,
+    name_lines,
+    panels,
+)
 
 SECONDS_BETWEEN = 0.5  # redraws, at least
 MEASURES = {"length": "characters", "digit_sum": "digit sum"}  # what they are called in a title
@@ -89,13 +101,16 @@ def curves(records: list[dict], steps: int, **targets: float) -> tuple[Figure, s
 def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int) -> tuple[Figure, str]:
     """Length and digit sum of each completion before and after training, and a sentence that describes them.
 
-    before, after: the `completions` of two evaluations. Points are moved by up to ± 0.3 so that equal ones can be told apart.
+    before, after: the `completions` of two evaluations. Points are moved by up to ± 0.3 so that equal ones can be told
+    apart.
     """
     fig, axes = panels(1, 2, 3.4, sharex=True, sharey=True)
     noise = np.random.default_rng(0)
     shares = []
     for ax, rows, colour, name in ((axes[0], before, BEFORE, "Before"), (axes[1], after, AFTER, "After")):
-        points = np.array([[row["length"], row["digit_sum"]] for row in rows]) + noise.uniform(-0.3, 0.3, (len(rows), 2))
+        points = np.array([[row["length"], row["digit_sum"]] for row in rows]) + noise.uniform(
+            -0.3, 0.3, (len(rows), 2)
+        )
         shares.append(sum(row["passed"] for row in rows) / len(rows))
         label(ax, f"{name}: {shares[-1]:.0%} pass", x="length in characters")
         ax.axvline(length, color=EXACT, linewidth=0.8, linestyle="--")

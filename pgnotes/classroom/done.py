@@ -21,14 +21,19 @@ def items(lesson: str) -> dict[str, list[str]]:
     """A lesson's exercises and questions by kind, in order."""
     exercises = import_module(f"pgnotes.classroom.exercises.lesson_{lesson}").EXERCISES
     questions = import_module(f"pgnotes.classroom.quizzes.lesson_{lesson}").QUESTIONS
-    return {"exercises": [f"exercise {e.number}" for e in exercises], "quiz": [f"question {i}" for i in range(1, len(questions) + 1)]}
+    return {
+        "exercises": [f"exercise {e.number}" for e in exercises],
+        "quiz": [f"question {i}" for i in range(1, len(questions) + 1)],
+    }
 
 
 def lessons() -> list[str]:
     """The lessons that have exercises."""
     from pgnotes.classroom import exercises
 
-    return sorted(m.name.removeprefix("lesson_") for m in iter_modules(exercises.__path__) if m.name.startswith("lesson_"))
+    return sorted(
+        m.name.removeprefix("lesson_") for m in iter_modules(exercises.__path__) if m.name.startswith("lesson_")
+    )
 
 
 class Progress:
@@ -37,20 +42,25 @@ class Progress:
     def __init__(self) -> None:
         opened = {lesson for lesson, _ in STATUS} or set(lessons())
         self.rows = [
-            (lesson, kind, [STATUS.get((lesson, name), "open") for name in names]) for lesson in sorted(opened) for kind, names in items(lesson).items()
+            (lesson, kind, [STATUS.get((lesson, name), "open") for name in names])
+            for lesson in sorted(opened)
+            for kind, names in items(lesson).items()
         ]
 
     def __repr__(self) -> str:
         """A line for each row."""
         return "\n".join(
-            f"lesson {lesson}  {kind:<9}  {' '.join(SIGNS[s] for s in row)}  {row.count('right')} of {len(row)}" for lesson, kind, row in self.rows
+            f"lesson {lesson}  {kind:<9}  {' '.join(SIGNS[s] for s in row)}  {row.count('right')} of {len(row)}"
+            for lesson, kind, row in self.rows
         )
 
     def _repr_html_(self) -> str:
         cells = []
         for lesson, kind, row in self.rows:
             signs = " ".join(f'<span style="color:{COLOURS[s]}">{SIGNS[s]}</span>' for s in row)
-            cells.append(f"<tr><td>lesson {lesson}</td><td>{kind}</td><td>{signs}</td><td>{row.count('right')} of {len(row)}</td></tr>")
+            cells.append(
+                f"<tr><td>lesson {lesson}</td><td>{kind}</td><td>{signs}</td><td>{row.count('right')} of {len(row)}</td></tr>"
+            )
         return f"<table>{''.join(cells)}</table>"
 
 

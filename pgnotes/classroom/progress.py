@@ -12,11 +12,17 @@ class Bar:
     """A consumer of step records, for `pgnotes.lm.grpo.train`; a context manager that opens and closes the bar."""
 
     def __init__(self, steps: int):
-        self.bar = tqdm(total=steps, desc="GRPO", unit="step", dynamic_ncols=True, disable=os.environ.get("RANK", "0") != "0")
+        self.bar = tqdm(
+            total=steps, desc="GRPO", unit="step", dynamic_ncols=True, disable=os.environ.get("RANK", "0") != "0"
+        )
 
     def __call__(self, record: dict) -> None:
         """Move to the record's step."""
-        shown = {"pass": f"{record['pass_rate']:.0%}", "reward": f"{record['reward']:.2f}", "length": f"{record['length']:.0f}"}
+        shown = {
+            "pass": f"{record['pass_rate']:.0%}",
+            "reward": f"{record['reward']:.2f}",
+            "length": f"{record['length']:.0f}",
+        }
         if record["kl"] is not None:
             shown["kl"] = f"{record['kl']:.3f}"
         self.bar.set_postfix(shown, refresh=False)
@@ -25,5 +31,7 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bar.close()

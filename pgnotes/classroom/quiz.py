@@ -26,7 +26,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Question:
-    """A question with its choices, of which exactly one is right. Texts are plain: mathematics in Unicode, which every widget can show."""
+    """A question with its choices, of which exactly one is right.
+
+    Texts are plain: mathematics in Unicode, which every widget can show.
+    """
 
     text: str
     choices: tuple[Choice, ...]
@@ -44,12 +47,21 @@ def markdown(lesson: str) -> str:
     """The quiz in print, each answer under a fold, for the lesson's file."""
     parts = []
     for i, question in enumerate(questions(lesson), 1):
-        choices = "\n".join(f"- **{letter}** {choice.text}" for letter, choice in zip(LETTERS, question.choices, strict=False))
-        answers = "\n".join(
-            f"- **{letter}** {'Right.' if choice.right else 'No.'} {choice.why}" for letter, choice in zip(LETTERS, question.choices, strict=False)
+        choices = "\n".join(
+            f"- **{letter}** {choice.text}" for letter, choice in zip(LETTERS, question.choices, strict=False)
         )
-        parts.append(f"**{i}.** {question.text}\n\n{choices}\n\n<details><summary>Answer to {i}</summary>\n\n{answers}\n\n</details>")
-    return "<details><summary><b>The quiz in print</b>, for where no kernel runs</summary>\n\n" + "\n\n".join(parts) + "\n\n</details>"
+        answers = "\n".join(
+            f"- **{letter}** {'Right.' if choice.right else 'No.'} {choice.why}"
+            for letter, choice in zip(LETTERS, question.choices, strict=False)
+        )
+        parts.append(
+            f"**{i}.** {question.text}\n\n{choices}\n\n<details><summary>Answer to {i}</summary>\n\n{answers}\n\n</details>"
+        )
+    return (
+        "<details><summary><b>The quiz in print</b>, for where no kernel runs</summary>\n\n"
+        + "\n\n".join(parts)
+        + "\n\n</details>"
+    )
 
 
 def quiz(lesson: str) -> None:
@@ -66,7 +78,9 @@ def make(lesson: str) -> widgets.Widget:
 def one(lesson: str, i: int, question: Question) -> widgets.Widget:
     """A question, its choices, and room for what is said about the one that was chosen."""
     text = widgets.HTML(f"<b>{i}.</b> {html.escape(question.text)}")
-    radio = widgets.RadioButtons(options=[(choice.text, k) for k, choice in enumerate(question.choices)], value=None, layout={"width": "auto"})
+    radio = widgets.RadioButtons(
+        options=[(choice.text, k) for k, choice in enumerate(question.choices)], value=None, layout={"width": "auto"}
+    )
     reply = widgets.HTML()
 
     def answered(change: dict) -> None:

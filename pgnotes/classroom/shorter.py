@@ -25,16 +25,22 @@ def shortness(texts: list[str]) -> Tensor:
     return -torch.tensor([len(text) for text in texts]) / 50
 
 
-def shorter(steps: int, seed: int = 0, prompts: int = 8, group_size: int = 8, lr: float = 5e-4, value_lr: float = 1e-2) -> Iterator[dict]:
+def shorter(
+    steps: int, seed: int = 0, prompts: int = 8, group_size: int = 8, lr: float = 5e-4, value_lr: float = 1e-2
+) -> Iterator[dict]:
     """Train the pocket model towards `shortness`; yields a record a step: length, policy_loss, value_loss, texts.
 
-    Adam on the model (`lr`), and on a linear value head (`value_lr`) that reads the hidden states and sends no gradient back into them. In step 0
-    only the values learn.  A record describes completions, values and losses *before* the step's update.
+    Adam on the model (`lr`), and on a linear value head (`value_lr`) that reads the hidden states and sends no gradient
+    back into them. In step 0 only the values learn.  A record describes completions, values and losses *before* the
+    step's update.
     """
     model, tokenizer = load("pocket")
     value_head = nn.Linear(model.config.hidden_size, 1)
     nn.init.zeros_(value_head.weight), nn.init.zeros_(value_head.bias)
-    optimizer, value_optimizer = torch.optim.Adam(model.parameters(), lr), torch.optim.Adam(value_head.parameters(), value_lr)
+    optimizer, value_optimizer = (
+        torch.optim.Adam(model.parameters(), lr),
+        torch.optim.Adam(value_head.parameters(), value_lr),
+    )
     openings = digits_and_length().prompts
     for step in range(steps):
         # 1 roll out, 2 reward
@@ -50,7 +56,15 @@ def shorter(steps: int, seed: int = 0, prompts: int = 8, group_size: int = 8, lr
 
         # 4 REINFORCE: every token's log-probability, times its advantage; each live token is a row of its own here
         rows = torch.ones(len(logp), 1, dtype=torch.bool)
-        loss = policy_loss(logp[:, None], logp.detach()[:, None], advantages, rows, "reinforce", aggregate="sum", normaliser=prompts * group_size)
+        loss = policy_loss(
+            logp[:, None],
+            logp.detach()[:, None],
+            advantages,
+            rows,
+            "reinforce",
+            aggregate="sum",
+            normaliser=prompts * group_size,
+        )
         if step > 0:
             optimizer.zero_grad(), loss.backward(), optimizer.step()
 
@@ -69,9 +83,26 @@ def shorter(steps: int, seed: int = 0, prompts: int = 8, group_size: int = 8, lr
         }
 
 
-def sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, openings: list[str], prompts: int, group_size: int, *seeds: int) -> list[Group]:
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    openings: list[str],
+    prompts: int,
+    group_size: int,
+    *seeds: int,
+) -> list[Group]:
     """Completions of random openings, asked for at random lengths; all of it decided by `seeds`."""
     dice = seeded(*seeds)
-    chosen, asked = (torch.randint(low, high, (prompts,), generator=dice).tolist() for low, high in ((0, len(openings)), ASKED))
-    requests = [encode(tokenizer, REQUEST.format(length=n, prompt=openings[i])) for i, n in zip(chosen, asked, strict=True)]
-    return rollout(model, tokenizer, requests, [uniforms(group_size, LONGEST, *seeds, g) for g in range(prompts)], stop_ids(model, tokenizer))
+    chosen, asked = (
+        torch.randint(low, high, (prompts,), generator=dice).tolist() for low, high in ((0, len(openings)), ASKED)
+    )
+    requests = [
+        encode(tokenizer, REQUEST.format(length=n, prompt=openings[i])) for i, n in zip(chosen, asked, strict=True)
+    ]
+    return rollout(
+        model,
+        tokenizer,
+        requests,
+        [uniforms(group_size, LONGEST, *seeds, g) for g in range(prompts)],
+        stop_ids(model, tokenizer),
+    )

@@ -14,7 +14,17 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 LEAST = {
     2: ("group_size",),
     1: ("steps", "prompts_per_step", "epochs", "prompt_tokens", "evaluate", "checkpoint_every", "length"),
-    0: ("max_new_tokens", "warmup", "decay_after", "half_life", "weight_decay", "beta", "entropy_bonus", "threads", "digit_sum"),
+    0: (
+        "max_new_tokens",
+        "warmup",
+        "decay_after",
+        "half_life",
+        "weight_decay",
+        "beta",
+        "entropy_bonus",
+        "threads",
+        "digit_sum",
+    ),
 }
 CHOICES = {
     "advantages": advantages.KINDS,
@@ -49,7 +59,8 @@ class GRPOConfig:
     warmup: int = 10  # updates until the rate is whole
     decay_after: int = 0  # updates until it begins to fall
     half_life: int = 0  # updates in which it then halves; 0 means it never falls
-    betas: tuple[float, float] = (0.9, 0.95)  # of AdamW; with 0.999 the second moment lags behind gradients that grow as rewards come in
+    # Of AdamW; with 0.999 the second moment lags behind gradients that grow as rewards come in
+    betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     grad_clip: float = 1.0  # largest norm of the whole gradient
     temperature: float = 1.0  # of the sampler and of the scorer
@@ -58,7 +69,8 @@ class GRPOConfig:
     clip: tuple[float, float] = (0.2, 0.2)  # how far below and above 1 a ratio still pushes
     aggregate: str = "token"
     beta: float = 0.0  # weight of the KL to the start model, in nats a token
-    kl: str = "k2"  # its gradient as a loss is the KL's own; under the paper's k3 one token of ratio e⁴ outweighs fifty others
+    # Its gradient as a loss is the KL's own; under the paper's k3 one token of ratio e⁴ outweighs fifty others
+    kl: str = "k2"
     entropy_bonus: float = 0.0  # weight of the entropy, in nats a token
     # bookkeeping
     seed: int = 0
@@ -74,7 +86,9 @@ class GRPOConfig:
                 if not least <= getattr(self, key) < math.inf:
                     raise BadInputError(f"{key} is {getattr(self, key)}; it must be at least {least}")
         if self.threads > MOST_THREADS:
-            raise BadInputError(f"threads is {self.threads}; it must be at most {MOST_THREADS}, or 0 for all that there are")
+            raise BadInputError(
+                f"threads is {self.threads}; it must be at most {MOST_THREADS}, or 0 for all that there are"
+            )
         for key in ("lr", "temperature", "grad_clip"):
             if not 0 < getattr(self, key) < math.inf:
                 raise BadInputError(f"{key} is {getattr(self, key)}; it must be greater than 0")
@@ -117,10 +131,16 @@ class GRPOConfig:
         known = {field.name: field.default for field in fields(cls)}
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         if unknown := sorted(set(values) - set(known)):
-            raise BadInputError(f"this run was made by another version of pgnotes; unknown settings: {', '.join(unknown)}")
+            raise BadInputError(
+                f"this run was made by another version of pgnotes; unknown settings: {', '.join(unknown)}"
+            )
         for key, value in values.items():
-            if not isinstance(value, type(known[key])) and not (isinstance(known[key], float) and isinstance(value, int)):
-                raise BadInputError(f"{key} is {value!r} in the run's settings; it must be of type {type(known[key]).__name__}")
+            if not isinstance(value, type(known[key])) and not (
+                isinstance(known[key], float) and isinstance(value, int)
+            ):
+                raise BadInputError(
+                    f"{key} is {value!r} in the run's settings; it must be of type {type(known[key]).__name__}"
+                )
         return cls(**values)
 
 

@@ -9,7 +9,13 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 # What accelerate's list does not know: an address space that is used up, and a full card as cuBLAS and cuDNN report it.
-NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "std::bad_alloc")
+NO_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "std::bad_alloc",
+)
 
 
 class BadInputError(ValueError):
@@ -17,7 +23,10 @@ class BadInputError(ValueError):
 
 
 class RewardError(RuntimeError):
-    """A reward function raised, or gave something else than one number for each completion. The message names function and completion."""
+    """A reward function raised, or gave something else than one number for each completion.
+
+    The message names function and completion.
+    """
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -32,7 +41,8 @@ def out_of_memory(error: BaseException) -> bool:
 def release_frames(error: BaseException) -> None:
     """Empty the frames of this package and its libraries in a traceback that is about to be shown.
 
-    A notebook keeps the last traceback, which keeps its frames, and these the models: a T4 has no room for them beside the next run's.
+    A notebook keeps the last traceback, which keeps its frames, and these the models: a T4 has no room for them beside
+    the next run's.
     Frames of the learner's own code, such as a consumer's, stay as they are, for a debugger.
     """
     trace: TracebackType | None = error.__traceback__

@@ -43,20 +43,37 @@ def unseen_requests(task: Task, n: int) -> list[Request]:
 
 @torch.no_grad()
 def evaluate(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: list[Request], config: GRPOConfig, start_model: PreTrainedModel | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: list[Request],
+    config: GRPOConfig,
+    start_model: PreTrainedModel | None = None,
 ) -> Evaluation:
-    """Sample one completion for each request, at temperature 1, and judge it (lesson 09). The noise depends on the seed and the request's place alone.
+    """Sample one completion for each request, at temperature 1, and judge it (lesson 09).
 
-    config: of the run; its seed and its limits on tokens count here.  start_model: scores fluency; without one, the model itself does.
+    The noise depends on the seed and the request's place alone.
+    config: of the run; its seed and its limits on tokens count here.  start_model: scores fluency; without one, the
+    model itself does.
     """
-    prompts = [encode(tokenizer, task.message(cut(tokenizer, prompt, config.prompt_tokens))) for task, prompt in requests]
+    prompts = [
+        encode(tokenizer, task.message(cut(tokenizer, prompt, config.prompt_tokens))) for task, prompt in requests
+    ]
     noise = [uniforms(1, config.token_limit, config.seed, "evaluate", place) for place in range(len(requests))]
     batches = [slice(start, start + ROWS) for start in range(0, len(requests), ROWS)]
-    groups = [group for batch in batches for group in rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))]
+    groups = [
+        group
+        for batch in batches
+        for group in rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
+    ]
     judge, nats, rows = start_model or model, 0.0, []
     for (task, prompt), group in zip(requests, groups, strict=True):
         text, ended = group.texts[0], bool(group.ended[0])
-        row = {"prompt": prompt, "completion": text, "ended": ended, "passed": ended and bool(task.passed(text, prompt))}
+        row = {
+            "prompt": prompt,
+            "completion": text,
+            "ended": ended,
+            "passed": ended and bool(task.passed(text, prompt)),
+        }
         rows.append(row | task.measures(text))
         nats += completion_logprobs(judge, group.prompt, group.tokens, group.mask)[0].sum().item()
     return Evaluation(

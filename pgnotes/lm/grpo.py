@@ -1,4 +1,7 @@
-"""GRPO in one file: sample groups, reward them, compare within each group, follow the gradient. Lesson 09 walks through it."""
+"""GRPO in one file: sample groups, reward them, compare within each group, follow the gradient.
+
+Lesson 09 walks through it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,15 @@ from torch import Tensor
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import RewardError, out_of_memory, release_frames
 from pgnotes.lm.evaluate import Request, evaluate, held_out_requests, unseen_requests
-from pgnotes.lm.learner import BAD_REWARD, Learner, begin, check_same_task, compare, task_and_source, with_absolute_paths
+from pgnotes.lm.learner import (
+    BAD_REWARD,
+    Learner,
+    begin,
+    check_same_task,
+    compare,
+    task_and_source,
+    with_absolute_paths,
+)
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, load, quiet
 from pgnotes.lm.monitor import describe, measure, summary
@@ -44,7 +55,10 @@ def sample_groups(run: Learner, step: int) -> list[Group]:
     prompts = chosen_prompts(config, run.task, step)[mine(run)]
     shortened = [cut(run.tokenizer, prompt, config.prompt_tokens) for prompt in prompts]
     requests = [encode(run.tokenizer, run.task.message(prompt)) for prompt in shortened]
-    noise = [uniforms(config.group_size, config.token_limit, config.seed, step, g) for g in range(config.prompts_per_step)[mine(run)]]
+    noise = [
+        uniforms(config.group_size, config.token_limit, config.seed, step, g)
+        for g in range(config.prompts_per_step)[mine(run)]
+    ]
     groups = rollout(run.sampler(), run.tokenizer, requests, noise, run.stops, config.temperature)
     for group, prompt in zip(groups, prompts, strict=True):
         group.source = prompt
@@ -52,13 +66,19 @@ def sample_groups(run: Learner, step: int) -> list[Group]:
 
 
 def rewards_of(task: Task, groups: list[Group]) -> Tensor:
-    """Rewards [P, G] of the texts; a completion that did not end by itself gets 0.  RewardError if the task gives no numbers."""
+    """Rewards [P, G] of the texts; a completion that did not end by itself gets 0.
+
+    RewardError if the task gives no numbers.
+    """
     rewards = torch.tensor([paid(task, group.source, group.texts) for group in groups], dtype=torch.float32)
     return rewards * torch.stack([group.ended for group in groups]).to(rewards)
 
 
 def train_step(run: Learner, step: int) -> tuple[dict, dict]:
-    """One step of GRPO (lesson 09; Shao et al. 2024, algorithm 1). Returns the step's record and the seconds its parts took."""
+    """One step of GRPO (lesson 09; Shao et al. 2024, algorithm 1).
+
+    Returns the step's record and the seconds its parts took.
+    """
     config, seen = run.config, []
     started = time.perf_counter()
 
@@ -90,14 +110,16 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
 def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[list[Group], list[Tensor]]:
     """The gradient of the step's loss, one micro-batch after the other. Returns the micro-batches and their figures.
 
-    If memory runs out it is done again from the start with half the rows in each; the loss is a sum over rows, so that the gradient stays the same.
+    If memory runs out it is done again from the start with half the rows in each; the loss is a sum over rows, so that
+    the gradient stays the same.
     """
     config = run.config
     while True:
         parts, seen = [part for group in groups for part in group.split(run.rows)], []
         try:
             for part in parts:
-                if part.advantages.any() or config.beta > 0 or config.entropy_bonus > 0:  # else a dead group has nothing to say
+                # Else a dead group has nothing to say
+                if part.advantages.any() or config.beta > 0 or config.entropy_bonus > 0:
                     loss, numbers = loss_of(run, part, normaliser)
                     run.scaler.scale(loss).backward()
                     seen += [] if numbers is None else [numbers]
@@ -105,7 +127,8 @@ def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[li
         except RuntimeError as error:
             if run.rows == 1 or not out_of_memory(error):
                 raise
-        loss = None  # with its graph, if the backward pass ran out; the error, and all that it held on to, is gone by now
+        # With its graph, if the backward pass ran out; the error, and all that it held on to, is gone by now
+        loss = None
         run.rows = (run.rows + 1) // 2
         run.optimizer.zero_grad()
         clear_device_cache(garbage_collection=True)
@@ -119,10 +142,13 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, Tenso
     with torch.no_grad():
         logp_ref = completion_logprobs(run.reference, *args)[0].to(logp) if run.reference is not None else logp.detach()
     if not torch.stack([logp, logp_ref, part.logp.to(logp)])[:, part.mask].isfinite().all():
-        return logp.sum() * math.nan, None  # an overflow in half precision: the gradient is then not finite, and `update` skips the step
+        # An overflow in half precision: the gradient is then not finite, and `update` skips the step
+        return logp.sum() * math.nan, None
     if part.logp_old is None:
         part.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
-    loss = policy_loss(logp, part.logp_old, part.advantages.to(logp), part.mask, config.loss, config.clip, config.aggregate, normaliser)
+    loss = policy_loss(
+        logp, part.logp_old, part.advantages.to(logp), part.mask, config.loss, config.clip, config.aggregate, normaliser
+    )
     kl = kl_estimate(logp, logp_ref, config.kl)
     if config.beta > 0:
         loss = loss + config.beta * aggregate(kl, part.mask, config.aggregate, normaliser)
@@ -132,7 +158,10 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, Tenso
 
 
 def update(run: Learner) -> dict:
-    """Sum the gradient over processes, clip it, and take a step, unless no group gave a gradient or it is not finite. Says what became of it."""
+    """Sum the gradient over processes, clip it, and take a step, unless no group gave a gradient or it is not finite.
+
+    Says what became of it.
+    """
     trained = list(run.policy.parameters())
     fate = {"grad_norm": 0.0, "lr": run.config.learning_rate(run.updates), "skipped": ""}  # the norm before clipping
     if total(run, sum(p.grad is not None for p in trained)) == 0:
@@ -182,8 +211,14 @@ def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
 
 
 def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
-    """Write the batch whose gradient was not finite. FloatingPointError, naming what to try, after several such steps in a row."""
-    folder.put("not_finite.pt", lambda place: torch.save({"record": run.records[-1], "groups": [vars(group) for group in run.groups]}, place))
+    """Write the batch whose gradient was not finite.
+
+    FloatingPointError, naming what to try, after several such steps in a row.
+    """
+    folder.put(
+        "not_finite.pt",
+        lambda place: torch.save({"record": run.records[-1], "groups": [vars(group) for group in run.groups]}, place),
+    )
     patience = 20 if run.half == torch.float16 else 3  # float16's loss scale needs a few to settle
     if [r["skipped"] for r in run.records[-patience:]] == [NOT_FINITE] * patience:
         folder.write("stopped.json", {"step": run.records[-1]["step"], "reason": NOT_FINITE})
@@ -193,7 +228,9 @@ def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
         )
 
 
-def steps(config: GRPOConfig, out: str | Path | None = None, resume: bool = False, task: Task | None = None) -> Iterator[dict]:
+def steps(
+    config: GRPOConfig, out: str | Path | None = None, resume: bool = False, task: Task | None = None
+) -> Iterator[dict]:
     """Train, yielding a record after each step; progress bars, pictures and early stops are up to whoever iterates (lesson 09).
 
     out: the run's folder; a temporary one if None.  task: instead of the one that `config` names.  Raises what `train` raises.
@@ -226,12 +263,15 @@ def train(
     consumers: tuple[Callable[[dict], None], ...] = (),
     say: Callable[[str], None] = print,
 ) -> RunLog:
-    """Evaluate, train, evaluate again, and save the model in `out` (lesson 09). Each consumer is called with every record.
+    """Evaluate, train, evaluate again, and save the model in `out` (lesson 09).
 
-    resume: go on with the run in `out`, or start it if there is none.  task: what is learned, instead of the task that `config`
-    names (`tasks.from_reward` makes one of a reward function).  say: is told, in a line, where a resumed run stands.
-    BadInputError for settings that can't work or that differ from those of the run to resume; ConnectionError for a model or prompts out of
-    reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
+    Each consumer is called with every record.
+    resume: go on with the run in `out`, or start it if there is none.  task: what is learned, instead of the task that
+    `config` names (`tasks.from_reward` makes one of a reward function).  say: is told, in a line, where a resumed run
+    stands.
+    BadInputError for settings that can't work or that differ from those of the run to resume; ConnectionError for a
+    model or prompts out of reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last
+    checkpoint is whole.
     """
     if out is not None and resume and (finished := finished_run(config, RunFolder(out), task, say)):
         for record in finished.records:
@@ -263,7 +303,10 @@ def train(
 
 
 def finished_run(config: GRPOConfig, folder: RunFolder, task: Task | None, say: Callable[[str], None]) -> RunLog | None:
-    """The run in a folder, if it is finished and went as far as is asked for.  BadInputError if it had other settings."""
+    """The run in a folder, if it is finished and went as far as is asked for.
+
+    BadInputError if it had other settings.
+    """
     stored, result = folder.read_run(), folder.read("result.json")
     if stored is None or not result or result["steps"] < config.steps or not (folder / "model").is_dir():
         return None
@@ -276,7 +319,10 @@ def finished_run(config: GRPOConfig, folder: RunFolder, task: Task | None, say: 
 
 
 def finish(run: Learner, folder: RunFolder, before: dict, after: dict, unseen: dict) -> RunLog:
-    """The result of a run that is over, also written to `result.json`. Its seconds are those of all steps and evaluations, in all sessions."""
+    """The result of a run that is over, also written to `result.json`.
+
+    Its seconds are those of all steps and evaluations, in all sessions.
+    """
     seconds = sum(line["rollout_s"] + line["train_s"] for line in folder.lines("times.jsonl"))
     result = {
         "pass_rate_before": before["pass_rate"],
@@ -293,7 +339,9 @@ def finish(run: Learner, folder: RunFolder, before: dict, after: dict, unseen: d
     return RunLog(run.records, result, folder.path)
 
 
-def evaluate_and_save(run: Learner, folder: RunFolder, when: str, requests: Callable[[Task, int], list[Request]]) -> dict:
+def evaluate_and_save(
+    run: Learner, folder: RunFolder, when: str, requests: Callable[[Task, int], list[Request]]
+) -> dict:
     """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`."""
     started = time.perf_counter()
     start_model = run.reference or load(run.config.model, run.device, run.half)[0]

@@ -64,7 +64,8 @@ class Learner:
     records: list[dict] = field(default_factory=list)  # one for each step done
     updates: int = 0  # of the weights; a skipped one does not count
     groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
-    changes: dict = field(default_factory=dict)  # settings that changed when the run went on, for the next record: [before, now]
+    # Settings that changed when the run went on, for the next record: [before, now]
+    changes: dict = field(default_factory=dict)
 
     def autocast(self) -> torch.autocast:
         """The context in which the policy's matrix products are in half precision, where the device has a good one."""
@@ -94,7 +95,9 @@ class Learner:
             if out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0]
-            raise BadInputError(f"the checkpoint does not fit model {self.config.model!r} as it is now: {reason}") from error
+            raise BadInputError(
+                f"the checkpoint does not fit model {self.config.model!r} as it is now: {reason}"
+            ) from error
 
 
 def task_and_source(config: GRPOConfig, task: Task | None = None, prompts: list[str] | None = None) -> tuple[Task, str]:
@@ -131,7 +134,9 @@ def source_hash(task: Task) -> str:
 def check_same_task(source: str, stored: dict) -> None:
     """BadInputError if a run is to go on with another task than it began with."""
     if source != stored.get("task", ""):
-        raise BadInputError("the task of this run is another one now: its file or its reward has changed; choose another folder")
+        raise BadInputError(
+            "the task of this run is another one now: its file or its reward has changed; choose another folder"
+        )
 
 
 def learner(
@@ -150,7 +155,9 @@ def learner(
     task, source = task_and_source(config, task, prompts)
     accelerator, device = processes_and_device(config.device)
     if config.prompts_per_step % accelerator.num_processes:
-        raise BadInputError(f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes")
+        raise BadInputError(
+            f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the {accelerator.num_processes} processes"
+        )
     half = half or precision(device_capability(device))
     policy, tokenizer = load(config.model, device)
     check_lengths(config, task, policy, tokenizer)
@@ -161,7 +168,8 @@ def learner(
     parameters = parameter_groups(policy, config.weight_decay)
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, fused=True)
 
-    # A scaler gets its scale with the first loss. A process whose groups are all dead scales none, but takes part in the update.
+    # A scaler gets its scale with the first loss. A process whose groups are all dead scales none, but takes part in
+    # the update.
     scaler = torch.amp.GradScaler(device.type, enabled=half == torch.float16)
     scaler.scale(torch.zeros((), device=device))
     return Learner(
@@ -197,7 +205,9 @@ def check_lengths(config: GRPOConfig, task: Task, model: PreTrainedModel, tokeni
         )
 
 
-def begin(config: GRPOConfig, out: str | Path | None, resume: bool, task: Task | None = None) -> tuple[Learner, RunFolder]:
+def begin(
+    config: GRPOConfig, out: str | Path | None, resume: bool, task: Task | None = None
+) -> tuple[Learner, RunFolder]:
     """Load a run, at its newest checkpoint if it is resumed, and lay out its folder, which is this process's until `release`.
 
     Nothing is written before all arguments are checked.  out: the folder; None for one that goes when this Python ends.
@@ -231,7 +241,9 @@ def prepare(config: GRPOConfig, folder: RunFolder, stored: dict | None, resume: 
             run.changes["task"] = [stored.get("task", ""), run.source]
     processes = run.accelerator.num_processes
     if stored and stored["processes"] != processes:
-        raise BadInputError(f"the run in {str(folder.path)!r} was made by {stored['processes']} processes; it can't go on with {processes}")
+        raise BadInputError(
+            f"the run in {str(folder.path)!r} was made by {stored['processes']} processes; it can't go on with {processes}"
+        )
     state = folder.load_checkpoint() if stored else None
     if state is not None:
         run.restore(state)
@@ -242,9 +254,15 @@ def prepare(config: GRPOConfig, folder: RunFolder, stored: dict | None, resume: 
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.acquire()
         if folder.read_run() != stored:
-            raise BadInputError(f"out is {str(folder.path)!r}, where another process has begun a run in the meantime; choose another folder")
-    versions = {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, transformers, accelerate)}
-    folder.write("run.json", {"config": asdict(config), "task": run.source, "processes": processes, "versions": versions})
+            raise BadInputError(
+                f"out is {str(folder.path)!r}, where another process has begun a run in the meantime; choose another folder"
+            )
+    versions = {"python": platform.python_version()} | {
+        m.__name__: m.__version__ for m in (torch, transformers, accelerate)
+    }
+    folder.write(
+        "run.json", {"config": asdict(config), "task": run.source, "processes": processes, "versions": versions}
+    )
     folder.write("prompts.json", run.task.prompts + run.task.held_out)
     if stored and stored["config"] != json.loads(json.dumps(asdict(config))) and state is None:
         folder.drop("evaluation_before.json")  # it was made under other settings
@@ -266,7 +284,9 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
     """The settings with folders and files named from the root, so that a run can be resumed from anywhere."""
     changes = {}
     for key in ("model", "prompts", "reward", "task"):
-        file, colon, function = getattr(config, key).rpartition(":") if key in ("reward", "task") else (getattr(config, key), "", "")
+        file, colon, function = (
+            getattr(config, key).rpartition(":") if key in ("reward", "task") else (getattr(config, key), "", "")
+        )
         path = Path(file).expanduser()
         if file and file not in ("pocket", "bundled", "openwebtext") and path.exists():
             changes[key] = f"{path.resolve()}{colon}{function}"
@@ -276,23 +296,29 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
 def agree(config: GRPOConfig, folder: RunFolder, resume: bool) -> tuple[GRPOConfig, dict]:
     """The settings to go on with, and those that changed: {key: [before, now]}.
 
-    BadInputError if the folder holds something else than a run, a run that is not to be resumed, or one of other settings. A run goes on
-    under other settings if `steps` is raised, for bookkeeping, after gradients that stayed infinite, and as long as no step of it is
-    saved; threads = 0 takes the number it started with.
+    BadInputError if the folder holds something else than a run, a run that is not to be resumed, or one of other
+    settings. A run goes on under other settings if `steps` is raised, for bookkeeping, after gradients that stayed
+    infinite, and as long as no step of it is saved; threads = 0 takes the number it started with.
     """
     stored, place = folder.read_run(), str(folder.path)
     if stored is None:
         if foreign := folder.entries():
-            raise BadInputError(f"out is {place!r}, which holds other things and no run ({', '.join(foreign[:3])}); choose a new folder")
+            raise BadInputError(
+                f"out is {place!r}, which holds other things and no run ({', '.join(foreign[:3])}); choose a new folder"
+            )
         return replace(config, threads=config.threads or CORES), {}
     old = GRPOConfig.from_json(stored["config"])
     if not folder.checkpoints():
         if folder.read("result.json"):
-            raise BadInputError(f"the run in {place!r} is finished and its checkpoints are gone; start another one from its model: model={place}")
+            raise BadInputError(
+                f"the run in {place!r} is finished and its checkpoints are gone; start another one from its model: model={place}"
+            )
         if resume or not folder.lines("log.jsonl"):  # nothing is lost
             return replace(config, threads=config.threads or CORES), {}
     if not resume:
-        raise BadInputError(f"out is {place!r}, which already holds a run; add --resume to go on with it, or choose another folder")
+        raise BadInputError(
+            f"out is {place!r}, which already holds a run; add --resume to go on with it, or choose another folder"
+        )
     config = replace(config, threads=config.threads or old.threads)
     return config, compare(config, old, folder)
 
@@ -303,8 +329,12 @@ def compare(config: GRPOConfig, old: GRPOConfig, folder: RunFolder) -> dict:
     differing = {key: [was, getattr(config, key)] for key, was in asdict(old).items() if getattr(config, key) != was}
     stopped = folder.read("stopped.json") or {"reason": BAD_REWARD}
     free = BOOKKEEPING if stopped["reason"] == BAD_REWARD else BOOKKEEPING + RESCUE
-    wrong = {key: pair for key, pair in differing.items() if key not in free and not (key == "steps" and pair[1] > pair[0])}
+    wrong = {
+        key: pair for key, pair in differing.items() if key not in free and not (key == "steps" and pair[1] > pair[0])
+    }
     if wrong:
         texts = ", ".join(f"{key} was {was!r} and is now {now!r}" for key, (was, now) in wrong.items())
-        raise BadInputError(f"the run in {str(folder.path)!r} had other settings: {texts}; only steps (to more), {', '.join(free)} may change")
+        raise BadInputError(
+            f"the run in {str(folder.path)!r} had other settings: {texts}; only steps (to more), {', '.join(free)} may change"
+        )
     return {key: pair for key, pair in differing.items() if key in RESCUE}

@@ -18,7 +18,9 @@ def cache_argument(model: PreTrainedModel) -> str:
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
-def hidden_states(model: PreTrainedModel, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache | None = None) -> Tensor:
+def hidden_states(
+    model: PreTrainedModel, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache | None = None
+) -> Tensor:
     """Hidden states [B, n, H] of tokens `ids` at `positions`, both [B, n]; they see the keys (those in the cache first) where `mask` [B, 1, n, K] is True.
 
     Positions and mask are always given: without a mask, positions that start again are taken for a second text packed into the same row.
@@ -49,9 +51,11 @@ def key_mask(lengths: Tensor, width: int, new: int) -> Tensor:
 
 
 def prefill(model: PreTrainedModel, prompts: list[Tensor]) -> tuple[Tensor, DynamicCache, Tensor]:
-    """Run each prompt once. prompts: B tensors [P_b] of ids.  Returns (hidden [B, H] after the last token, cache, lengths [B]).
+    """Run each prompt once. prompts: B tensors [P_b] of ids.
 
-    Shorter prompts are padded on the right: causality hides the padding from every real token, and `key_mask` hides it from the completion.
+    Returns (hidden [B, H] after the last token, cache, lengths [B]).
+    Shorter prompts are padded on the right: causality hides the padding from every real token, and `key_mask` hides it
+    from the completion.
     """
     lengths = torch.tensor([len(p) for p in prompts], device=model.device)
     ids = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True).to(model.device)
@@ -61,9 +65,11 @@ def prefill(model: PreTrainedModel, prompts: list[Tensor]) -> tuple[Tensor, Dyna
 
 
 def completion_hidden(model: PreTrainedModel, prompt: Tensor, tokens: Tensor, shared: bool = True) -> Tensor:
-    """The hidden state from which each token of a group is chosen. prompt: [P] ids.  tokens: [G, R] ids.  Returns [G, R, H].
+    """The hidden state from which each token of a group is chosen. prompt: [P] ids.  tokens: [G, R] ids.
 
-    shared: the prompt runs once and its keys and values serve all completions (Prefix Grouper, 2506.05433); else once in each row, the plain way.
+    Returns [G, R, H].
+    shared: the prompt runs once and its keys and values serve all completions (Prefix Grouper, 2506.05433); else once
+    in each row, the plain way.
     """
     (group_size, new), before = tokens.shape, tokens[:, :-1]
     if not shared:
@@ -76,7 +82,9 @@ def completion_hidden(model: PreTrainedModel, prompt: Tensor, tokens: Tensor, sh
     cache.batch_repeat_interleave(group_size)
     lengths = lengths.expand(group_size)
     positions = lengths[:, None] + torch.arange(new - 1, device=tokens.device)
-    return torch.cat([first, hidden_states(model, before, positions, key_mask(lengths, len(prompt), new - 1), cache)], dim=1)
+    return torch.cat(
+        [first, hidden_states(model, before, positions, key_mask(lengths, len(prompt), new - 1), cache)], dim=1
+    )
 
 
 def head_logits(model: PreTrainedModel, hidden: Tensor, temperature: float) -> Tensor:
@@ -88,7 +96,9 @@ def head_logits(model: PreTrainedModel, hidden: Tensor, temperature: float) -> T
     return logits if temperature == 1 else logits / temperature
 
 
-def token_logprobs(model: PreTrainedModel, hidden: Tensor, targets: Tensor, temperature: float, chunk_logits: int = CHUNK_LOGITS) -> tuple[Tensor, Tensor]:
+def token_logprobs(
+    model: PreTrainedModel, hidden: Tensor, targets: Tensor, temperature: float, chunk_logits: int = CHUNK_LOGITS
+) -> tuple[Tensor, Tensor]:
     """(log-probability of each target [N], entropy [N]), both in nats, from hidden states [N, H], never with all N·V logits in memory.
 
     Each chunk of rows is recomputed in the backward pass, so that only its input is kept.
@@ -101,17 +111,27 @@ def token_logprobs(model: PreTrainedModel, hidden: Tensor, targets: Tensor, temp
     size = max(1, chunk_logits // model.get_output_embeddings().weight.shape[0])
     if len(hidden) <= size:
         return chunk(hidden, targets)
-    parts = [checkpoint(chunk, h, t, use_reentrant=False) for h, t in zip(hidden.split(size), targets.split(size), strict=True)]
+    parts = [
+        checkpoint(chunk, h, t, use_reentrant=False)
+        for h, t in zip(hidden.split(size), targets.split(size), strict=True)
+    ]
     logp, entropy = zip(*parts, strict=True)
     return torch.cat(logp), torch.cat(entropy)
 
 
 def completion_logprobs(
-    model: PreTrainedModel, prompt: Tensor, tokens: Tensor, mask: Tensor, temperature: float = 1.0, chunk_logits: int = CHUNK_LOGITS, shared: bool = True
+    model: PreTrainedModel,
+    prompt: Tensor,
+    tokens: Tensor,
+    mask: Tensor,
+    temperature: float = 1.0,
+    chunk_logits: int = CHUNK_LOGITS,
+    shared: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability and entropy, in nats, of every completion token of one group (lesson 09).
 
-    prompt: [P] ids.  tokens: [G, R] ids.  mask: [G, R] bool, True on live tokens, which come first in each row.  shared: see `completion_hidden`.
+    prompt: [P] ids.  tokens: [G, R] ids.  mask: [G, R] bool, True on live tokens, which come first in each row.
+    shared: see `completion_hidden`.
     Returns two [G, R], 0 on dead tokens; gradients flow through the prompt's one forward pass too.
     """
     hidden = completion_hidden(model, prompt, tokens, shared)

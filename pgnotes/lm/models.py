@@ -47,8 +47,9 @@ def device_capability(device: torch.device | str = "auto") -> tuple[int, int] | 
 
 
 def processes_and_device(name: str = "auto") -> tuple[Accelerator, torch.device]:
-    """This process among the others, and the device it computes on. name: "cpu", "cuda" or "mps"; "auto" takes the GPU if there is one.
+    """This process among the others, and the device it computes on.
 
+    name: "cpu", "cuda" or "mps"; "auto" takes the GPU if there is one.
     BadInputError for a device that this machine does not have, or that the processes do not share.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -58,7 +59,9 @@ def processes_and_device(name: str = "auto") -> tuple[Accelerator, torch.device]
         return accelerator, accelerator.device
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not has[name] or several:
-        raise BadInputError(f"device is {name!r}, which {'the processes do not share' if several else 'this machine does not have'}; try auto")
+        raise BadInputError(
+            f"device is {name!r}, which {'the processes do not share' if several else 'this machine does not have'}; try auto"
+        )
     return accelerator, torch.device(name)
 
 
@@ -87,16 +90,22 @@ def locate(name: str) -> str:
     if folder.is_dir():
         found = next((f for f in (folder, folder / "model") if (f / "config.json").is_file()), None)
         if found is None:
-            raise BadInputError(f"model is {name!r}, a folder without config.json; give a folder written by save_pretrained, a hub id, or 'pocket'")
+            raise BadInputError(
+                f"model is {name!r}, a folder without config.json; give a folder written by save_pretrained, a hub id, or 'pocket'"
+            )
         return str(found)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise BadInputError(f"model is {name!r}, which is neither a folder here nor a hub id like 'Qwen/Qwen2.5-0.5B-Instruct'; the bundled model is 'pocket'")
+        raise BadInputError(
+            f"model is {name!r}, which is neither a folder here nor a hub id like 'Qwen/Qwen2.5-0.5B-Instruct'; the bundled model is 'pocket'"
+        )
     cached = try_to_load_from_cache(name, "config.json")
     reason = why_no_hub()
     if reason is None:
         return name
     if not isinstance(cached, str):
-        raise ConnectionError(f"model is {name!r}, which is not on this machine, and the hub can't be reached ({reason}); --set model=pocket needs no network")
+        raise ConnectionError(
+            f"model is {name!r}, which is not on this machine, and the hub can't be reached ({reason}); --set model=pocket needs no network"
+        )
     return str(Path(cached).parent)  # given the folder itself, nothing waits for a hub that does not answer
 
 
@@ -109,16 +118,20 @@ def is_pocket(name: str) -> bool:
 def tokenizer_class(where: str) -> type:
     """AutoTokenizer, or PreTrainedTokenizerFast where the folder itself asks for that.
 
-    AutoTokenizer gives every Qwen2 a Qwen2Tokenizer, which composes characters (NFC) whatever `tokenizer.json` says; then not every text survives a round trip.
+    AutoTokenizer gives every Qwen2 a Qwen2Tokenizer, which composes characters (NFC) whatever `tokenizer.json` says;
+    then not every text survives a round trip.
     """
     named = get_tokenizer_config(where).get("tokenizer_class")
     return PreTrainedTokenizerFast if named in ("TokenizersBackend", "PreTrainedTokenizerFast") else AutoTokenizer
 
 
-def load(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(
+    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model in evaluation mode (no dropout: the policy that samples is the policy that is scored) and its tokenizer.
 
-    name: "pocket", a folder or a hub id (see `locate` for the errors).  Attention is always SDPA, which takes the boolean masks used here.
+    name: "pocket", a folder or a hub id (see `locate` for the errors).  Attention is always SDPA, which takes the
+    boolean masks used here.
     BadInputError also for a model whose log-probabilities would come out wrong (see `check_logprobs`).
     """
     where = locate(name)
@@ -126,7 +139,9 @@ def load(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = tor
         tokenizer = tokenizer_class(where).from_pretrained(where, padding_side="left")
         model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, attn_implementation="sdpa")
     if model.config._attn_implementation != "sdpa":
-        raise BadInputError(f"model is {name!r}, which has no SDPA attention; eager attention would add a boolean mask instead of applying it")
+        raise BadInputError(
+            f"model is {name!r}, which has no SDPA attention; eager attention would add a boolean mask instead of applying it"
+        )
     model = model.to(device).eval()
     check_logprobs(model, name)
     return model, tokenizer
@@ -161,19 +176,28 @@ def quiet(is_local: bool = True) -> Iterator[None]:
 def check_logprobs(model: PreTrainedModel, name: str) -> None:
     """BadInputError unless the way in which completions are scored here gives the model's own log-probabilities.
 
-    Two completions of five tokens after a prompt of four, beside the model's own forward pass. It catches models that do something to their
-    logits after the head (Granite and Cohere scale them), and those whose layers keep a running state instead of keys and values.
+    Two completions of five tokens after a prompt of four, beside the model's own forward pass. It catches models that
+    do something to their logits after the head (Granite and Cohere scale them), and those whose layers keep a running
+    state instead of keys and values.
     """
     kind, head = model.config.model_type, model.get_output_embeddings()
     if head is None:
         raise BadInputError(f"model is {name!r}, of type {kind}, which has no head over a vocabulary of its own")
     layers = DynamicCache(config=model.config).layers
-    if odd := next((type(layer).__name__ for layer in layers if "LinearAttention" in type(layer).__name__ or not isinstance(layer, DynamicLayer)), None):
+    if odd := next(
+        (
+            type(layer).__name__
+            for layer in layers
+            if "LinearAttention" in type(layer).__name__ or not isinstance(layer, DynamicLayer)
+        ),
+        None,
+    ):
         raise BadInputError(
             f"model is {name!r}, of type {kind}, with a {odd}: it keeps a running state, which completions can't share; "
             "give a model with attention in every layer"
         )
-    ids = (7919 * torch.arange(1, 15, device=model.device)) % head.weight.shape[0]  # any tokens will do, the same each time
+    # Any tokens will do, the same each time
+    ids = (7919 * torch.arange(1, 15, device=model.device)) % head.weight.shape[0]
     prompt, tokens = ids[:4], ids[4:].view(2, 5)
     try:
         found, _ = completion_logprobs(model, prompt, tokens, torch.ones_like(tokens, dtype=torch.bool))
@@ -181,10 +205,13 @@ def check_logprobs(model: PreTrainedModel, name: str) -> None:
     except (AttributeError, TypeError, IndexError, RuntimeError) as error:
         if out_of_memory(error):
             raise
-        raise BadInputError(f"model is {name!r}, of type {kind}, which can't be run as training needs it: {error}") from error
+        raise BadInputError(
+            f"model is {name!r}, of type {kind}, which can't be run as training needs it: {error}"
+        ) from error
     expected = logits.to(found.dtype).log_softmax(-1).gather(2, tokens[..., None])[..., 0]
     gap = (found - expected).abs().max().item()
-    if gap > 10 * torch.finfo(model.dtype).eps ** 0.5:  # 0.003 nats in float32, 0.3 in float16; what is wrong is wrong by more
+    # 0.003 nats in float32, 0.3 in float16; what is wrong is wrong by more
+    if gap > 10 * torch.finfo(model.dtype).eps ** 0.5:
         raise BadInputError(
             f"model is {name!r}, of type {kind}: scored here, a token's log-probability is up to {gap:.2g} nats off the model's own, "
             "which does more to its logits than its head; this kind can't be trained here"
@@ -194,7 +221,8 @@ def check_logprobs(model: PreTrainedModel, name: str) -> None:
 def text_limit(model: PreTrainedModel) -> int | None:
     """The most tokens that prompt and completion may have together, or None.
 
-    That is the number of positions the model knows, or the window of its attention where that is shorter: masks here know no window.
+    That is the number of positions the model knows, or the window of its attention where that is shorter: masks here
+    know no window.
     """
     windows = [getattr(layer, "sliding_window", None) for layer in DynamicCache(config=model.config).layers]
     limits = [getattr(model.config.get_text_config(), "max_position_embeddings", None), *windows]

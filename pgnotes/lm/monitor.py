@@ -15,7 +15,10 @@ SAMPLES = 4  # completions kept as text in each record
 
 
 def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, clip: Clip) -> Tensor:
-    """One micro-batch in numbers [9]: seven sums over its live tokens, its largest KL, the token that has it. logp, entropy, kl: [G, R]."""
+    """One micro-batch in numbers [9]: seven sums over its live tokens, its largest KL, the token that has it.
+
+    logp, entropy, kl: [G, R].
+    """
     advantages = part.advantages.to(logp)[:, None]
     silent = silenced(torch.exp(logp - part.logp_old), advantages, clip)  # dead tokens have ratio 1
     clipped = silent & (advantages < 0), silent & (advantages > 0)
@@ -51,10 +54,17 @@ def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
 
     rewards: [P, G].
     """
-    written = [(group.source, text, ended) for group in groups for text, ended in zip(group.texts, group.ended.tolist(), strict=True)]
+    written = [
+        (group.source, text, ended)
+        for group in groups
+        for text, ended in zip(group.texts, group.ended.tolist(), strict=True)
+    ]
     measured = [run.task.measures(text) for _, text, _ in written]
     passed = [ended and run.task.passed(text, prompt) for prompt, text, ended in written]
-    rows = [[*numbers.values(), passes, ended] for numbers, passes, (_, _, ended) in zip(measured, passed, written, strict=True)]
+    rows = [
+        [*numbers.values(), passes, ended]
+        for numbers, passes, (_, _, ended) in zip(measured, passed, written, strict=True)
+    ]
     table = torch.tensor(rows, dtype=torch.float32, device=run.device)
     *columns, passes, stopped = run.accelerator.gather(table).cpu().T
     measures = dict(zip(measured[0], columns, strict=True))

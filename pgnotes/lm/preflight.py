@@ -18,7 +18,8 @@ GIB = 2**30
 def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = None) -> dict[str, float]:
     """GiB that full fine-tuning takes, by part, from the model's configuration alone: nothing is loaded (lesson 09).
 
-    capability: of the CUDA device, None for a CPU.  Activations of one group are not counted; they come on top of "total".
+    capability: of the CUDA device, None for a CPU.  Activations of one group are not counted; they come on top of
+    "total".
     """
     with loading(config.model), torch.device("meta"):
         shape = AutoConfig.from_pretrained(locate(config.model))
@@ -38,8 +39,10 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
         "reference": half * parameters if config.beta > 0 else 0,
         "key/value cache": 2 * shape.num_hidden_layers * heads * width * half * tokens,
         "autocast's copies": half * (parameters - shape.vocab_size * shape.hidden_size) if half == 2 else 0,
-        "embedding's gradient on its way": 8 * shape.vocab_size * shape.hidden_size,  # what is added up, and what is added
-        "logits": 16 * min(CHUNK_LOGITS, config.group_size * config.token_limit * shape.vocab_size),  # and log-probabilities, probabilities, gradient
+        # What is added up, and what is added
+        "embedding's gradient on its way": 8 * shape.vocab_size * shape.hidden_size,
+        # And log-probabilities, probabilities, gradient
+        "logits": 16 * min(CHUNK_LOGITS, config.group_size * config.token_limit * shape.vocab_size),
     }
     return {name: size / GIB for name, size in parts.items()} | {"total": sum(parts.values()) / GIB}
 
@@ -47,8 +50,9 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
 def preflight(config: GRPOConfig) -> dict:
     """Do one step of the run on a copy that is thrown away, and say what to expect (lesson 09).
 
-    pass_rate, truncated (share cut off by the token limit), reward_std, dead_fail and dead_pass (shares of groups without a signal),
-    expected_dead (pᴳ + (1-p)ᴳ at that pass rate), seconds_per_step, minutes (all steps), memory (`memory_estimate`).
+    pass_rate, truncated (share cut off by the token limit), reward_std, dead_fail and dead_pass (shares of groups
+    without a signal), expected_dead (pᴳ + (1-p)ᴳ at that pass rate), seconds_per_step, minutes (all steps), memory
+    (`memory_estimate`).
     """
     try:
         record, seconds = train_step(learner(config), 0)

@@ -28,7 +28,8 @@ class Group:
     ended: Tensor  # [G] bool: True where the model itself wrote a stop token
     texts: list[str]  # G completions, the stop token not shown
     advantages: Tensor | None = None  # [G], once they are known
-    logp_old: Tensor | None = None  # [G, R] log-probabilities when sampled, as the scorer sees them; set by the first training pass
+    # [G, R] log-probabilities when sampled, as the scorer sees them; set by the first training pass
+    logp_old: Tensor | None = None
     source: str = ""  # the prompt as the task knows it, uncut
 
     def split(self, rows: int) -> list[Group]:
@@ -64,7 +65,9 @@ class RoomyLayer(DynamicLayer):
         """Let the first `used` places be all that there is."""
         self.keys, self.values = (place[:, :, :used] for place in self.rooms)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Append [B, heads, n, D]; returns all keys and all values so far."""
         start, end = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
         for place, new in zip(self.rooms, (key_states, value_states), strict=True):
@@ -90,16 +93,20 @@ def uniforms(group_size: int, max_new_tokens: int, *seeds: int | str) -> Tensor:
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """One token a row by inverting the cumulative distribution. probabilities [B, V], uniform [B] in [0, 1). Returns ids [B].
+    """One token a row by inverting the cumulative distribution. probabilities [B, V], uniform [B] in [0, 1).
 
-    First the block of tokens is found, then the token in it, which is faster than one long sum, and rounds less. A token of probability 0 is never drawn.
+    Returns ids [B].
+    First the block of tokens is found, then the token in it, which is faster than one long sum, and rounds less. A
+    token of probability 0 is never drawn.
     Where an overflow left NaN some token is drawn, and the training step is skipped.
     """
 
     def first_above(terms: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
         """The first place whose cumulative sum exceeds the threshold (held below the total, against rounding), and the sum before it; all [B, 1]."""
         sums = terms.cumsum(-1)
-        place = torch.searchsorted(sums, torch.minimum(threshold, sums[:, -1:].nextafter(sums.new_zeros(1))), right=True).clamp(max=terms.shape[1] - 1)
+        place = torch.searchsorted(
+            sums, torch.minimum(threshold, sums[:, -1:].nextafter(sums.new_zeros(1))), right=True
+        ).clamp(max=terms.shape[1] - 1)
         return place, F.pad(sums, (1, 0)).gather(1, place)
 
     blocks = F.pad(probabilities, (0, -probabilities.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
@@ -112,24 +119,35 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 @torch.no_grad()
 def rollout(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[Tensor], noise: list[Tensor], stops: list[int], temperature: float = 1.0
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[Tensor],
+    noise: list[Tensor],
+    stops: list[int],
+    temperature: float = 1.0,
 ) -> list[Group]:
     """Sample a group of completions for each prompt, all groups in one batch, which finished rows leave.
 
-    prompts: one [P] tensor of ids each.  noise: one [R, G] tensor each, from `uniforms`; R is the most tokens a completion may have.
-    stops: ids that end a completion.  A group's samples do not depend on the groups beside it, but for rounding in the model's own arithmetic.
+    prompts: one [P] tensor of ids each.  noise: one [R, G] tensor each, from `uniforms`; R is the most tokens a
+    completion may have.
+    stops: ids that end a completion.  A group's samples do not depend on the groups beside it, but for rounding in the
+    model's own arithmetic.
     """
     limit, group_size = noise[0].shape
     last, cache, lengths = prefill(model, prompts)
     cache.batch_repeat_interleave(group_size)
     for i, layer in enumerate(cache.layers):
-        cache.layers[i] = RoomyLayer(layer, limit) if type(layer) is DynamicLayer else layer  # a sliding window keeps its own kind
+        # A sliding window keeps its own kind
+        cache.layers[i] = RoomyLayer(layer, limit) if type(layer) is DynamicLayer else layer
     width, uniform = int(lengths.max()), torch.cat(noise, dim=1).to(model.device)
     last, lengths = last.repeat_interleave(group_size, 0), lengths.repeat_interleave(group_size)
     visible = key_mask(lengths, width, limit)[:, :, -1:]
     ends = torch.tensor(stops, device=model.device)
     tokens = torch.zeros(len(last), limit, dtype=torch.long, device=model.device)
-    logps, mask = torch.zeros(tokens.shape, dtype=torch.promote_types(last.dtype, torch.float32), device=model.device), tokens.bool()
+    logps, mask = (
+        torch.zeros(tokens.shape, dtype=torch.promote_types(last.dtype, torch.float32), device=model.device),
+        tokens.bool(),
+    )
     rows = torch.arange(len(last), device=model.device)  # those in the batch
     alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that are still being written
     for done in range(limit):
@@ -145,13 +163,17 @@ def rollout(
         if left <= (1 - DROP) * len(rows):
             cache.batch_select_indices(alive.nonzero()[:, 0])
             rows, lengths, visible, token, alive = (x[alive] for x in (rows, lengths, visible, token, alive))
-        last = hidden_states(model, token[:, None], (lengths + done)[:, None], visible[..., : width + done + 1], cache)[:, 0]
+        last = hidden_states(model, token[:, None], (lengths + done)[:, None], visible[..., : width + done + 1], cache)[
+            :, 0
+        ]
     ended = torch.isin(tokens, ends).logical_and(mask).any(-1)
     columns = [column.view(len(prompts), group_size, *column.shape[1:]) for column in (tokens, mask, logps, ended)]
     return [trimmed(tokenizer, prompt, *parts) for prompt, *parts in zip(prompts, *columns, strict=True)]
 
 
-def trimmed(tokenizer: PreTrainedTokenizerBase, prompt: Tensor, tokens: Tensor, mask: Tensor, logp: Tensor, ended: Tensor) -> Group:
+def trimmed(
+    tokenizer: PreTrainedTokenizerBase, prompt: Tensor, tokens: Tensor, mask: Tensor, logp: Tensor, ended: Tensor
+) -> Group:
     """One group cut to its own longest completion, with its texts."""
     width, counts = int(mask.sum(-1).max()), (mask.sum(-1) - ended.long()).tolist()
     rows = [row[:count] for row, count in zip(tokens.tolist(), counts, strict=True)]

@@ -81,33 +81,46 @@ class RunFolder:
         try:
             return json.loads((self / name).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise BadInputError(f"{self / name} is empty or damaged ({error}); restore it, or choose another folder") from error
+            raise BadInputError(
+                f"{self / name} is empty or damaged ({error}); restore it, or choose another folder"
+            ) from error
 
     def read_run(self) -> dict | None:
-        """`run.json`: "config" (the settings), "processes" and "versions". None if there is no run.  BadInputError if it is something else."""
+        """`run.json`: "config" (the settings), "processes" and "versions". None if there is no run.
+
+        BadInputError if it is something else.
+        """
         stored = self.read("run.json")
         if stored is None:
             return None
         if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
-            raise BadInputError(f"{self / 'run.json'} does not hold the settings of a run; restore it, or choose another folder")
+            raise BadInputError(
+                f"{self / 'run.json'} does not hold the settings of a run; restore it, or choose another folder"
+            )
         return {"processes": 1} | stored  # the first versions did not say how many
 
     def lines(self, name: str) -> list[dict]:
-        """The whole lines of a `.jsonl` file; a last line that a kill cut short is left out.  BadInputError if another is damaged."""
+        """The whole lines of a `.jsonl` file; a last line that a kill cut short is left out.
+
+        BadInputError if another is damaged.
+        """
         text = (self / name).read_text(encoding="utf-8", errors="replace") if (self / name).is_file() else ""
         whole = [line for line in text.split("\n")[:-1] if line.strip("\0 ")]
         try:
             return [json.loads(line) for line in whole]
         except ValueError as error:
-            raise BadInputError(f"{self / name} has a damaged line ({error}); restore it, or choose another folder") from error
+            raise BadInputError(
+                f"{self / name} has a damaged line ({error}); restore it, or choose another folder"
+            ) from error
 
     def checkpoints(self) -> list[Path]:
         """Finished checkpoints, oldest first."""
         return sorted(place for place in (self / "checkpoints").glob("step-*") if place.is_dir())
 
     def load_checkpoint(self) -> dict | None:
-        """The newest checkpoint whose checksum is right, or None if there is none. Damaged ones are named on stderr, and removed.
+        """The newest checkpoint whose checksum is right, or None if there is none.
 
+        Damaged ones are named on stderr, and removed.
         BadInputError if all are damaged: to start from nothing would throw the run away.
         """
         damaged = []
@@ -118,7 +131,10 @@ class RunFolder:
                 state = torch.load(place / "state.pt", map_location="cpu", weights_only=True)
             except (OSError, ValueError, RuntimeError) as error:
                 damaged.append(place)
-                print(f"pgnotes: checkpoint {place.name} is damaged ({error}); going back to the one before it", file=sys.stderr)
+                print(
+                    f"pgnotes: checkpoint {place.name} is damaged ({error}); going back to the one before it",
+                    file=sys.stderr,
+                )
                 continue
             for useless in (*damaged, *(self / "checkpoints").glob("part-*")) if self.writes else ():
                 remove(useless)
@@ -157,13 +173,18 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
-            raise BadInputError(f"out is {str(self.path)!r}, where nothing can be written: {error.strerror or error}") from error
+            raise BadInputError(
+                f"out is {str(self.path)!r}, where nothing can be written: {error.strerror or error}"
+            ) from error
         finally:
             for place in reversed(made):
                 place.rmdir()
 
     def acquire(self) -> None:
-        """Take the folder for this process until `release`, or until the process ends.  BadInputError if another has it."""
+        """Take the folder for this process until `release`, or until the process ends.
+
+        BadInputError if another has it.
+        """
         if self.lock is not None or not self.writes:
             return
         lock = filelock.FileLock(self / ".lock")
@@ -210,7 +231,10 @@ class RunFolder:
         self.put("model", lambda place: (model.save_pretrained(place), tokenizer.save_pretrained(place)))
 
     def save_checkpoint(self, step: int, payload: dict) -> None:
-        """Write a checkpoint and its checksum. The oldest goes first: at no time are there more than two, the half-written one included."""
+        """Write a checkpoint and its checksum.
+
+        The oldest goes first: at no time are there more than two, the half-written one included.
+        """
         if not self.keeps_checkpoints:
             return
 
@@ -239,7 +263,8 @@ class RunFolder:
                 if path.is_file():
                     with open(path, "rb+") as file:
                         os.fsync(file.fileno())
-            if place.is_dir() or beside.is_dir():  # an older model, or a damaged checkpoint that the run has come back to
+            # An older model, or a damaged checkpoint that the run has come back to
+            if place.is_dir() or beside.is_dir():
                 remove(place)
             os.replace(beside, place)
 
@@ -255,12 +280,15 @@ class RunFolder:
             try:
                 action()
                 return
-            except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own for a failed write
+            # Torch and safetensors have errors of their own for a failed write
+            except (OSError, RuntimeError, SafetensorError) as error:
                 number = getattr(error, "errno", None)
                 if number in FULL or shutil.disk_usage(nearest_existing(self.path)).free < 2**20:
                     kept = self.checkpoints()
                     whole = f"the last good checkpoint is {kept[-1].name}" if kept else "there is no checkpoint yet"
-                    raise DiskFullError(f"the disk of {self.path} is full; {whole}; free some space and run again with --resume") from error
+                    raise DiskFullError(
+                        f"the disk of {self.path} is full; {whole}; free some space and run again with --resume"
+                    ) from error
                 if pause is None or (number is not None and number not in PASSING):
                     raise error if isinstance(error, OSError) else OSError(errno.EIO, str(error)) from error
                 time.sleep(pause)

@@ -44,8 +44,8 @@ class Task(Protocol):
     """All that the loop, the log and the evaluation know of what is learned (lesson 09).
 
     Further, where a task can: `columns(prompt) -> dict`, what its reward needs besides the prompt, such as the answer;
-    `neighbours() -> list[Task]`, the same with targets that training never asks for; `examples(n, generator)`, pairs of a
-    prompt and a good completion.
+    `neighbours() -> list[Task]`, the same with targets that training never asks for; `examples(n, generator)`, pairs of
+    a prompt and a good completion.
     """
 
     prompts: list[str]  # to train on
@@ -65,7 +65,10 @@ class Task(Protocol):
 
 
 def paid(task: Task, prompt: str, texts: Sequence[str]) -> list[float]:
-    """The rewards of one prompt's completions.  RewardError, naming the function and the completion, for anything but finite numbers."""
+    """The rewards of one prompt's completions.
+
+    RewardError, naming the function and the completion, for anything but finite numbers.
+    """
     columns = task.columns(prompt) if hasattr(task, "columns") else {}
     repeated = {name: [value] * len(texts) for name, value in columns.items()}
     name = getattr(getattr(task, "function", task), "__name__", type(task).__name__)
@@ -104,7 +107,8 @@ def digit_sum(text: str) -> int:
 def text_of(completion: Any, name: str) -> str:
     """The text of a completion: a string, or the last message of a chat, whose content may be a list of parts.
 
-    A message without content (a call of a tool) is an empty text.  ValueError, beginning with `name`, for anything else.
+    A message without content (a call of a tool) is an empty text.  ValueError, beginning with `name`, for anything
+    else.
     """
     if isinstance(completion, str):
         return completion
@@ -114,7 +118,9 @@ def text_of(completion: Any, name: str) -> str:
     if isinstance(content, list) and all(isinstance(part, dict | str) for part in content):
         content = "".join(part if isinstance(part, str) else str(part.get("text") or "") for part in content)
     if not isinstance(content, str | type(None)):
-        raise ValueError(f"{name} ends with a message whose content is {content!r}; it must be a text or a list of parts")
+        raise ValueError(
+            f"{name} ends with a message whose content is {content!r}; it must be a text or a list of parts"
+        )
     return content or ""
 
 
@@ -144,7 +150,11 @@ class DigitsAndLength:
 
     def passed(self, completion: str, prompt: str = "") -> bool:
         """True if the text has exactly `length` characters and at least one ASCII digit, and its ASCII digits add up to `digit_sum`."""
-        return len(completion) == self.length and any(c in string.digits for c in completion) and digit_sum(completion) == self.digit_sum
+        return (
+            len(completion) == self.length
+            and any(c in string.digits for c in completion)
+            and digit_sum(completion) == self.digit_sum
+        )
 
     def measures(self, completion: str) -> dict[str, float]:
         """Length in characters, and the sum of the digits."""
@@ -161,12 +171,15 @@ class DigitsAndLength:
         if self.passed(completion):
             return 1.0
         has_digit = any(c in string.digits for c in completion)
-        return 0.2 * closeness(len(completion), self.length) + 0.2 * has_digit * closeness(digit_sum(completion), self.digit_sum)
+        return 0.2 * closeness(len(completion), self.length) + 0.2 * has_digit * closeness(
+            digit_sum(completion), self.digit_sum
+        )
 
     def reward(self, completions: Sequence, **columns) -> list[float]:
         """One reward in [0, 1] for each completion, in TRL's calling convention (other columns are ignored).
 
-        A completion is a string or a chat (a list of messages, whose last `content` is judged). Binary: 1 for a pass, else 0.
+        A completion is a string or a chat (a list of messages, whose last `content` is judged). Binary: 1 for a pass,
+        else 0.
         ValueError, naming the completion's number, for anything else.
         """
         texts = [text_of(completion, f"completions[{i}]") for i, completion in enumerate(completions)]
@@ -174,7 +187,11 @@ class DigitsAndLength:
 
 
 def digits_and_length(
-    length: int = 48, digit_sum: int = 12, prompts: str | Sequence[str] = "bundled", reward: str = "binary", instruction: str = IN_WORDS
+    length: int = 48,
+    digit_sum: int = 12,
+    prompts: str | Sequence[str] = "bundled",
+    reward: str = "binary",
+    instruction: str = IN_WORDS,
 ) -> DigitsAndLength:
     """The task "exactly `length` characters whose digits add up to `digit_sum`" (lesson 09).
 
@@ -185,7 +202,9 @@ def digits_and_length(
     if length < 1:
         raise BadInputError(f"length is {length}; it must be at least 1 character")
     if not 0 <= digit_sum <= 9 * length:
-        raise BadInputError(f"digit_sum is {digit_sum}; {length} characters can hold digits that add up to 0 … {9 * length}")
+        raise BadInputError(
+            f"digit_sum is {digit_sum}; {length} characters can hold digits that add up to 0 … {9 * length}"
+        )
     if reward not in REWARDS:
         raise BadInputError(f"reward is {reward!r}; it must be one of {', '.join(REWARDS)}")
     check_instruction(instruction)
@@ -235,8 +254,8 @@ def from_reward(
 ) -> RewardTask:
     """A task from a plain reward function in TRL's convention (lesson 09): `reward(completions, prompts=…, **columns)`.
 
-    A completion passes if its reward is 1 or more.  prompts: as in `digits_and_length`, or {prompt: {column: value}} for rewards that
-    need more, such as an answer.  instruction: what the model is asked, with {prompt} in it.
+    A completion passes if its reward is 1 or more.  prompts: as in `digits_and_length`, or {prompt: {column: value}}
+    for rewards that need more, such as an answer.  instruction: what the model is asked, with {prompt} in it.
     BadInputError for a reward that can't be called, an instruction without {prompt}, or too few prompts.
     """
     if not callable(reward):
@@ -283,19 +302,26 @@ def split(prompts: Sequence[str]) -> tuple[list[str], list[str]]:
         chance = hashlib.sha256(prompt.encode("utf-8", "replace")).digest()[0]
         (held_out if chance % 5 == 0 else train).append(prompt)
     if not train or not held_out:
-        raise BadInputError(f"prompts has {len(unique)} different lines, {len(train)} for training and {len(held_out)} held out; give a few dozen at least")
+        raise BadInputError(
+            f"prompts has {len(unique)} different lines, {len(train)} for training and {len(held_out)} held out; give a few dozen at least"
+        )
     return train, held_out
 
 
 def load_prompts(source: str) -> list[str]:
-    """Openings from "bundled", "openwebtext" (streamed), or a text file, one a line.  BadInputError for what is no text file."""
+    """Openings from "bundled", "openwebtext" (streamed), or a text file, one a line.
+
+    BadInputError for what is no text file.
+    """
     if source == "bundled":
         return files("pgnotes.lm").joinpath("prompts.txt").read_text(encoding="utf-8").splitlines()
     if source == "openwebtext":
         return stream_openwebtext()
     path = Path(source).expanduser()
     if not path.is_file():
-        raise BadInputError(f"prompts is {source!r}, which is no file here; give 'bundled', 'openwebtext' or a text file with one prompt a line")
+        raise BadInputError(
+            f"prompts is {source!r}, which is no file here; give 'bundled', 'openwebtext' or a text file with one prompt a line"
+        )
     try:
         return decoded(path.read_bytes(), source).splitlines()
     except OSError as error:
@@ -311,7 +337,9 @@ def decoded(data: bytes, source: str) -> str:
     text = data.decode(encoding, errors="replace")
     strange = sum(c == "\ufffd" or (c < " " and c not in "\t\n\r\f\v\x1b") for c in text)
     if strange > STRANGE * len(text):
-        raise BadInputError(f"prompts is {source!r}, which is no text in UTF-8, as far as one can tell; save it as UTF-8, one prompt a line")
+        raise BadInputError(
+            f"prompts is {source!r}, which is no text in UTF-8, as far as one can tell; save it as UTF-8, one prompt a line"
+        )
     return text
 
 
@@ -336,4 +364,6 @@ def stream_openwebtext(count: int = STREAMED) -> list[str]:
         except Exception as error:  # each source fails in its own way; all of them are reported together below
             failures.append(f"{name}: {type(error).__name__}")
     reasons = "; ".join(filter(None, failures))
-    raise ConnectionError(f"openwebtext could not be reached ({reasons}); use --set prompts=bundled, which needs no network")
+    raise ConnectionError(
+        f"openwebtext could not be reached ({reasons}); use --set prompts=bundled, which needs no network"
+    )

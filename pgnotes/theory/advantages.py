@@ -15,7 +15,8 @@ EPSILON = 1e-4  # added to a standard deviation before dividing; TRL's value
 def spread_is_zero(rewards: Tensor) -> Tensor:
     """True where all rewards along the last axis are equal: a dead group, which carries no policy gradient.
 
-    rewards: [..., G].  Returns [...] bool.  Compares max with min: a tiny spread is not a dead group, and rounding can give a spread to equal rewards.
+    rewards: [..., G].  Returns [...] bool.  Compares max with min: a tiny spread is not a dead group, and rounding can
+    give a spread to equal rewards.
     ValueError for something else than a tensor of numbers, or an empty one.
     """
     numbers("rewards", rewards)
@@ -33,7 +34,10 @@ def standardised(rewards: Tensor) -> Tensor:
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
-    """Reward minus the mean of the *others* in its group (lesson 05; Ahmadian et al. 2024, RLOO). [P, G] -> [P, G]; G/(G-1) times `centred`."""
+    """Reward minus the mean of the *others* in its group (lesson 05; Ahmadian et al. 2024, RLOO).
+
+    [P, G] -> [P, G]; G/(G-1) times `centred`.
+    """
     group_size = rewards.shape[-1]
     return rewards - (rewards.sum(-1, keepdim=True) - rewards) / (group_size - 1)
 
@@ -56,15 +60,18 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = GROUP_KINDS | BATCH_KINDS | {"non
 def group_advantages(rewards: Tensor, kind: str) -> Tensor:
     """The advantage of each of G completions for each of P prompts (lessons 08 and 09).
 
-    rewards: [P, G] floats, G >= 2, finite.  kind: one of `KINDS`.  Returns [P, G] (for "grpo" and "reinforce_pp" without unit,
-    else in the reward's). Equal rewards give exact zeros: the three kinds that compare within a group to a group whose rewards are all
-    equal, the two that compare within the batch to a batch of them; without this, rounding would leave a step of pure noise.
+    rewards: [P, G] floats, G >= 2, finite.  kind: one of `KINDS`.  Returns [P, G] (for "grpo" and "reinforce_pp"
+    without unit, else in the reward's). Equal rewards give exact zeros: the three kinds that compare within a group to
+    a group whose rewards are all equal, the two that compare within the batch to a batch of them; without this,
+    rounding would leave a step of pure noise.
     ValueError for another shape, G < 2, values that are not finite, or an unknown kind.
     """
     one_of("kind", kind, KINDS)
     numbers("rewards", rewards)
     if rewards.dim() != 2 or rewards.shape[0] < 1 or rewards.shape[1] < 2:
-        raise ValueError(f"rewards has shape {list(rewards.shape)}; it must be [P, G] with at least one prompt and G >= 2 completions each")
+        raise ValueError(
+            f"rewards has shape {list(rewards.shape)}; it must be [P, G] with at least one prompt and G >= 2 completions each"
+        )
     if not rewards.is_floating_point() or not rewards.isfinite().all():
         raise ValueError("rewards must be finite floating-point numbers")
     advantages = KINDS[kind](rewards)

@@ -14,18 +14,24 @@ from torch import Tensor
 def real(name: str, value: Any, *dims: int) -> Tensor:
     """`value` as a float64 tensor with one of these numbers of axes, gradients kept.
 
-    ValueError naming `name` for something that is no array of real numbers, another number of axes, an empty one, or a number that is not finite.
+    ValueError naming `name` for something that is no array of real numbers, another number of axes, an empty one, or a
+    number that is not finite.
     """
     tensor = array(name, value)
     if tensor.dim() not in dims or tensor.numel() == 0:
-        raise ValueError(f"{name} has shape {list(tensor.shape)}; it must have {' or '.join(map(str, dims))} axes, and not be empty")
+        raise ValueError(
+            f"{name} has shape {list(tensor.shape)}; it must have {' or '.join(map(str, dims))} axes, and not be empty"
+        )
     if not tensor.isfinite().all():
         raise ValueError(f"{name} holds a number that is not finite")
     return tensor
 
 
 def array(name: str, value: Any) -> Tensor:
-    """`value` as a float64 tensor of any shape, gradients kept.  ValueError naming `name` for something that is no array of real numbers."""
+    """`value` as a float64 tensor of any shape, gradients kept.
+
+    ValueError naming `name` for something that is no array of real numbers.
+    """
     if "complex" in str(getattr(value, "dtype", "")):  # a cast would drop the imaginary part
         raise ValueError(f"{name} holds complex numbers; they must be real")
     try:
@@ -35,24 +41,34 @@ def array(name: str, value: Any) -> Tensor:
 
 
 def distributions(name: str, tensor: Tensor) -> Tensor:
-    """`tensor`, if each row along its last axis is a distribution: no number below 0, adding up to 1.  ValueError naming `name` otherwise."""
+    """`tensor`, if each row along its last axis is a distribution: no number below 0, adding up to 1.
+
+    ValueError naming `name` otherwise.
+    """
     if (tensor < 0).any() or ((tensor.sum(-1) - 1).abs() > 5e-7).any():
         raise ValueError(f"{name} must hold probabilities: none below 0, each row adding up to 1")
     return tensor
 
 
 def indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
-    """`value` as a tensor of `dim` axes of whole numbers in [0, stop), at least one.  ValueError naming `name` otherwise."""
+    """`value` as a tensor of `dim` axes of whole numbers in [0, stop), at least one.
+
+    ValueError naming `name` otherwise.
+    """
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{name} is {value!r}; it must be an array of whole numbers") from error
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if tensor.dim() != dim or not whole or tensor.numel() == 0:
-        raise ValueError(f"{name} has shape {list(tensor.shape)} and type {tensor.dtype}; it must have {dim} axes of whole numbers, and not be empty")
+        raise ValueError(
+            f"{name} has shape {list(tensor.shape)} and type {tensor.dtype}; it must have {dim} axes of whole numbers, and not be empty"
+        )
     tensor = tensor.long()
     if int(tensor.min()) < 0 or int(tensor.max()) >= stop:
-        raise ValueError(f"{name} must lie between 0 and {stop - 1}; it holds {int(tensor.min())} to {int(tensor.max())}")
+        raise ValueError(
+            f"{name} must lie between 0 and {stop - 1}; it holds {int(tensor.min())} to {int(tensor.max())}"
+        )
     return tensor
 
 
@@ -82,7 +98,10 @@ def kind_of(value: Any) -> str:
 
 
 def shaped(name: str, tensor: Tensor, *shapes: Iterable[int]) -> Tensor:
-    """`tensor`, if it is not empty and has one of `shapes` (any, if none is given).  ValueError naming `name` otherwise."""
+    """`tensor`, if it is not empty and has one of `shapes` (any, if none is given).
+
+    ValueError naming `name` otherwise.
+    """
     allowed = [list(shape) for shape in shapes]
     if allowed and list(tensor.shape) not in allowed:
         raise ValueError(f"{name} has shape {list(tensor.shape)}; it must be {' or '.join(map(str, allowed))}")
@@ -99,7 +118,10 @@ def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def source(name: str, value: Any) -> torch.Generator:
-    """A generator of random numbers: with none, torch would draw from its global one.  ValueError naming `name` otherwise."""
+    """A generator of random numbers: with none, torch would draw from its global one.
+
+    ValueError naming `name` otherwise.
+    """
     if not isinstance(value, torch.Generator):
         raise ValueError(f"{name} is {value!r}; it must be a torch.Generator, such as torch.Generator().manual_seed(0)")
     return value

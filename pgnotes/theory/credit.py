@@ -17,11 +17,13 @@ from pgnotes.theory.worlds import TokenWorld
 def credit(rule: str, horizon: int, gamma: float = 1.0) -> Tensor:
     """[T, T]: entry (t, k) is what a reward at token k counts for token t; both from 0 (lesson 06).
 
-    "whole": γ^k, the whole discounted return · "to_go": γ^k from t on, its past dropped, which is γ^t times the discounted reward-to-go ·
-    "usual": γ^(k-t) from t on, the discounted reward-to-go without the factor γ^t, as most code has it (Thomas 2014).
+    "whole": γ^k, the whole discounted return · "to_go": γ^k from t on, its past dropped, which is γ^t times the
+    discounted reward-to-go · "usual": γ^(k-t) from t on, the discounted reward-to-go without the factor γ^t, as most
+    code has it (Thomas 2014).
     rule: one of `RULES`.  gamma in [0, 1].  ValueError naming the argument.
     """
-    alone = torch.eye(count("horizon", horizon), dtype=torch.float64)  # row k: a reward of 1 at token k, and none elsewhere
+    # Row k: a reward of 1 at token k, and none elsewhere
+    alone = torch.eye(count("horizon", horizon), dtype=torch.float64)
     return RULES[one_of("rule", rule, RULES)](alone, gamma)
 
 
@@ -44,8 +46,9 @@ def token_weights(rewards: Tensor, rule: str, gamma: float = 1.0, mask: Tensor |
 
 
 def spread(rewards: Tensor, mask: Tensor) -> Tensor:
-    """The same total, in equal parts for all live tokens: R/length on each (lesson 06, claim C23). What this does to the gradient is shown there.
+    """The same total, in equal parts for all live tokens: R/length on each (lesson 06, claim C23).
 
+    What this does to the gradient is shown there.
     rewards: [..., T] floats.  mask: [..., T] bool.  Returns [..., T].  ValueError naming the argument.
     """
     total = counted(rewards, mask).sum(-1, keepdim=True)
@@ -56,8 +59,10 @@ def spread(rewards: Tensor, mask: Tensor) -> Tensor:
 def variance_by_step(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:
     """How much each place of a sequence adds to the trace of the covariance of Σ_t w_t ∇ log π, [T] (lesson 06).
 
-    A table's scores at different places lie in different rows, so their squares add up: E[w_t² ‖s_t‖²] less the squared length of the mean.
-    weights: [P, N, T] real, 0 on masked symbols.  The sum over T is `moments_of(...).trace`.  ValueError naming the argument.
+    A table's scores at different places lie in different rows, so their squares add up: E[w_t² ‖s_t‖²] less the squared
+    length of the mean.
+    weights: [P, N, T] real, 0 on masked symbols.  The sum over T is `moments_of(...).trace`.  ValueError naming the
+    argument.
     """
     if not isinstance(world, TokenWorld):
         raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")

@@ -14,7 +14,10 @@ from pgnotes.theory.worlds import Bandit, TokenWorld
 
 
 class Outcomes(NamedTuple):
-    """Everything that one sample can be: how likely [M], what it earns [M], and its score, flattened [M, D].  For a TokenWorld M = P·N."""
+    """Everything that one sample can be: how likely [M], what it earns [M], and its score, flattened [M, D].
+
+    For a TokenWorld M = P·N.
+    """
 
     chances: Tensor
     returns: Tensor
@@ -65,11 +68,16 @@ def token_estimates(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Te
         raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
     worth = shaped("weights", real("weights", weights, 3), world.rewards.shape)
     world.probabilities(policy)  # checks that they fit
-    return torch.cat([policy.score(world.sequences, worth[prompt], prompt).flatten(1) for prompt in range(world.prompts)])
+    return torch.cat(
+        [policy.score(world.sequences, worth[prompt], prompt).flatten(1) for prompt in range(world.prompts)]
+    )
 
 
 def moments_of(chances: Any, estimates: Any) -> Moments:
-    """Exact mean and covariance of an estimate that takes the value of row m with the m-th probability. chances [M], estimates [M, D]."""
+    """Exact mean and covariance of an estimate that takes the value of row m with the m-th probability.
+
+    chances [M], estimates [M, D].
+    """
     estimates = real("estimates", estimates, 2)
     chances = shaped("chances", real("chances", chances, 1), (len(estimates),))
     mean = chances @ estimates
@@ -105,7 +113,8 @@ def with_noise(listed: Outcomes, mean: float, variance: float) -> Moments:
 def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:
     """Moments of a batch whose b is the mean of `window` earlier, independent returns (lesson 05): unbiased, and a little noisier than with b = J."""
     expected = mean_return(listed)
-    variance = listed.chances @ (listed.returns - expected).square() / count("window", window)  # of b itself, which the whole batch shares
+    # Of b itself, which the whole batch shares
+    variance = listed.chances @ (listed.returns - expected).square() / count("window", window)
     return with_noise(listed, -expected, variance.item()).of_batch(batch)
 
 
@@ -140,11 +149,13 @@ def second(listed: Outcomes, weights: Tensor) -> Tensor:
 # Monte Carlo
 
 
-def monte_carlo(bandit: Bandit, policy: SoftmaxPolicy, samples: int, generator: torch.Generator, baseline: float = 0.0) -> Moments:
+def monte_carlo(
+    bandit: Bandit, policy: SoftmaxPolicy, samples: int, generator: torch.Generator, baseline: float = 0.0
+) -> Moments:
     """Measured mean and covariance of (R - b)·s from `samples` actions of a bandit (lesson 04).
 
-    A bandit's samples matter only through how often each action came, and the counts are drawn themselves: one binomial for each action,
-    given what the others left. The cost does not grow with `samples`, which must be at least 2.
+    A bandit's samples matter only through how often each action came, and the counts are drawn themselves: one binomial
+    for each action, given what the others left. The cost does not grow with `samples`, which must be at least 2.
     """
     n, listed = count("samples", samples, 2), outcomes(bandit, policy)
     shares = draw_counts(listed.chances, n, generator) / n
@@ -181,7 +192,8 @@ def monte_carlo_sequences(
     for size in [block] * (n // count("block", block)) + ([n % block] if n % block else []):
         drawn = torch.multinomial(probs, size, replacement=True, generator=source("generator", generator)).T  # [n, T]
         weights = shaped("weigh's result", weigh(reward_fn(drawn)).double(), drawn.shape)
-        for power, total in ((1, first), (2, squared)):  # a one-hot row minus π, to this power: w (1 - π)^power where chosen, w (-π)^power elsewhere
+        # A one-hot row minus π, to this power: w (1 - π)^power where chosen, w (-π)^power elsewhere
+        for power, total in ((1, first), (2, squared)):
             w = weights**power
             total += w.sum(0)[:, None] * (-probs) ** power
             total += torch.zeros_like(probs).scatter_add(1, drawn.T, w.T) * ((1 - probs) ** power - (-probs) ** power)
@@ -192,7 +204,8 @@ def monte_carlo_sequences(
 def mean_and_error(estimates: Any) -> tuple[Tensor, Tensor]:
     """The mean of n independent estimates and its standard error, their standard deviation over √n (lesson 02).
 
-    estimates: [n, ...] real, n >= 2.  Returns two [...], float64.  ValueError for a single estimate, which has no spread.
+    estimates: [n, ...] real, n >= 2.  Returns two [...], float64.  ValueError for a single estimate, which has no
+    spread.
     """
     tensor = real("estimates", estimates, *range(1, 9))
     if len(tensor) < 2:

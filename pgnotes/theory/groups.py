@@ -53,14 +53,23 @@ class Completions(NamedTuple):
 
 
 def completions(world: TokenWorld, policy: PrefixPolicy) -> list[Completions]:
-    """List what a completion can be, for each prompt (lesson 08). With a horizon of 1 every prompt is a bandit.  ValueError if world and policy differ."""
+    """List what a completion can be, for each prompt (lesson 08). With a horizon of 1 every prompt is a bandit.
+
+    ValueError if world and policy differ.
+    """
     if not isinstance(world, TokenWorld):
         raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
-    chances, returns, eye = world.probabilities(policy).detach(), world.returns(), torch.eye(world.horizon, dtype=torch.float64)
+    chances, returns, eye = (
+        world.probabilities(policy).detach(),
+        world.returns(),
+        torch.eye(world.horizon, dtype=torch.float64),
+    )
     result = []
     for prompt in range(world.prompts):
         places = [policy.score(world.sequences, world.mask * eye[t], prompt).flatten(1) for t in range(world.horizon)]
-        result.append(Completions(chances[prompt], returns[prompt], torch.stack(places, 1), world.sequences, world.mask))
+        result.append(
+            Completions(chances[prompt], returns[prompt], torch.stack(places, 1), world.sequences, world.mask)
+        )
     return result
 
 
@@ -75,7 +84,9 @@ def groups(chances: Any, size: int) -> tuple[Tensor, Tensor]:
     chances = distributions("chances", real("chances", chances, 1))
     total = math.comb(len(chances) + count("size", size) - 1, size)
     if total > MOST:
-        raise ValueError(f"size is {size}, which makes {total:,} groups of {len(chances)} outcomes; at most {MOST:,} are listed")
+        raise ValueError(
+            f"size is {size}, which makes {total:,} groups of {len(chances)} outcomes; at most {MOST:,} are listed"
+        )
     members = torch.tensor(list(itertools.combinations_with_replacement(range(len(chances)), size)))
     counts = torch.nn.functional.one_hot(members, len(chances)).sum(1).double()
     orders = torch.lgamma(torch.tensor(size + 1.0, dtype=torch.float64)) - torch.lgamma(counts + 1).sum(1)
@@ -83,13 +94,19 @@ def groups(chances: Any, size: int) -> tuple[Tensor, Tensor]:
 
 
 def batch_scaled(rewards: Tensor) -> Tensor:
-    """Reward minus its group's mean, in units of the *batch's* spread: REINFORCE++ with a group mean (Hu et al. 2025). [P, G] -> [P, G]."""
+    """Reward minus its group's mean, in units of the *batch's* spread: REINFORCE++ with a group mean (Hu et al. 2025).
+
+    [P, G] -> [P, G].
+    """
     differences = centred(rewards)
     return differences / (differences.std() + EPSILON)
 
 
 def among(rewards: Tensor, classes: Tensor) -> Tensor:
-    """Reward minus the mean over those of its group with the same class, its own included. rewards [C, G], classes [C, G, T] -> [C, G, T]."""
+    """Reward minus the mean over those of its group with the same class, its own included.
+
+    rewards [C, G], classes [C, G, T] -> [C, G, T].
+    """
     same = (classes[:, :, None] == classes[:, None]).double()  # [C, i, j, T]
     return rewards[..., None] - torch.einsum("cijt,cj->cit", same, rewards) / same.sum(2)
 
@@ -100,7 +117,10 @@ def by_length(one: Completions) -> Tensor:
 
 
 def by_state(one: Completions) -> Tensor:
-    """Each token is compared with those chosen after the same words: GiGPO's repeated states (Feng et al. 2025). [M, T]; -1 on masked ones."""
+    """Each token is compared with those chosen after the same words: GiGPO's repeated states (Feng et al. 2025).
+
+    [M, T]; -1 on masked ones.
+    """
     return prefix_rows(one.sequences, int(one.sequences.max().clamp(min=1)) + 1).masked_fill(~one.mask, -1)
 
 
@@ -115,7 +135,9 @@ def rule_of(kind: str, one: Completions, members: Tensor) -> Tensor:
 
 
 CLASSES: dict[str, Callable[[Completions], Tensor]] = {"same_length": by_length, "same_state": by_state}
-BATCH_KINDS: dict[str, Callable[[Tensor], Tensor]] = {kind: rule for kind, rule in KINDS.items() if kind not in (*GROUP_KINDS, "none")}
+BATCH_KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    kind: rule for kind, rule in KINDS.items() if kind not in (*GROUP_KINDS, "none")
+}
 BATCH_KINDS["group_mean_batch_std"] = batch_scaled
 RULES = (*KINDS, "group_mean_batch_std", *CLASSES, "gigpo")
 
@@ -126,30 +148,44 @@ RULES = (*KINDS, "group_mean_batch_std", *CLASSES, "gigpo")
 def step_moments(listed: list[Completions], kind: str, size: int, average: str = "sum") -> Moments:
     """Exact moments of Σ A ∇ log π, averaged: what one step of `size` completions for each prompt says (lesson 08).
 
-    listed: from `completions`.  kind: one of `RULES`.  average: one of `objectives.AGGREGATES`; "sum" is REINFORCE's, a mean over completions.
-    Where a rule or an average mixes the prompts, all combinations of their groups are listed, else each prompt by itself.
-    ValueError naming the argument for an unknown kind or average, fewer than 2 a group, or more groups than can be listed.
+    listed: from `completions`.  kind: one of `RULES`.  average: one of `objectives.AGGREGATES`; "sum" is REINFORCE's, a
+    mean over completions.
+    Where a rule or an average mixes the prompts, all combinations of their groups are listed, else each prompt by
+    itself.
+    ValueError naming the argument for an unknown kind or average, fewer than 2 a group, or more groups than can be
+    listed.
     """
     one_of("kind", kind, RULES), one_of("average", average, AGGREGATES), count("size", size, 2)
     drawn = [groups(prompt.chances, size) for prompt in given(listed)]
     if kind not in BATCH_KINDS and average != "token":
-        parts = [moments_of(p, estimates(one, members, rule_of(kind, one, members), average)) for one, (members, p) in zip(listed, drawn, strict=True)]
+        parts = [
+            moments_of(p, estimates(one, members, rule_of(kind, one, members), average))
+            for one, (members, p) in zip(listed, drawn, strict=True)
+        ]
         mean, covariance = sum(m.mean for m in parts), sum(m.covariance for m in parts)
         return Moments(mean / len(listed), covariance / len(listed) ** 2)
     return jointly(listed, drawn, kind, size, average)
 
 
-def jointly(listed: list[Completions], drawn: list[tuple[Tensor, Tensor]], kind: str, size: int, average: str) -> Moments:
+def jointly(
+    listed: list[Completions], drawn: list[tuple[Tensor, Tensor]], kind: str, size: int, average: str
+) -> Moments:
     """The moments of a step whose prompts depend on each other: every combination of their groups, J in all."""
     total = math.prod(len(p) for _, p in drawn)
     if total > MOST:
-        raise ValueError(f"size is {size}, which makes {total:,} steps of {len(listed)} groups; at most {MOST:,} are listed")
-    index = torch.cartesian_prod(*(torch.arange(len(p)) for _, p in drawn)).view(-1, len(drawn)).T  # which group each prompt has, [P, J]
+        raise ValueError(
+            f"size is {size}, which makes {total:,} steps of {len(listed)} groups; at most {MOST:,} are listed"
+        )
+    # Which group each prompt has, [P, J]
+    index = torch.cartesian_prod(*(torch.arange(len(p)) for _, p in drawn)).view(-1, len(drawn)).T
     chances = torch.stack([p[j] for (_, p), j in zip(drawn, index, strict=True)]).prod(0)
     members = [group[j] for (group, _), j in zip(drawn, index, strict=True)]  # of each prompt, [J, G]
     rewards = torch.stack([one.returns[chosen] for one, chosen in zip(listed, members, strict=True)], 1)  # [J, P, G]
     advantages = torch.vmap(BATCH_KINDS[kind])(rewards)[..., None] if kind in BATCH_KINDS else None
-    how, said = "sum" if average == "token" else average, torch.zeros(total, listed[0].scores.shape[-1], dtype=torch.float64)
+    how, said = (
+        "sum" if average == "token" else average,
+        torch.zeros(total, listed[0].scores.shape[-1], dtype=torch.float64),
+    )
     for place, (one, (group, _), j) in enumerate(zip(listed, drawn, index, strict=True)):
         if advantages is None:
             said += estimates(one, group, rule_of(kind, one, group), how)[j]
@@ -157,13 +193,20 @@ def jointly(listed: list[Completions], drawn: list[tuple[Tensor, Tensor]], kind:
             said += estimates(one, members[place], advantages[:, place].expand(-1, -1, one.mask.shape[1]), how)
     divisor = torch.tensor(float(len(listed)), dtype=torch.float64)
     if average == "token":  # all tokens of the step, for every `size` of which `estimates` has divided already
-        divisor = sum(one.mask.sum(1)[chosen].sum(1) for one, chosen in zip(listed, members, strict=True)).double()[:, None] / size
+        divisor = (
+            sum(one.mask.sum(1)[chosen].sum(1) for one, chosen in zip(listed, members, strict=True)).double()[:, None]
+            / size
+        )
     return moments_of(chances, said / divisor)
 
 
 def estimates(one: Completions, members: Tensor, weights: Tensor, average: str) -> Tensor:
     """Σ_i Σ_t w_it s_it / (G · divisor) of each group, [C, D]; the divisor is 1, the completion's length ("sequence"), or T ("dr_grpo")."""
-    divisors = {"sum": torch.ones(len(one.mask)), "sequence": one.mask.sum(1), "dr_grpo": torch.full((len(one.mask),), one.mask.shape[1])}
+    divisors = {
+        "sum": torch.ones(len(one.mask)),
+        "sequence": one.mask.sum(1),
+        "dr_grpo": torch.full((len(one.mask),), one.mask.shape[1]),
+    }
     scores = one.scores / divisors[average].double()[:, None, None]
     result = torch.zeros(len(members), scores.shape[-1], dtype=torch.float64)
     for place in range(members.shape[1]):  # one member after the other keeps the memory at [C, D]
@@ -200,7 +243,8 @@ def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments
     for one in given(listed):
         values, squares = true_values(one), true_values(one._replace(returns=one.returns**2))
         exact = moments_of(one.chances, ((values[:, 1:] - values[:, :-1])[..., None] * one.scores).sum(1))
-        before = torch.cat([torch.zeros_like(one.scores[:, :1]), one.scores[:, :-1]], 1)  # V̂_t enters with +s of the token before and -s of the token after it
+        # V̂_t enters with +s of the token before and -s of the token after it
+        before = torch.cat([torch.zeros_like(one.scores[:, :1]), one.scores[:, :-1]], 1)
         spread = (squares - values**2)[:, :-1].clamp(min=0) * one.mask / count("rollouts", rollouts)
         noise = torch.einsum("m,mt,mtd,mte->de", one.chances, spread, before - one.scores, before - one.scores)
         parts.append(Moments(exact.mean, exact.covariance + noise))

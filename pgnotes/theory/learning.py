@@ -18,12 +18,16 @@ from pgnotes.theory.worlds import Bandit, TokenWorld
 
 
 def best_of_each(probs: Tensor, rewards: Tensor) -> Tensor:
-    """b* = E[‖s‖² R] / E[‖s‖²] of each policy (lesson 05). probs [runs, K], rewards [K] -> [runs]; ‖s‖² of an action is 1 - 2π(a) + Σπ²."""
+    """b* = E[‖s‖² R] / E[‖s‖²] of each policy (lesson 05).
+
+    probs [runs, K], rewards [K] -> [runs]; ‖s‖² of an action is 1 - 2π(a) + Σπ².
+    """
     sizes = probs * (1 - 2 * probs + probs.square().sum(1, keepdim=True))
     return sizes @ rewards / sizes.sum(1)
 
 
-BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {  # (probs, mean rewards, what was paid, running average) -> [runs]
+# (probs, mean rewards, what was paid, running average) -> [runs]
+BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "none": lambda probs, rewards, paid, average: torch.zeros_like(average),
     "mean": lambda probs, rewards, paid, average: probs @ rewards,
     "batch mean": lambda probs, rewards, paid, average: paid.mean(1),
@@ -33,14 +37,27 @@ BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {  # 
 REMEMBERS = 10  # the running average moves a tenth of the way to each step's mean reward, from 0
 
 
-def train_bandits(bandit: Bandit, logits: Any, baseline: str, step_size: float, runs: int, seed: int, batch: int = 1, shift: float = 0.0) -> Iterator[Tensor]:
+def train_bandits(
+    bandit: Bandit,
+    logits: Any,
+    baseline: str,
+    step_size: float,
+    runs: int,
+    seed: int,
+    batch: int = 1,
+    shift: float = 0.0,
+) -> Iterator[Tensor]:
     """REINFORCE on many copies of a bandit side by side: π before each step, [runs, K], without end (lesson 05; Chung et al. 2020).
 
     logits: [K], where all copies start.  baseline: one of `BASELINES`, for each copy its own; `shift` is added to it.  batch: actions a step.
     The random numbers depend on runs, batch and seed alone.  ValueError naming the argument.
     """
     start = shaped("logits", real("logits", logits, 1), bandit.mean_rewards.shape).detach()
-    choose, size, more = BASELINES[one_of("baseline", baseline, BASELINES)], positive("step_size", step_size), finite("shift", shift)
+    choose, size, more = (
+        BASELINES[one_of("baseline", baseline, BASELINES)],
+        positive("step_size", step_size),
+        finite("shift", shift),
+    )
     theta, average = start.repeat(count("runs", runs), 1), torch.zeros(runs, dtype=torch.float64)
     generator, n = torch.Generator().manual_seed(count("seed", seed, 0)), count("batch", batch)
     while True:
@@ -50,7 +67,8 @@ def train_bandits(bandit: Bandit, logits: Any, baseline: str, step_size: float, 
         actions = torch.searchsorted(probs.cumsum(1), uniforms).clamp(max=len(start) - 1)
         paid = bandit.mean_rewards[actions]
         advantages = paid - (choose(probs, bandit.mean_rewards, paid, average) + more)[:, None]
-        pulls = torch.zeros_like(theta).scatter_add(1, actions, advantages) - advantages.sum(1, keepdim=True) * probs  # Σ (R - b) score
+        # Σ (R - b) score
+        pulls = torch.zeros_like(theta).scatter_add(1, actions, advantages) - advantages.sum(1, keepdim=True) * probs
         theta = theta + size * pulls / n
         average = average + (paid.mean(1) - average) / REMEMBERS
 
@@ -64,11 +82,16 @@ def symbol_scores(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
     Added up over T it is the sequence's score; added up over the rows, the score if all rows were one and the same.
     """
     places = [world.mask & (torch.arange(world.horizon) == t) for t in range(single(world).horizon)]
-    return torch.stack([token_estimates(world, policy, place.double()[None]) for place in places], 1).view(*world.mask.shape, *policy.logits.shape[-2:])
+    return torch.stack([token_estimates(world, policy, place.double()[None]) for place in places], 1).view(
+        *world.mask.shape, *policy.logits.shape[-2:]
+    )
 
 
 def prefix_totals(world: TokenWorld, policy: PrefixPolicy, of: Tensor) -> Tensor:
-    """E[what the symbol chosen after each prefix carries], [rows]; of: [N, T]. With ones: how often each prefix is passed (lesson 05)."""
+    """E[what the symbol chosen after each prefix carries], [rows]; of: [N, T].
+
+    With ones: how often each prefix is passed (lesson 05).
+    """
     chances = outcomes(single(world), policy).chances
     carried = shaped("of", real("of", of, 2), world.mask.shape) * world.mask * chances[:, None]
     rows = prefix_rows(world.sequences, world.vocab_size)
@@ -111,8 +134,13 @@ def averaged(world: TokenWorld, policy: PrefixPolicy, weights: Tensor) -> Tensor
 
 def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
     """Moments of Σ_t (R - b(prefix_t)) ∇ log π(symbol_t) from one sequence, b a table with an entry for each prefix, [rows] (lesson 05)."""
-    entries = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1])[prefix_rows(single(world).sequences, world.vocab_size)]
-    return moments_of(outcomes(world, policy).chances, token_estimates(world, policy, ((world.returns()[0, :, None] - entries) * world.mask)[None]))
+    entries = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1])[
+        prefix_rows(single(world).sequences, world.vocab_size)
+    ]
+    return moments_of(
+        outcomes(world, policy).chances,
+        token_estimates(world, policy, ((world.returns()[0, :, None] - entries) * world.mask)[None]),
+    )
 
 
 def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor:
@@ -126,7 +154,10 @@ def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: floa
 
     It starts at 0; the policy stays as it is.
     """
-    generator, recipe = torch.Generator().manual_seed(count("seed", seed, 0)), Recipe(batch=batch, value_step=positive("step", step))
+    generator, recipe = (
+        torch.Generator().manual_seed(count("seed", seed, 0)),
+        Recipe(batch=batch, value_step=positive("step", step)),
+    )
     values = torch.zeros(policy.logits.shape[-2], dtype=torch.float64)
     while True:
         yield values.clone()

@@ -18,7 +18,10 @@ AGGREGATES = ("token", "sequence", "sum", "dr_grpo")
 
 
 def clip_range(clip: Clip) -> tuple[float, float]:
-    """The (lower, upper) distance from 1 at which a ratio is clipped; a single number serves both sides.  ValueError for anything else."""
+    """The (lower, upper) distance from 1 at which a ratio is clipped; a single number serves both sides.
+
+    ValueError for anything else.
+    """
     pair = tuple(clip) if isinstance(clip, tuple | list) else (clip, clip)
     if len(pair) != 2 or not all(isinstance(side, Real) for side in pair) or not (0 <= pair[0] <= 1 and pair[1] >= 0):
         raise ValueError(f"clip is {clip!r}; it must be ε, or a pair (low, high), with 0 <= low <= 1 and high >= 0")
@@ -36,20 +39,29 @@ def reinforce_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Te
 
 
 def ppo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
-    """-min(rA, clip(r, 1-low, 1+high) A) with r = π/π_old for each token (lesson 07; Schulman et al. 2017, eq. 7). All [B, T]."""
+    """-min(rA, clip(r, 1-low, 1+high) A) with r = π/π_old for each token (lesson 07; Schulman et al. 2017, eq. 7).
+
+    All [B, T].
+    """
     low, high = clip_range(clip)
     ratio = ratio_of(logp - logp_old)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
 def cispo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
-    """-stopgrad(min(r, 1+high)) A log π: the weight is clipped, never the gradient (lesson 08; MiniMax 2025, eq. 4-5). All [B, T]."""
+    """-stopgrad(min(r, 1+high)) A log π: the weight is clipped, never the gradient (lesson 08; MiniMax 2025, eq. 4-5).
+
+    All [B, T].
+    """
     weight = ratio_of(logp - logp_old).clamp(max=1 + clip_range(clip)[1])
     return -weight.detach() * advantages * logp
 
 
 def gspo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
-    """PPO's terms with one ratio a sequence, the geometric mean of its tokens' (lesson 08; Zheng et al. 2025, eq. 5-7). All [B, T]."""
+    """PPO's terms with one ratio a sequence, the geometric mean of its tokens' (lesson 08; Zheng et al. 2025, eq. 5-7).
+
+    All [B, T].
+    """
     low, high = clip_range(clip)
     difference = torch.where(mask, logp - logp_old, 0.0)
     ratio = ratio_of(difference.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)).expand_as(logp)
@@ -77,7 +89,12 @@ def denominator(mask: Tensor, how: str, length: int | None = None) -> float:
     batch, width = mask.shape
     if length is not None:
         count("length", length)
-    counts = {"token": mask.sum().item(), "sequence": batch, "sum": batch, "dr_grpo": batch * (width if length is None else length)}
+    counts = {
+        "token": mask.sum().item(),
+        "sequence": batch,
+        "sum": batch,
+        "dr_grpo": batch * (width if length is None else length),
+    }
     return float(counts[how])
 
 
@@ -121,7 +138,11 @@ def policy_loss(
     mask = fitting_mask("logp", logp, mask)
     numbers("logp_old", logp_old, logp.shape), numbers("advantages", advantages, logp.shape, logp.shape[:1])
     spread = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(logp)
-    logp, logp_old, spread = live_only("logp", logp, mask), live_only("logp_old", logp_old, mask), live_only("advantages", spread, mask)
+    logp, logp_old, spread = (
+        live_only("logp", logp, mask),
+        live_only("logp_old", logp_old, mask),
+        live_only("advantages", spread, mask),
+    )
     per_token = KINDS[kind](logp, logp_old, spread, mask, clip)
     divisor = denominator(mask, aggregate, length) if normaliser is None else normaliser
     return _aggregate(per_token, mask, aggregate, divisor)
@@ -131,14 +152,20 @@ _aggregate = aggregate  # `policy_loss` has an argument of that name
 
 
 def fitting_mask(name: str, values: Any, mask: Any) -> Tensor:
-    """The mask as booleans.  ValueError, naming the argument, unless `values` is a tensor [B, T] of numbers and `mask` one of the same shape."""
+    """The mask as booleans.
+
+    ValueError, naming the argument, unless `values` is a tensor [B, T] of numbers and `mask` one of the same shape.
+    """
     if numbers(name, values).dim() != 2:
         raise ValueError(f"{name} has shape {list(values.shape)}; it must be [B, T]")
     return booleans("mask", mask, values.shape)
 
 
 def live_only(name: str, values: Tensor, mask: Tensor) -> Tensor:
-    """`values` with 0 on dead places, through which no NaN then reaches the loss or its gradient.  ValueError if a live one is not finite."""
+    """`values` with 0 on dead places, through which no NaN then reaches the loss or its gradient.
+
+    ValueError if a live one is not finite.
+    """
     live = torch.where(mask, values, 0.0)
     if not live.isfinite().all():
         raise ValueError(f"{name} holds a number that is not finite on a live token")

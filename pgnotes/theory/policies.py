@@ -14,8 +14,8 @@ from pgnotes.theory.arguments import count, finite, indices, positive, real, sha
 class SoftmaxPolicy:
     """A distribution over K actions, π(a) = exp θ_a / Σ_b exp θ_b (lesson 01; Williams 1992, section 4).
 
-    logits: [K] real numbers θ, K >= 1; gradients flow through them.  All results are float64.  ValueError for another shape or a
-    number that is not finite.
+    logits: [K] real numbers θ, K >= 1; gradients flow through them.  All results are float64.  ValueError for another
+    shape or a number that is not finite.
     """
 
     def __init__(self, logits: Any):
@@ -29,14 +29,22 @@ class SoftmaxPolicy:
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n independent actions, [n] integers below K."""
-        return torch.multinomial(self.probs.detach(), count("n", n), replacement=True, generator=source("generator", generator))
+        return torch.multinomial(
+            self.probs.detach(), count("n", n), replacement=True, generator=source("generator", generator)
+        )
 
     def log_prob(self, a: Any) -> Tensor:
-        """log π(a) in nats for each action of `a` [n], [n]; never above 0.  ValueError for an action outside 0 … K-1."""
+        """log π(a) in nats for each action of `a` [n], [n]; never above 0.
+
+        ValueError for an action outside 0 … K-1.
+        """
         return self._log_probs[indices("a", a, len(self.logits))]
 
     def score(self, a: Any) -> Tensor:
-        """∇_θ log π(a) = one-hot(a) - π for each action of `a` [n], [n, K] (lesson 01).  ValueError for an action outside 0 … K-1."""
+        """∇_θ log π(a) = one-hot(a) - π for each action of `a` [n], [n, K] (lesson 01).
+
+        ValueError for an action outside 0 … K-1.
+        """
         return torch.eye(len(self.logits), dtype=torch.float64)[indices("a", a, len(self.logits))] - self.probs
 
     def entropy(self) -> Tensor:
@@ -44,7 +52,10 @@ class SoftmaxPolicy:
         return -(self.probs * self._log_probs).sum()
 
     def kl(self, other: SoftmaxPolicy) -> Tensor:
-        """KL(self ‖ other) = Σ π log(π/π_other) in nats (lesson 01): 0 only if both are the same.  ValueError if `other` has another K."""
+        """KL(self ‖ other) = Σ π log(π/π_other) in nats (lesson 01): 0 only if both are the same.
+
+        ValueError if `other` has another K.
+        """
         if not isinstance(other, SoftmaxPolicy) or other.logits.shape != self.logits.shape:
             raise ValueError(f"other must be a SoftmaxPolicy over {len(self.logits)} actions")
         return (self.probs * (self._log_probs - other._log_probs)).sum()
@@ -53,8 +64,9 @@ class SoftmaxPolicy:
 def reshaped(logits: Any, temperature: float = 1.0, top_k: int = 0) -> tuple[Tensor, Tensor]:
     """Logits as a sampler changes them: divided by the temperature, and cut to the k largest (lesson 01).
 
-    logits: [K] real.  temperature: above 0; 1 leaves the policy alone.  top_k: how many actions stay possible, 0 for all; ties at the edge
-    stay.  Returns float64 [k'] logits of the actions that stay, in their order, and [k'] their indices.  ValueError naming the argument.
+    logits: [K] real.  temperature: above 0; 1 leaves the policy alone.  top_k: how many actions stay possible, 0 for
+    all; ties at the edge stay.  Returns float64 [k'] logits of the actions that stay, in their order, and [k'] their
+    indices.  ValueError naming the argument.
     """
     scaled = real("logits", logits, 1) / positive("temperature", temperature)
     if not scaled.isfinite().all():
@@ -68,7 +80,8 @@ def reshaped(logits: Any, temperature: float = 1.0, top_k: int = 0) -> tuple[Ten
 class GaussianPolicy:
     """A distribution over one real action, normal with `mean` and `std` (lesson 01; Williams 1992, section 6).
 
-    mean: a number; std: a number above 0, in the action's unit.  Gradients flow through both if they are tensors.  Results are float64.
+    mean: a number; std: a number above 0, in the action's unit.  Gradients flow through both if they are tensors.
+    Results are float64.
     """
 
     def __init__(self, mean: Any, std: Any):
@@ -98,9 +111,10 @@ class GaussianPolicy:
 class PrefixPolicy:
     """A policy over sequences of T symbols out of V: one softmax row for each prefix, breadth first (lesson 02).
 
-    logits: [rows, V] real, or [P, rows, V] for P prompts; rows = 1 + V + … + V^(T-1), so T follows from the shape. Row 0 belongs to the
-    empty prefix, rows 1 … V to the prefixes of one symbol, and so on, each level in the order of the numbers that the prefixes spell in
-    base V. Gradients flow through; results are float64.  ValueError for another shape or a number that is not finite.
+    logits: [rows, V] real, or [P, rows, V] for P prompts; rows = 1 + V + … + V^(T-1), so T follows from the shape. Row
+    0 belongs to the empty prefix, rows 1 … V to the prefixes of one symbol, and so on, each level in the order of the
+    numbers that the prefixes spell in base V. Gradients flow through; results are float64.  ValueError for another
+    shape or a number that is not finite.
     """
 
     def __init__(self, logits: Any):
@@ -116,7 +130,10 @@ class PrefixPolicy:
         return self._log_probs.exp().view(self.logits.shape)
 
     def log_prob(self, sequences: Any, prompt: int = 0) -> Tensor:
-        """log π of each symbol given those before it. sequences: [n, T] symbols below V.  Returns [n, T] in nats; sum over T for a sequence."""
+        """log π of each symbol given those before it. sequences: [n, T] symbols below V.
+
+        Returns [n, T] in nats; sum over T for a sequence.
+        """
         return self._rows(sequences, prompt).gather(-1, self._symbols(sequences)[..., None])[..., 0]
 
     def sample(self, n: int, generator: torch.Generator, prompt: int = 0) -> Tensor:
@@ -134,7 +151,11 @@ class PrefixPolicy:
         No gradient flows through the result.
         """
         symbols = self._symbols(sequences)
-        worth = torch.ones(symbols.shape, dtype=torch.float64) if weights is None else shaped("weights", real("weights", weights, 2), symbols.shape)
+        worth = (
+            torch.ones(symbols.shape, dtype=torch.float64)
+            if weights is None
+            else shaped("weights", real("weights", weights, 2), symbols.shape)
+        )
         rows, first = prefix_rows(symbols, self.vocab_size), self._prompt(prompt) * self._log_probs.shape[1]
         sums = row_scores(self._log_probs.detach().exp().flatten(0, 1), first + rows, symbols, worth)
         return sums.view(len(symbols), *self.logits.shape)
@@ -158,7 +179,8 @@ class PrefixPolicy:
 class StatePolicy:
     """A policy of a world with states: one softmax row for each, π(a | s) (lesson 02; Sutton et al. 2000).
 
-    logits: [S, A] real.  Gradients flow through; results are float64.  ValueError for another shape or a number that is not finite.
+    logits: [S, A] real.  Gradients flow through; results are float64.  ValueError for another shape or a number that is
+    not finite.
     """
 
     def __init__(self, logits: Any):
@@ -175,17 +197,25 @@ class StatePolicy:
         return self._log_probs[self._steps(states, actions)]
 
     def score(self, states: Any, actions: Any, weights: Any = None) -> Tensor:
-        """Σ_t w_t ∇_θ log π(a_t | s_t) of each trajectory, [n, S, A]. states, actions, weights: [n, T]; the weights are 1 if not given.
+        """Σ_t w_t ∇_θ log π(a_t | s_t) of each trajectory, [n, S, A].
 
+        states, actions, weights: [n, T]; the weights are 1 if not given.
         No gradient flows through the result.
         """
         states, actions = self._steps(states, actions)
-        worth = torch.ones(states.shape, dtype=torch.float64) if weights is None else shaped("weights", real("weights", weights, 2), states.shape)
+        worth = (
+            torch.ones(states.shape, dtype=torch.float64)
+            if weights is None
+            else shaped("weights", real("weights", weights, 2), states.shape)
+        )
         return row_scores(self.probs.detach(), states, actions, worth)
 
     def _steps(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
         """Both as whole numbers of the same shape."""
-        states, actions = indices("states", states, len(self.logits), dim=2), indices("actions", actions, self.logits.shape[1], dim=2)
+        states, actions = (
+            indices("states", states, len(self.logits), dim=2),
+            indices("actions", actions, self.logits.shape[1], dim=2),
+        )
         return states, shaped("actions", actions, states.shape)
 
 
@@ -200,8 +230,9 @@ def row_scores(probs: Tensor, rows: Tensor, actions: Tensor, weights: Tensor) ->
 
 
 def prefix_rows(sequences: Tensor, vocab_size: int) -> Tensor:
-    """The row of each prefix of each sequence. sequences [n, T] -> [n, T]: column t belongs to the t symbols before place t.
+    """The row of each prefix of each sequence.
 
+    sequences [n, T] -> [n, T]: column t belongs to the t symbols before place t.
     ValueError if they are not whole numbers below `vocab_size`.
     """
     sequences = indices("sequences", sequences, count("vocab_size", vocab_size, 2), dim=2)
@@ -214,10 +245,14 @@ def prefix_rows(sequences: Tensor, vocab_size: int) -> Tensor:
 def horizon_of(rows: int, vocab_size: int) -> int:
     """T such that 1 + V + … + V^(T-1) = rows.  ValueError naming logits if there is none."""
     if rows < 1 or vocab_size < 2:
-        raise ValueError(f"logits has {rows} rows of {vocab_size} symbols; it must have at least one row, of at least two symbols")
+        raise ValueError(
+            f"logits has {rows} rows of {vocab_size} symbols; it must have at least one row, of at least two symbols"
+        )
     total, horizon = 0, 0
     while total < rows:
         total, horizon = total + vocab_size**horizon, horizon + 1
     if total != rows:
-        raise ValueError(f"logits has {rows} rows; with {vocab_size} symbols it must have 1 + V + … + V^(T-1), such as {total}")
+        raise ValueError(
+            f"logits has {rows} rows; with {vocab_size} symbols it must have 1 + V + … + V^(T-1), such as {total}"
+        )
     return horizon

@@ -16,7 +16,8 @@ from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import mean_entropy
 from pgnotes.theory.worlds import Rollout, TokenWorld
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (logp, logp_old, advantages, mask) -> a scalar to be minimised
+# (logp, logp_old, advantages, mask) -> a scalar to be minimised
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 # importance weights
 
@@ -24,7 +25,8 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (logp, logp_old, ad
 def token_ratios(logp: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
     """π(symbol | prefix) / π_old(symbol | prefix) of each symbol, [n, T]; 1 where the mask is False (lesson 07).
 
-    logp, logp_old: [n, T] nats.  ValueError, naming the argument, for shapes that differ, another kind of mask, a live number that is not finite.
+    logp, logp_old: [n, T] nats.  ValueError, naming the argument, for shapes that differ, another kind of mask, a live
+    number that is not finite.
     """
     mask = fitting_mask("logp", logp, mask)
     numbers("logp_old", logp_old, logp.shape)
@@ -32,7 +34,10 @@ def token_ratios(logp: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
 
 
 def sequence_weights(logp: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
-    """π(τ) / π_old(τ) of each sequence, [n]: the product of its live symbols' ratios (lesson 07).  Arguments and errors as in `token_ratios`."""
+    """π(τ) / π_old(τ) of each sequence, [n]: the product of its live symbols' ratios (lesson 07).
+
+    Arguments and errors as in `token_ratios`.
+    """
     return token_ratios(logp, logp_old, mask).prod(1)
 
 
@@ -55,7 +60,10 @@ def outside(ratios: Any, clip: Clip) -> Tensor:
 
 
 def silenced(ratios: Any, advantages: Any, clip: Clip) -> Tensor:
-    """True where PPO's gradient is zero: beyond the band on the side that the advantage asks for (lesson 07, claim C4).  Same shapes."""
+    """True where PPO's gradient is zero: beyond the band on the side that the advantage asks for (lesson 07, claim C4).
+
+    Same shapes.
+    """
     low, high = clip_range(clip)
     ratios, advantages = torch.as_tensor(ratios), torch.as_tensor(advantages)
     return (advantages > 0) & (ratios > 1 + high) | (advantages < 0) & (ratios < 1 - low) | (advantages == 0)
@@ -83,7 +91,10 @@ def exact_surrogate(world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, 
     advantages = world.returns()[0] - chances @ world.returns()[0]
     weighted = len(chances) * chances * advantages  # a chance is never negative, so it changes no min
     logp, logp_old = policy.log_prob(world.sequences), old.log_prob(world.sequences).detach()
-    here, home = (policy_loss(x, logp_old, weighted, world.mask, "ppo", unclipped(clip), aggregate="sum") for x in (logp, logp_old))
+    here, home = (
+        policy_loss(x, logp_old, weighted, world.mask, "ppo", unclipped(clip), aggregate="sum")
+        for x in (logp, logp_old)
+    )
     return home - here
 
 
@@ -109,7 +120,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check each field."""
-        positive("step_size", self.step_size), count("batch", self.batch, 2), count("epochs", self.epochs), clip_range(unclipped(self.clip))
+        (
+            positive("step_size", self.step_size),
+            count("batch", self.batch, 2),
+            count("epochs", self.epochs),
+            clip_range(unclipped(self.clip)),
+        )
         for name in ("value_weight", "entropy_bonus", "reference_weight"):
             between(name, getattr(self, name), 0.0, float("1e9"))
 
@@ -127,7 +143,9 @@ class Epoch(NamedTuple):
     @property
     def ratios(self) -> Tensor:
         """Of the batch's symbols, [n, T], 1 on masked ones; costs a forward pass."""
-        return token_ratios(self.policy.log_prob(self.batch.sequences), self.old.log_prob(self.batch.sequences), self.batch.mask).detach()
+        return token_ratios(
+            self.policy.log_prob(self.batch.sequences), self.old.log_prob(self.batch.sequences), self.batch.mask
+        ).detach()
 
 
 def ppo(

@@ -21,11 +21,13 @@ class Recipe:
 
     step_size: float = 1.0  # α, of step 0
     batch: int = 16  # sequences a step
-    half_after: float = 0.0  # the step size is α / (1 + step / half_after), a Robbins-Monro schedule; 0 keeps it constant
+    # The step size is α / (1 + step / half_after), a Robbins-Monro schedule; 0 keeps it constant
+    half_after: float = 0.0
     normalise: bool = False  # returns less the batch's mean, divided by its standard deviation
     entropy_bonus: float = 0.0  # nats of entropy at a visited prefix are worth so much reward
     clip_norm: float = 0.0  # the largest norm of a batch's gradient; 0 for no limit
-    value_step: float = 0.0  # a table of values, one a prefix, moves so far towards each return and is subtracted from it; 0 for no table
+    # A table of values, one a prefix, moves so far towards each return and is subtracted from it; 0 for no table
+    value_step: float = 0.0
 
     def __post_init__(self) -> None:
         """Check each field."""
@@ -80,7 +82,9 @@ def worth(policy: PrefixPolicy, batch: Rollout, recipe: Recipe, values: Tensor) 
         rows = prefix_rows(batch.sequences, policy.vocab_size)
         weights = weights - values[rows]
         visits = torch.bincount(rows[batch.mask], minlength=len(values)).clamp(min=1)
-        values += recipe.value_step * torch.bincount(rows[batch.mask], weights[batch.mask], minlength=len(values)) / visits
+        values += (
+            recipe.value_step * torch.bincount(rows[batch.mask], weights[batch.mask], minlength=len(values)) / visits
+        )
     return weights
 
 

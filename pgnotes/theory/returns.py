@@ -11,9 +11,9 @@ from pgnotes.theory.arguments import between, booleans, numbers
 def discounted_return(rewards: Tensor, gamma: float = 1.0, mask: Tensor | None = None) -> Tensor:
     """Σ_t γ^t r_t, t counted from 0 (lesson 03).
 
-    rewards: [..., T] floats in any unit.  gamma in [0, 1].  mask: [..., T] bool, or 1 and 0; rewards where it is False do not count,
-    whatever they hold.  Returns [...] in the rewards' unit and dtype.  ValueError naming the argument for another shape or type, an empty one, or a
-    reward that counts and is not finite.
+    rewards: [..., T] floats in any unit.  gamma in [0, 1].  mask: [..., T] bool, or 1 and 0; rewards where it is False
+    do not count, whatever they hold.  Returns [...] in the rewards' unit and dtype.  ValueError naming the argument for
+    another shape or type, an empty one, or a reward that counts and is not finite.
     """
     live = counted(rewards, mask)
     powers = between("gamma", gamma, 0.0, 1.0) ** torch.arange(live.shape[-1], dtype=torch.float64, device=live.device)
@@ -36,7 +36,9 @@ def reward_to_go(rewards: Tensor, gamma: float = 1.0, mask: Tensor | None = None
 def counted(rewards: Tensor, mask: Tensor | None) -> Tensor:
     """The rewards, 0 where they do not count.  ValueError as in `discounted_return`."""
     if numbers("rewards", rewards).dim() == 0 or not rewards.is_floating_point():
-        raise ValueError(f"rewards has shape {list(rewards.shape)} and type {rewards.dtype}; it must be [..., T], of floating-point numbers")
+        raise ValueError(
+            f"rewards has shape {list(rewards.shape)} and type {rewards.dtype}; it must be [..., T], of floating-point numbers"
+        )
     live = rewards if mask is None else torch.where(booleans("mask", mask, rewards.shape), rewards, 0.0)
     if not live.isfinite().all():
         raise ValueError("rewards holds a number that is not finite where it counts")

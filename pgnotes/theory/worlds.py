@@ -44,19 +44,33 @@ class Bandit:
     def _agree(self, policy: SoftmaxPolicy, gamma: float) -> None:
         between("gamma", gamma, 0.0, 1.0)
         if not isinstance(policy, SoftmaxPolicy) or policy.logits.shape != self.mean_rewards.shape:
-            raise ValueError(f"policy must be a SoftmaxPolicy over {len(self.mean_rewards)} actions, as many as this bandit has")
+            raise ValueError(
+                f"policy must be a SoftmaxPolicy over {len(self.mean_rewards)} actions, as many as this bandit has"
+            )
 
 
 class TokenWorld:
     """Sequences of up to T symbols out of V, each outcome listed: a language model small enough to check (lesson 02).
 
-    vocab_size: V >= 2.  horizon: T >= 1.  reward_fn(sequences [N, T], prompt) -> [N, T]: a reward for each symbol; what it says of masked
-    ones is ignored.  eos: the symbol after which a sequence is over, or None.  prompts: how many, each with rewards of its own, all equally
-    likely.  `sequences` [N, T] and `mask` [N, T] list the outcomes; N = V**T without `eos`. After `eos`, sequences are filled with it, and masked.
+    vocab_size: V >= 2.  horizon: T >= 1.  reward_fn(sequences [N, T], prompt) -> [N, T]: a reward for each symbol; what
+    it says of masked ones is ignored.  eos: the symbol after which a sequence is over, or None.  prompts: how many,
+    each with rewards of its own, all equally likely.  `sequences` [N, T] and `mask` [N, T] list the outcomes; N = V**T
+    without `eos`. After `eos`, sequences are filled with it, and masked.
     """
 
-    def __init__(self, vocab_size: int, horizon: int, reward_fn: Callable[[Tensor, int], Tensor], eos: int | None = None, prompts: int = 1):
-        self.vocab_size, self.horizon, self.prompts = count("vocab_size", vocab_size, 2), count("horizon", horizon), count("prompts", prompts)
+    def __init__(
+        self,
+        vocab_size: int,
+        horizon: int,
+        reward_fn: Callable[[Tensor, int], Tensor],
+        eos: int | None = None,
+        prompts: int = 1,
+    ):
+        self.vocab_size, self.horizon, self.prompts = (
+            count("vocab_size", vocab_size, 2),
+            count("horizon", horizon),
+            count("prompts", prompts),
+        )
         if eos is not None and count("eos", eos, 0) >= vocab_size:
             raise ValueError(f"eos is {eos}; it must be a symbol below {vocab_size}, or None")
         if not callable(reward_fn):
@@ -66,16 +80,21 @@ class TokenWorld:
         over = ended_before(everything, eos)
         self.sequences = everything[(~over | (everything == eos)).all(1)] if eos is not None else everything
         self.mask = ~ended_before(self.sequences, eos)
-        self.rewards = torch.stack([self.rewards_of(self.sequences, prompt) for prompt in range(self.prompts)])  # [P, N, T]
+        # [P, N, T]
+        self.rewards = torch.stack([self.rewards_of(self.sequences, prompt) for prompt in range(self.prompts)])
 
     def rewards_of(self, sequences: Any, prompt: int) -> Tensor:
-        """The reward of each live symbol of these sequences [n, T], [n, T]; 0 on masked ones.  ValueError if reward_fn gives another shape."""
+        """The reward of each live symbol of these sequences [n, T], [n, T]; 0 on masked ones.
+
+        ValueError if reward_fn gives another shape.
+        """
         sequences = indices("sequences", sequences, self.vocab_size, dim=2)
         if sequences.shape[1] != self.horizon:
             raise ValueError(f"sequences has shape {list(sequences.shape)}; it must be [n, {self.horizon}]")
         if count("prompt", prompt, 0) >= self.prompts:
             raise ValueError(f"prompt is {prompt}; it must be below {self.prompts}")
-        result = array("reward_fn's result", self.reward_fn(sequences.clone(), prompt))  # a clone: the function may write into it
+        # A clone: the function may write into it
+        result = array("reward_fn's result", self.reward_fn(sequences.clone(), prompt))
         live = shaped("reward_fn's result", result, sequences.shape).masked_fill(ended_before(sequences, self.eos), 0.0)
         return real("reward_fn's result", live, 2)
 
@@ -92,9 +111,15 @@ class TokenWorld:
         return discounted_return(self.rewards, gamma)
 
     def probabilities(self, policy: PrefixPolicy) -> Tensor:
-        """How likely each outcome is under each prompt, [P, N]; each row adds up to 1.  ValueError if the policy is not of this world's size."""
+        """How likely each outcome is under each prompt, [P, N]; each row adds up to 1.
+
+        ValueError if the policy is not of this world's size.
+        """
         self._agree(policy)
-        logps = [policy.log_prob(self.sequences, prompt).masked_fill(~self.mask, 0.0).sum(1) for prompt in range(self.prompts)]
+        logps = [
+            policy.log_prob(self.sequences, prompt).masked_fill(~self.mask, 0.0).sum(1)
+            for prompt in range(self.prompts)
+        ]
         return torch.stack(logps).exp()
 
     def expected_return(self, policy: PrefixPolicy, gamma: float = 1.0) -> Tensor:
@@ -140,8 +165,13 @@ class TabularMDP:
     """
 
     def __init__(self, transitions: Any, rewards: Any, start: Any, horizon: int):
-        self.transitions, self.horizon = distributions("transitions", real("transitions", transitions, 3).clone()), count("horizon", horizon)
-        n_states, n_actions, _ = shaped("transitions", self.transitions, (*self.transitions.shape[:2], len(self.transitions))).shape
+        self.transitions, self.horizon = (
+            distributions("transitions", real("transitions", transitions, 3).clone()),
+            count("horizon", horizon),
+        )
+        n_states, n_actions, _ = shaped(
+            "transitions", self.transitions, (*self.transitions.shape[:2], len(self.transitions))
+        ).shape
         self.rewards = shaped("rewards", real("rewards", rewards, 2), (n_states, n_actions))
         self.start = distributions("start", shaped("start", real("start", start, 1), (n_states,)))
         steps = torch.tensor(list(itertools.product(range(n_states * n_actions), repeat=horizon)))

@@ -10,7 +10,11 @@ import pgnotes
 from pgnotes.classroom import done, quiz
 from pgnotes.classroom.checks import Exercise
 
-EXERCISES = [e for lesson in done.lessons() for e in __import__(f"pgnotes.classroom.exercises.lesson_{lesson}", fromlist=["x"]).EXERCISES]
+EXERCISES = [
+    e
+    for lesson in done.lessons()
+    for e in __import__(f"pgnotes.classroom.exercises.lesson_{lesson}", fromlist=["x"]).EXERCISES
+]
 SLIPS = [pytest.param(e, name, id=f"{e.number}-{name}") for e in EXERCISES for name in e.slips]
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.number)
 
@@ -100,7 +104,9 @@ def test_quizzes_are_well_made(lesson):
         assert sum(choice.right for choice in question.choices) == 1
         assert len(question.choices) >= 3
         assert all(len(choice.why) > 20 for choice in question.choices)
-        assert "$" not in question.text + "".join(c.text + c.why for c in question.choices), "LaTeX is not typeset in widgets everywhere"
+        assert "$" not in question.text + "".join(c.text + c.why for c in question.choices), (
+            "LaTeX is not typeset in widgets everywhere"
+        )
     places = [[choice.right for choice in q.choices].index(True) for q in questions]
     assert len(set(places)) > 1, "the right answer is not always in the same place"
 
@@ -130,7 +136,12 @@ def test_the_lesson_s_stubs_are_untouched_and_its_solutions_right(path):
     notebook = nbformat.read(path, as_version=4)
     exercises = __import__(f"pgnotes.classroom.exercises.lesson_{path.name[:2]}", fromlist=["x"])
     stubs = [c.source for c in notebook.cells if c.id.startswith("exercise-") and c.cell_type == "code"]
-    solutions = [part.split("```")[0] for c in notebook.cells if c.id.endswith("-help") for part in c.source.split("```python\n")[1:]]
+    solutions = [
+        part.split("```")[0]
+        for c in notebook.cells
+        if c.id.endswith("-help")
+        for part in c.source.split("```python\n")[1:]
+    ]
     assert len(stubs) == len(solutions) == len(exercises.EXERCISES)
     for stub, solution, exercise in zip(stubs, solutions, exercises.EXERCISES, strict=True):
         call = stub.strip().splitlines()[-1]

@@ -20,7 +20,15 @@ def records(n, **changes):
     return [RECORD | {"step": i} | changes for i in range(n)]
 
 
-@pytest.mark.parametrize("rows", [records(1), records(30), records(3, kl=None, entropy=0.0), records(2, length_std=0.0, digit_sum_std=0.0, reward_std=0.0)])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        records(1),
+        records(30),
+        records(3, kl=None, entropy=0.0),
+        records(2, length_std=0.0, digit_sum_std=0.0, reward_std=0.0),
+    ],
+)
 def test_curves_of_any_run(rows):
     fig, alt = curves(rows, 30, length=48, digit_sum=12)
     assert f"after {len(rows)} of 30 steps" in alt

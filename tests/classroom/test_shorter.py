@@ -22,7 +22,13 @@ def test_the_losses_of_step_0_by_a_plain_forward_pass(pocket):
     for group in groups:
         for row, live, text in zip(group.tokens, group.mask, group.texts, strict=True):
             ids = torch.cat([group.prompt, row[live]])
-            logp = model(ids[None]).logits[0, :-1].double().log_softmax(-1).gather(1, ids[1:, None])[len(group.prompt) - 1 :, 0]
+            logp = (
+                model(ids[None])
+                .logits[0, :-1]
+                .double()
+                .log_softmax(-1)
+                .gather(1, ids[1:, None])[len(group.prompt) - 1 :, 0]
+            )
             policy -= -len(text) / 50 * logp.sum().item() / 6
             squares, tokens = squares + live.sum().item() * (len(text) / 50) ** 2, tokens + live.sum().item()
     record = next(shorter(steps=1, **SMALL))
@@ -50,7 +56,10 @@ def test_two_runs_are_the_same_and_another_seed_is_not():
 def test_the_seeds_decide_what_is_asked(pocket):
     model, tokenizer = pocket
     openings = digits_and_length().prompts
-    asked = [[group.prompt.tolist() for group in sample(model, tokenizer, openings, 2, 2, *seeds)] for seeds in ((0, 0), (0, 0), (0, 1), (1, 0))]
+    asked = [
+        [group.prompt.tolist() for group in sample(model, tokenizer, openings, 2, 2, *seeds)]
+        for seeds in ((0, 0), (0, 0), (0, 1), (1, 0))
+    ]
     assert asked[0] == asked[1]
     assert asked[0] != asked[2] != asked[3] != asked[0]
 

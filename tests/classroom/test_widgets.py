@@ -172,7 +172,9 @@ def test_policy_update_is_the_update_of_the_formula():
         after = softmax(theta + step, 0)
         assert n["after"] == pytest.approx(after.tolist(), abs=1e-12)
         assert n["kl"] == pytest.approx((pi * (pi / after).log()).sum().item(), abs=1e-12)
-        assert n["entropy"] == pytest.approx((-(pi * pi.log()).sum().item(), -(after * after.log()).sum().item()), abs=1e-12)
+        assert n["entropy"] == pytest.approx(
+            (-(pi * pi.log()).sum().item(), -(after * after.log()).sum().item()), abs=1e-12
+        )
 
 
 def test_next_token_is_the_model_s_own_distribution(pocket):
@@ -192,7 +194,9 @@ def test_next_token_is_the_model_s_own_distribution(pocket):
     assert n["after"][:3] == pytest.approx(kept.topk(3).values.tolist(), rel=1e-4)
     assert n["after"][3:] == [0.0] * 9
     live_ones = kept > 0
-    assert n["kl"] == pytest.approx((kept[live_ones] * (kept[live_ones] / probs[live_ones]).log()).sum().item(), rel=1e-4)
+    assert n["kl"] == pytest.approx(
+        (kept[live_ones] * (kept[live_ones] / probs[live_ones]).log()).sum().item(), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (2.5, 3)])

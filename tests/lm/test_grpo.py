@@ -29,7 +29,11 @@ def gradients(monkeypatch, config, rewards, rows=None):
     run.rows = rows or run.rows
     with monkeypatch.context() as patch:
         patch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(rewards))
-        patch.setattr(grpo, "update", lambda run: found.update({n: p.grad for n, p in run.policy.named_parameters() if p.grad is not None}) or {})
+        patch.setattr(
+            grpo,
+            "update",
+            lambda run: found.update({n: p.grad for n, p in run.policy.named_parameters() if p.grad is not None}) or {},
+        )
         train_step(run, 0)
     return run, found
 
@@ -68,9 +72,18 @@ def test_the_steps_gradient_depends_on_no_way_of_computing_it(monkeypatch, doubl
 
     expected = found()
     assert max(gradient.abs().max() for gradient in expected.values()) > 1e-3
-    for way in ({"rows": 3}, {"rows": 1}, {"chunk_logits": 260 * 7}, {"chunk_logits": 260}, {"shared": False}, {"rows": 2, "shared": False}):
+    for way in (
+        {"rows": 3},
+        {"rows": 1},
+        {"chunk_logits": 260 * 7},
+        {"chunk_logits": 260},
+        {"shared": False},
+        {"rows": 2, "shared": False},
+    ):
         for name, gradient in found(**way).items():
-            torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-9, msg=lambda m, way=way, name=name: f"{way}, {name}: {m}")
+            torch.testing.assert_close(
+                gradient, expected[name], rtol=0, atol=1e-9, msg=lambda m, way=way, name=name: f"{way}, {name}: {m}"
+            )
 
 
 def test_when_memory_runs_out_the_same_gradient_comes_from_smaller_micro_batches(monkeypatch, doubled):
@@ -181,7 +194,11 @@ def test_half_precision_trains_float32_weights_from_half_precision_samples(monke
     run = learner(config, half=half)
     monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     seen, real = [], grpo.completion_logprobs
-    monkeypatch.setattr(grpo, "completion_logprobs", lambda model, *args: seen.append((model, torch.is_autocast_enabled("cpu"))) or real(model, *args))
+    monkeypatch.setattr(
+        grpo,
+        "completion_logprobs",
+        lambda model, *args: seen.append((model, torch.is_autocast_enabled("cpu"))) or real(model, *args),
+    )
     before = [p.clone() for p in run.policy.parameters()]
     scale = run.scaler.get_scale()
     records = [train_step(run, step)[0] for step in range(3)]
@@ -190,15 +207,21 @@ def test_half_precision_trains_float32_weights_from_half_precision_samples(monke
     assert run.scaler.is_enabled() == (half == torch.float16)
     assert (run.policy, True) in seen
     assert (run.reference, False) in seen
-    kept = [record for record in records if not record["skipped"]]  # float16's first scale may be too large for the first gradient
+    kept = [
+        record for record in records if not record["skipped"]
+    ]  # float16's first scale may be too large for the first gradient
     assert len(kept) >= 1
     whole, _ = train_step(learner(dataclasses.replace(run.config, lr=1e-9)), kept[0]["step"])
-    assert kept[0]["grad_norm"] == pytest.approx(whole["grad_norm"], rel=0.5), "of the gradient itself, not of the scaled one"
+    assert kept[0]["grad_norm"] == pytest.approx(whole["grad_norm"], rel=0.5), (
+        "of the gradient itself, not of the scaled one"
+    )
     assert run.updates == len(kept)
     assert (run.scaler.get_scale() < scale) == (len(kept) < len(records))
     assert any(not torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
     assert all(0 < record["sampler_gap"] < gap for record in kept)
-    assert all(torch.equal(a, b.to(half)) for a, b in zip(run.sampler().parameters(), run.policy.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b.to(half)) for a, b in zip(run.sampler().parameters(), run.policy.parameters(), strict=True)
+    )
     run.scaler.update(512.0)
     again = learner(run.config, half=half)
     again.restore(run.state())
@@ -211,7 +234,10 @@ def test_any_causal_model_learns(monkeypatch, gpt2):
     run = learner(dataclasses.replace(SMALL, model=gpt2, lr=3e-3, beta=0.0, group_size=8))
     assert run.tokenizer.chat_template is None
     assert run.policy.config.attn_pdrop > 0
-    share = lambda group: ((group.tokens < len(run.tokenizer) // 2) & group.mask).sum(1) / group.mask.sum(1)  # noqa: E731
+
+    def share(group):
+        return ((group.tokens < len(run.tokenizer) // 2) & group.mask).sum(1) / group.mask.sum(1)
+
     monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.stack([share(group) for group in groups]))
     rewards = [train_step(run, step)[0]["reward"] for step in range(30)]
     assert sum(rewards[:3]) / 3 < 0.6
@@ -331,16 +357,35 @@ def test_a_run_from_end_to_end(tmp_path):
     consumed = []
     log = train(SMOKE, tmp_path / "run", consumers=(consumed.append,))
     assert [r["step"] for r in consumed] == list(range(SMOKE.steps)) == log["step"]
-    for name in ("run.json", "log.jsonl", "times.jsonl", "result.json", "checkpoints", "model/config.json", "evaluation_before.json"):
+    for name in (
+        "run.json",
+        "log.jsonl",
+        "times.jsonl",
+        "result.json",
+        "checkpoints",
+        "model/config.json",
+        "evaluation_before.json",
+    ):
         assert (tmp_path / "run" / name).exists(), name
     assert [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()] == log.records
-    assert {"pass_rate_before", "pass_rate_after", "pass_rate_unseen", "logprob_before", "logprob_after", "distinct", "seconds"} <= set(log.result)
+    assert {
+        "pass_rate_before",
+        "pass_rate_after",
+        "pass_rate_unseen",
+        "logprob_before",
+        "logprob_after",
+        "distinct",
+        "seconds",
+    } <= set(log.result)
     assert log["kl"][0] == pytest.approx(0, abs=1e-5), "the first step is at the start model"
     assert log["kl"][-1] > 0
     assert max(log["sampler_gap"]) < 1e-4
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "run/model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run/model")
-    out = again.generate(**tokenizer("<|user|>48 12: On Monday the baker<|assistant|>", return_tensors="pt", add_special_tokens=False), max_new_tokens=70)
+    out = again.generate(
+        **tokenizer("<|user|>48 12: On Monday the baker<|assistant|>", return_tensors="pt", add_special_tokens=False),
+        max_new_tokens=70,
+    )
     assert out.shape[1] > 30
 
 

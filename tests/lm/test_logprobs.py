@@ -83,7 +83,9 @@ def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(fresh, ch
             for p in model.parameters():
                 p += 0.02 * torch.randn(p.shape, generator=g, dtype=p.dtype)
     for prompt, tokens, mask in groups:
-        for found, expected in zip(ours(fast, prompt, tokens, mask), plain_logprobs(plain, prompt, tokens, mask), strict=True):
+        for found, expected in zip(
+            ours(fast, prompt, tokens, mask), plain_logprobs(plain, prompt, tokens, mask), strict=True
+        ):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
             assert (found[~mask] == 0).all()
     expected = total_loss(plain, start, groups, plain_logprobs, whole_batch=True)

@@ -43,7 +43,11 @@ def test_a_prompt_cannot_end_its_own_turn(pocket):
     ends = {tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
     inside = cut(tokenizer, "a<|end|>b<|assistant|>c", 50)
     assert inside == "a< |end|>b< |assistant|>c"
-    assert sum(int(i) in ends for i in encode(tokenizer, inside)) == sum(int(i) in ends for i in encode(tokenizer, "abc")) == 2
+    assert (
+        sum(int(i) in ends for i in encode(tokenizer, inside))
+        == sum(int(i) in ends for i in encode(tokenizer, "abc"))
+        == 2
+    )
 
 
 def test_cut_keeps_whole_characters(pocket):
@@ -60,7 +64,15 @@ def test_a_message_without_tokens_is_refused(gpt2):
 
 
 @pytest.mark.parametrize(
-    ("capability", "half"), [(None, "float32"), ((7, 5), "float16"), ((7, 0), "float16"), ((8, 0), "bfloat16"), ((8, 9), "bfloat16"), ((9, 0), "bfloat16")]
+    ("capability", "half"),
+    [
+        (None, "float32"),
+        ((7, 5), "float16"),
+        ((7, 0), "float16"),
+        ((8, 0), "bfloat16"),
+        ((8, 9), "bfloat16"),
+        ((9, 0), "bfloat16"),
+    ],
 )
 def test_precision_by_capability(capability, half):
     assert precision(capability) == getattr(torch, half)
@@ -100,7 +112,9 @@ def test_a_saved_model_loads_from_its_folder_and_its_run(tmp_path, pocket):
     pocket[1].save_pretrained(tmp_path / "model")
     assert locate(str(tmp_path)) == locate(str(tmp_path / "model"))
     again, tokenizer = load(str(tmp_path))
-    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), pocket[0].state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.state_dict().values(), pocket[0].state_dict().values(), strict=True)
+    )
     assert tokenizer.chat_template == pocket[1].chat_template
     assert again.generation_config.eos_token_id == pocket[0].generation_config.eos_token_id
 
@@ -211,7 +225,10 @@ def test_a_model_with_a_running_state_is_refused_with_a_sentence(kind):
 
 
 def test_a_model_that_cannot_be_run_our_way_is_refused_and_memory_is_not_blamed_on_it(monkeypatch, pocket):
-    for error, expected in ((AttributeError("no cache"), BadInputError), (torch.OutOfMemoryError("CUDA out of memory."), torch.OutOfMemoryError)):
+    for error, expected in (
+        (AttributeError("no cache"), BadInputError),
+        (torch.OutOfMemoryError("CUDA out of memory."), torch.OutOfMemoryError),
+    ):
 
         def fail(*args, error=error):
             raise error
@@ -222,7 +239,9 @@ def test_a_model_that_cannot_be_run_our_way_is_refused_and_memory_is_not_blamed_
 
 
 def test_loading_makes_the_check(monkeypatch):
-    monkeypatch.setattr(models, "check_logprobs", lambda model, name: (_ for _ in ()).throw(BadInputError(f"model is {name!r}")))
+    monkeypatch.setattr(
+        models, "check_logprobs", lambda model, name: (_ for _ in ()).throw(BadInputError(f"model is {name!r}"))
+    )
     with pytest.raises(BadInputError, match="^model is 'pocket'"):
         load("pocket")
 
@@ -264,10 +283,25 @@ def test_the_cache_goes_by_the_name_that_the_model_knows(trunk):
 @pytest.mark.parametrize(
     "proxy",
     ["socks5://127.0.0.1:9", "nonsense://127.0.0.1:9", "http://[::1", "http://127.0.0.1:9", "127.0.0.1:port"],
-    ids=["a SOCKS proxy", "a scheme that is none", "half an address", "one that does not answer", "a port that is none"],
+    ids=[
+        "a SOCKS proxy",
+        "a scheme that is none",
+        "half an address",
+        "one that does not answer",
+        "a port that is none",
+    ],
 )
 def test_a_proxy_that_does_not_work_is_a_reason_and_no_traceback(monkeypatch, proxy):
-    for name in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "all_proxy", "NO_PROXY", "no_proxy"):
+    for name in (
+        "ALL_PROXY",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "https_proxy",
+        "http_proxy",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ALL_PROXY", proxy)
     assert models.why_no_hub(0.5)

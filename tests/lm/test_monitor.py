@@ -15,7 +15,14 @@ def part() -> Group:
     """Two completions of three and two tokens; the first is better than the second. Ratios: ½, 1, 2 and ½, 2."""
     mask = torch.tensor([[True, True, True], [True, True, False]])
     old = torch.tensor([[-1.0, -2.0, -3.0], [-1.5, -2.5, 0.0]])
-    group = Group(torch.tensor([1]), torch.tensor([[11, 12, 13], [14, 15, 0]]), mask, old + 0.25 * mask, torch.tensor([True, False]), ["a", "b"])
+    group = Group(
+        torch.tensor([1]),
+        torch.tensor([[11, 12, 13], [14, 15, 0]]),
+        mask,
+        old + 0.25 * mask,
+        torch.tensor([True, False]),
+        ["a", "b"],
+    )
     group.logp_old, group.advantages = old, torch.tensor([1.0, -1.0])
     return group
 
@@ -27,7 +34,8 @@ KL = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.6, 0.0]])
 def test_a_micro_batch_in_numbers():
     group = part()
     found = measure(group, torch.tensor(0.7), group.logp_old + LOGP, torch.full((2, 3), 0.5) * group.mask, KL, 0.2)
-    #        loss, tokens, entropy, KL, stopped low: second completion at ½, high: first at 2, gap, largest KL, its token
+    #        loss, tokens, entropy, KL, stopped low: second completion at ½, high: first at 2, gap, largest KL, its
+    # token
     expected = [0.7, 5.0, 2.5, 1.6, 1.0, 1.0, 1.25, 0.6, 15.0]
     torch.testing.assert_close(found, torch.tensor(expected))
 
@@ -38,7 +46,9 @@ def test_the_two_sides_of_the_clip_are_told_apart():
     assert measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, 0.2)[4:6].tolist() == [2, 0]
     group.advantages = torch.tensor([1.0, 1.0])
     assert measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, 0.2)[4:6].tolist() == [0, 2]
-    assert measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, (0.2, 1.5))[4:6].tolist() == [0, 0], "the upper side is wider"
+    assert measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, (0.2, 1.5))[4:6].tolist() == [0, 0], (
+        "the upper side is wider"
+    )
 
 
 def run(reference: object = None) -> SimpleNamespace:
@@ -57,15 +67,31 @@ def run(reference: object = None) -> SimpleNamespace:
 
 
 def test_means_over_micro_batches_and_the_worst_token_of_all():
-    rows = [torch.tensor([0.5, 10, 4, 1, 2, 0, 0.1, 0.3, 7]), torch.tensor([-0.25, 30, 8, 3, 0, 1, 0.3, 0.9, 8]), torch.tensor([0.0, 0, 0, 0, 0, 0, 0, 0.5, 9])]
+    rows = [
+        torch.tensor([0.5, 10, 4, 1, 2, 0, 0.1, 0.3, 7]),
+        torch.tensor([-0.25, 30, 8, 3, 0, 1, 0.3, 0.9, 8]),
+        torch.tensor([0.0, 0, 0, 0, 0, 0, 0, 0.5, 9]),
+    ]
     found = summary(run(reference=object()), rows)
-    means = {"loss": 0.25, "entropy": 0.3, "kl": 0.1, "clip_low": 0.05, "clip_high": 0.025, "sampler_gap": 0.01, "kl_max": 0.9}
+    means = {
+        "loss": 0.25,
+        "entropy": 0.3,
+        "kl": 0.1,
+        "clip_low": 0.05,
+        "clip_high": 0.025,
+        "sampler_gap": 0.01,
+        "kl_max": 0.9,
+    }
     assert {key: found[key] for key in means} == pytest.approx(means)
     assert (found["kl_max_token"], found["rows"], found["entropy_weight"]) == ("token 8", 8, 0.01)
-    assert {summary(run(), rows)[key] for key in ("kl", "kl_max", "kl_max_token")} == {None}, "no reference, nothing to be far from"
+    assert {summary(run(), rows)[key] for key in ("kl", "kl_max", "kl_max_token")} == {None}, (
+        "no reference, nothing to be far from"
+    )
     nothing = summary(run(reference=object()), [])
     assert nothing["loss"] == 0
-    assert {nothing[key] for key in ("entropy", "kl", "kl_max", "kl_max_token", "clip_low", "sampler_gap")} == {None}, "a step of dead groups"
+    assert {nothing[key] for key in ("entropy", "kl", "kl_max", "kl_max_token", "clip_low", "sampler_gap")} == {None}, (
+        "a step of dead groups"
+    )
 
 
 def test_the_completions_in_numbers():
@@ -78,7 +104,15 @@ def test_the_completions_in_numbers():
         Group(blank[0], blank, blank.bool(), blank, torch.tensor([True, True]), ["c", "d"]),
     ]
     found = describe(run(), groups, torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]))
-    exact = {"reward": 0.375, "pass_rate": 0.375, "truncated": 1 / 8, "length": 2.5, "digit_sum": 1.5, "dead_fail": 1 / 2, "dead_pass": 1 / 4}
+    exact = {
+        "reward": 0.375,
+        "pass_rate": 0.375,
+        "truncated": 1 / 8,
+        "length": 2.5,
+        "digit_sum": 1.5,
+        "dead_fail": 1 / 2,
+        "dead_pass": 1 / 4,
+    }
     assert {key: found[key] for key in exact} == pytest.approx(exact)
     assert found["reward_std"] == pytest.approx((15 / 56) ** 0.5)
     assert (found["lengths"], found["digit_sums"]) == ([4, 4, 1, 1, 4, 4, 1, 1], [3, 3, 0, 0, 3, 3, 0, 0])

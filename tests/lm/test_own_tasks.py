@@ -20,7 +20,9 @@ from pgnotes.lm.state import RunFolder
 from pgnotes.lm.tasks import Task, digits_and_length, from_reward, paid
 
 ROOT = Path(__file__).parents[2]
-TINY = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1, steps=2, prompts_per_step=2, group_size=2, evaluate=2, checkpoint_every=1)
+TINY = dataclasses.replace(
+    GRPOConfig.preset("smoke"), threads=1, steps=2, prompts_per_step=2, group_size=2, evaluate=2, checkpoint_every=1
+)
 
 
 def example(name: str):
@@ -77,7 +79,10 @@ def test_a_reward_gets_what_it_asks_for_one_entry_a_completion():
         (lambda texts: [1.0, 0.0, math.inf], "gave inf for completion 3 of 3, 'three'"),
         (lambda texts: [1.0, None, 0.0], "gave None for completion 2 of 3, 'two'"),
         (lambda texts: ["good", 1.0, 0.0], "gave 'good' for completion 1 of 3, 'one'"),
-        (lambda texts: [1 / ("w" not in text) for text in texts], "failed on completion 2 of 3, 'two': ZeroDivisionError"),
+        (
+            lambda texts: [1 / ("w" not in text) for text in texts],
+            "failed on completion 2 of 3, 'two': ZeroDivisionError",
+        ),
         (lambda texts: 1 / 0, "failed on completion 1 of 3, 'one': ZeroDivisionError"),
         (lambda texts: None, "failed on completion|failed: TypeError"),
     ],
@@ -207,7 +212,9 @@ def test_a_reward_that_fails_in_the_middle_loses_nothing_and_may_be_mended(tmp_p
 
 def test_twelve_words():
     reward = example("twelve_words").twelve_words
-    assert reward(["a " * 12, "a " * 11, "a " * 12 + "12 - !", "one two three four five six seven eight nine ten eleven twelve."]) == [1, 0, 1, 1]
+    assert reward(
+        ["a " * 12, "a " * 11, "a " * 12 + "12 - !", "one two three four five six seven eight nine ten eleven twelve."]
+    ) == [1, 0, 1, 1]
 
 
 def test_word_problems_have_right_answers():

@@ -25,7 +25,9 @@ def test_memory_on_a_t4_has_a_half_copy_and_a_half_reference(pocket):
     assert parts["half-precision copy"] * GIB == parts["reference"] * GIB == 2 * parameters
     assert memory_estimate(dataclasses.replace(CONFIG, beta=0.0), (7, 5))["reference"] == 0
     embedding = pocket[0].get_input_embeddings().weight.numel()
-    assert parts["autocast's copies"] * GIB == 2 * (parameters - embedding), "weights that are cast: all but the embedding, which is the head"
+    assert parts["autocast's copies"] * GIB == 2 * (parameters - embedding), (
+        "weights that are cast: all but the embedding, which is the head"
+    )
     assert parts["embedding's gradient on its way"] * GIB == 8 * embedding
     assert memory_estimate(CONFIG)["autocast's copies"] == 0
 
@@ -35,12 +37,16 @@ def test_the_key_value_cache_of_qwen25_is_12288_bytes_a_token(tmp_path):
     from transformers import Qwen2Config
 
     shape = {"vocab_size": 151_936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24}
-    Qwen2Config(**shape, num_attention_heads=14, num_key_value_heads=2, tie_word_embeddings=True).save_pretrained(tmp_path)
+    Qwen2Config(**shape, num_attention_heads=14, num_key_value_heads=2, tie_word_embeddings=True).save_pretrained(
+        tmp_path
+    )
     config = dataclasses.replace(GRPOConfig.preset("t4"), model=str(tmp_path))
     parts = memory_estimate(config, (7, 5))
     tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
     assert parts["key/value cache"] * GIB == 12_288 * tokens
-    assert parts["weights"] + parts["gradients"] + parts["optimizer"] + parts["half-precision copy"] == pytest.approx(8.28, abs=0.02)
+    assert parts["weights"] + parts["gradients"] + parts["optimizer"] + parts["half-precision copy"] == pytest.approx(
+        8.28, abs=0.02
+    )
     assert parts["reference"] == pytest.approx(0.92, abs=0.01)
     assert parts["total"] < 14.7
 

@@ -39,7 +39,9 @@ def test_finished_rows_leave_the_batch_and_nothing_else_changes(pocket, exact, m
     model, tokenizer = exact(), pocket[1]
     prompts, noise = [encode(tokenizer, text) for text in TEXTS], [uniforms(8, 30, text) for text in TEXTS]
     stops, sizes, real = [tokenizer.convert_tokens_to_ids("o")], [], rollouts.hidden_states
-    monkeypatch.setattr(rollouts, "hidden_states", lambda model, ids, *args: sizes.append(len(ids)) or real(model, ids, *args))
+    monkeypatch.setattr(
+        rollouts, "hidden_states", lambda model, ids, *args: sizes.append(len(ids)) or real(model, ids, *args)
+    )
     leaving = rollout(model, tokenizer, prompts, noise, stops)
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) >= 5
@@ -94,7 +96,9 @@ def test_draws_follow_the_probabilities():
 def test_draws_are_those_of_one_long_sum():
     """In float64, several blocks and a last one that is not full: the first token whose cumulative probability exceeds u."""
     g = torch.Generator().manual_seed(0)
-    probabilities = torch.rand(4000, 1100, generator=g, dtype=torch.float64) ** 8 * (torch.rand(4000, 1100, generator=g) < 0.3)
+    probabilities = torch.rand(4000, 1100, generator=g, dtype=torch.float64) ** 8 * (
+        torch.rand(4000, 1100, generator=g) < 0.3
+    )
     probabilities /= probabilities.sum(-1, keepdim=True)
     u = torch.rand(4000, generator=g, dtype=torch.float64)
     expected = torch.searchsorted(probabilities.cumsum(-1), u[:, None], right=True)[:, 0]

@@ -22,7 +22,9 @@ from pgnotes.lm.grpo import steps, train
 from pgnotes.lm.preflight import preflight
 from pgnotes.lm.state import RunFolder, finite
 
-TINY = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1, steps=2, prompts_per_step=2, group_size=2, evaluate=2, checkpoint_every=1)
+TINY = dataclasses.replace(
+    GRPOConfig.preset("smoke"), threads=1, steps=2, prompts_per_step=2, group_size=2, evaluate=2, checkpoint_every=1
+)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -80,7 +82,9 @@ def test_a_run_whose_settings_were_deleted_is_not_taken_for_a_start(run):
         next(steps(dataclasses.replace(TINY, seed=1), run))
 
 
-@pytest.mark.parametrize("text", ["", '{"config": {"mod', "[]", '{"config": 3}', '{"config": {"steps": "many"}}', '{"config": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["", '{"config": {"mod', "[]", '{"config": 3}', '{"config": {"steps": "many"}}', '{"config": {"a": 1}}']
+)
 def test_damaged_settings_are_named(run, text):
     (run / "run.json").write_text(text)
     before = contents(run)
@@ -95,7 +99,9 @@ def test_when_every_checkpoint_is_damaged_nothing_is_started_or_removed(started)
     before = contents(started)
     with pytest.raises(BadInputError, match="step-000001.*delete checkpoints/"):
         train(dataclasses.replace(TINY, steps=4), started, resume=True)
-    assert {name: data for name, data in contents(started).items() if name != ".lock"} == {name: data for name, data in before.items() if name != ".lock"}
+    assert {name: data for name, data in contents(started).items() if name != ".lock"} == {
+        name: data for name, data in before.items() if name != ".lock"
+    }
 
 
 def test_a_checkpoint_of_another_model_is_refused(started, gpt2):
@@ -218,7 +224,10 @@ def test_paths_are_kept_from_the_root(tmp_path, monkeypatch, pocket):
     assert (stored["model"], stored["prompts"]) == (str(tmp_path / "mine"), str(texts))
     assert next(steps(config, tmp_path / "run", resume=True))["step"] == 1
     monkeypatch.chdir("/")
-    assert next(steps(dataclasses.replace(GRPOConfig.from_json(stored), steps=3), tmp_path / "run", resume=True))["step"] == 2
+    assert (
+        next(steps(dataclasses.replace(GRPOConfig.from_json(stored), steps=3), tmp_path / "run", resume=True))["step"]
+        == 2
+    )
 
 
 def test_a_run_without_a_folder_keeps_no_checkpoints_and_goes_with_python(monkeypatch):
@@ -347,7 +356,10 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
     ("error", "memory"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (MemoryError(), True),
         (OSError(12, "Cannot allocate memory"), True),
@@ -385,7 +397,9 @@ def test_the_learners_own_frames_stay_for_a_debugger():
 
     with pytest.raises(KeyError) as stopped:
         train(TINY, consumers=(consumer,))
-    frames = [frame for frame, _ in traceback.walk_tb(stopped.value.__traceback__) if frame.f_code.co_name == "consumer"]
+    frames = [
+        frame for frame, _ in traceback.walk_tb(stopped.value.__traceback__) if frame.f_code.co_name == "consumer"
+    ]
     assert frames[0].f_locals["mine"] == "precious"
 
 
@@ -450,11 +464,19 @@ def test_a_window_shorter_than_the_texts_is_refused(tmp_path, pocket):
     from transformers import MistralConfig, MistralForCausalLM
 
     tokenizer = pocket[1]
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
     for window, fits in ((40, False), (4096, True)):
         folder = tmp_path / str(window)
         ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
-        MistralForCausalLM(MistralConfig(vocab_size=len(tokenizer), sliding_window=window, **shape, **ends)).save_pretrained(folder)
+        MistralForCausalLM(
+            MistralConfig(vocab_size=len(tokenizer), sliding_window=window, **shape, **ends)
+        ).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         config = dataclasses.replace(TINY, model=str(folder))
         if fits:

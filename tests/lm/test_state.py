@@ -164,7 +164,10 @@ def test_a_file_where_the_model_is_to_be(folder):
 
 def test_a_fault_that_stays_is_not_waited_for(folder, monkeypatch):
     monkeypatch.setattr(state.time, "sleep", lambda seconds: pytest.fail("it waits"))
-    for error in (PermissionError(errno.EACCES, "Permission denied"), NotADirectoryError(errno.ENOTDIR, "Not a directory")):
+    for error in (
+        PermissionError(errno.EACCES, "Permission denied"),
+        NotADirectoryError(errno.ENOTDIR, "Not a directory"),
+    ):
 
         def fail(*args, error=error, **options):
             raise error

@@ -73,7 +73,9 @@ def test_the_content_of_a_message_may_come_in_parts():
     assert TASK.reward([[{"role": "assistant", "content": None, "tool_calls": []}]]) == [0.0]
 
 
-@pytest.mark.parametrize("strange", [None, [], 3, ["text"], {"role": "assistant"}, [{"role": "assistant", "content": 3}], b"seven is 16."])
+@pytest.mark.parametrize(
+    "strange", [None, [], 3, ["text"], {"role": "assistant"}, [{"role": "assistant", "content": 3}], b"seven is 16."]
+)
 def test_a_completion_that_is_none_is_named_by_its_number(strange):
     with pytest.raises(ValueError, match=r"^completions\[1\] "):
         TASK.reward(["fine", strange])
@@ -115,7 +117,9 @@ def test_braces_in_an_instruction_are_text_unless_they_name_something():
     assert task.message("x {y} {length}") == BRACES.replace("{}", "{1: 2}").replace("{prompt}", "x {y} {length}")
 
 
-@pytest.mark.parametrize("wrong", ["{prompt} {x}", "{prompt} {0}", "{prompt} {}", "{prompt} {lenght}", "{", "{{}}", "prompt", "{Prompt}"])
+@pytest.mark.parametrize(
+    "wrong", ["{prompt} {x}", "{prompt} {0}", "{prompt} {}", "{prompt} {lenght}", "{", "{{}}", "prompt", "{Prompt}"]
+)
 def test_an_instruction_that_cannot_be_filled_in_is_named(wrong):
     with pytest.raises(BadInputError, match="^instruction has"):
         digits_and_length(12, 7, instruction=wrong)
@@ -177,7 +181,9 @@ def test_openwebtext_without_its_package_says_what_to_install(monkeypatch):
 
 def test_a_text_file_in_any_encoding(tmp_path):
     file = tmp_path / "mine.txt"
-    file.write_bytes(b"\xef\xbb\xbf" + "\n".join(f"line {i} é ☃" for i in range(60)).encode() + b"\n\xff\xfe\x00 broken\n\n  \n")
+    file.write_bytes(
+        b"\xef\xbb\xbf" + "\n".join(f"line {i} é ☃" for i in range(60)).encode() + b"\n\xff\xfe\x00 broken\n\n  \n"
+    )
     prompts = load_prompts(str(file))
     assert prompts[0] == "line 0 é ☃"
     train, held_out = split(prompts)

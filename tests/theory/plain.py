@@ -51,11 +51,15 @@ def reward(symbols, t, prompt):
 
 
 def reward_fn(sequences, prompt):
-    return torch.tensor([[reward(s, t, prompt) for t in range(len(s))] for s in sequences.tolist()], dtype=torch.float64)
+    return torch.tensor(
+        [[reward(s, t, prompt) for t in range(len(s))] for s in sequences.tolist()], dtype=torch.float64
+    )
 
 
 def outcomes(vocab_size, horizon, eos=None, prefix=()):
     """Every sequence, grown symbol by symbol until `eos` or the horizon."""
     if len(prefix) == horizon or (prefix and prefix[-1] == eos):
         return [prefix]
-    return [outcome for symbol in range(vocab_size) for outcome in outcomes(vocab_size, horizon, eos, (*prefix, symbol))]
+    return [
+        outcome for symbol in range(vocab_size) for outcome in outcomes(vocab_size, horizon, eos, (*prefix, symbol))
+    ]

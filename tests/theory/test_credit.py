@@ -52,11 +52,18 @@ def test_the_weights_in_plain_loops(rule, gamma, dtype):
     mask = torch.rand(10, 4, generator=RANDOM) > 0.3
     by_hand = [plain_weights(row, rule, gamma, live) for row, live in zip(rewards.tolist(), mask.tolist(), strict=True)]
     weights = token_weights(rewards.view(2, 5, 4), rule, gamma, mask.view(2, 5, 4))
-    torch.testing.assert_close(weights, torch.tensor(by_hand, dtype=dtype).view(2, 5, 4), rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-12)
+    torch.testing.assert_close(
+        weights,
+        torch.tensor(by_hand, dtype=dtype).view(2, 5, 4),
+        rtol=0,
+        atol=1e-6 if dtype == torch.float32 else 1e-12,
+    )
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.6])
-@pytest.mark.parametrize("world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"])
+@pytest.mark.parametrize(
+    "world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"]
+)
 def test_whole_and_to_go_are_unbiased_and_usual_is_not(world, gamma):
     policy = policy_of(world)
     exact, chances = world.exact_gradient(policy, gamma), outcomes(world, policy).chances
@@ -75,10 +82,14 @@ def test_spread_keeps_the_total_and_weighs_tokens_by_what_is_left():
     length = world.mask.sum(-1, keepdim=True)
     left = (length - torch.arange(4)).clamp(min=0) / length
     assert torch.allclose(token_weights(parts, "to_go", mask=mask), world.returns()[..., None] * left)
-    assert torch.equal(spread(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool)), torch.zeros(2, 3)), "no live token, nothing to spread on"
+    assert torch.equal(spread(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool)), torch.zeros(2, 3)), (
+        "no live token, nothing to spread on"
+    )
 
 
-@pytest.mark.parametrize("world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"])
+@pytest.mark.parametrize(
+    "world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"]
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_the_steps_variances_add_up_to_the_trace(world, rule):
     policy = policy_of(world, 3)

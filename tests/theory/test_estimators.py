@@ -48,13 +48,17 @@ def to_go(rewards, mask):
 
 
 @pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize(("shape", "prompt"), [((1, 4), 0), ((7, 2), 0), ((13, 3), 0), ((1, 4, 3), 0), ((3, 7, 2), 0), ((3, 7, 2), 2)])
+@pytest.mark.parametrize(
+    ("shape", "prompt"), [((1, 4), 0), ((7, 2), 0), ((13, 3), 0), ((1, 4, 3), 0), ((3, 7, 2), 0), ((3, 7, 2), 2)]
+)
 def test_the_score_of_a_sequence_is_the_gradient_of_its_weighted_log_probability(shape, prompt, weighted):
     policy = PrefixPolicy(numbers(*shape))
     sequences = policy.sample(9, seeded(), prompt)
     weights = numbers(9, policy.horizon, seed=1) if weighted else None
     worth = weights if weighted else 1.0
-    derivatives = torch.autograd.functional.jacobian(lambda x: (PrefixPolicy(x).log_prob(sequences, prompt) * worth).sum(1), policy.logits)
+    derivatives = torch.autograd.functional.jacobian(
+        lambda x: (PrefixPolicy(x).log_prob(sequences, prompt) * worth).sum(1), policy.logits
+    )
     score = policy.score(sequences, weights, prompt)
     assert score.shape == (9, *shape)
     torch.testing.assert_close(score, derivatives, **CLOSE)
@@ -68,7 +72,9 @@ def test_the_score_of_a_trajectory_is_the_gradient_of_its_weighted_log_probabili
     weights = numbers(9, 6, seed=1) if weighted else None
     worth = weights if weighted else 1.0
     logits = numbers(*shape)
-    derivatives = torch.autograd.functional.jacobian(lambda x: (StatePolicy(x).log_prob(states, actions) * worth).sum(1), logits)
+    derivatives = torch.autograd.functional.jacobian(
+        lambda x: (StatePolicy(x).log_prob(states, actions) * worth).sum(1), logits
+    )
     torch.testing.assert_close(StatePolicy(logits).score(states, actions, weights), derivatives, **CLOSE)
 
 
@@ -76,7 +82,10 @@ def test_state_policy_against_torch():
     logits, states, actions = numbers(3, 4), [[0, 2, 2], [1, 1, 0]], [[3, 0, 1], [2, 2, 0]]
     policy, torchs = StatePolicy(logits), torch.distributions.Categorical(logits=logits)
     torch.testing.assert_close(policy.probs, torchs.probs, **CLOSE)
-    by_hand = [[torchs.probs[s, a].log().item() for s, a in zip(*row, strict=True)] for row in zip(states, actions, strict=True)]
+    by_hand = [
+        [torchs.probs[s, a].log().item() for s, a in zip(*row, strict=True)]
+        for row in zip(states, actions, strict=True)
+    ]
     torch.testing.assert_close(policy.log_prob(states, actions), torch.tensor(by_hand, dtype=torch.float64), **CLOSE)
 
 
@@ -231,7 +240,8 @@ def test_the_same_seed_gives_the_same_rollout():
     assert not torch.equal(first, other)
 
 
-# samples against the exact gradient: each case gives the exact gradient, the outcomes' chances, the estimate from each outcome, and N estimates
+# samples against the exact gradient: each case gives the exact gradient, the outcomes' chances, the estimate from each
+# outcome, and N estimates
 
 N = 4000
 
@@ -254,13 +264,23 @@ def mdp_case(seed):
     everything = torch.ones(1, mdp.horizon, dtype=torch.bool)
     listed = policy.score(mdp.states, mdp.actions, weigh(mdp.rewards_of_trajectories, everything))
     states, actions, rewards = mdp.rollout(policy, N, seeded(seed))
-    return mdp.exact_gradient(policy), mdp.probabilities(policy), listed, policy.score(states, actions, weigh(rewards, everything))
+    return (
+        mdp.exact_gradient(policy),
+        mdp.probabilities(policy),
+        listed,
+        policy.score(states, actions, weigh(rewards, everything)),
+    )
 
 
 def random_world(seed):
     """Rewards by place, symbol and neighbour, drawn at random; paid at each symbol, or all at the end."""
     choose = random.Random(seed)
-    vocab_size, horizon, prompts, terminal = choose.randint(2, 4), choose.randint(1, 4), choose.randint(1, 2), choose.random() < 0.5
+    vocab_size, horizon, prompts, terminal = (
+        choose.randint(2, 4),
+        choose.randint(1, 4),
+        choose.randint(1, 2),
+        choose.random() < 0.5,
+    )
     eos = choose.choice([None, choose.randrange(vocab_size)])
     places, pairs = numbers(prompts, horizon, vocab_size, seed=seed), numbers(vocab_size, vocab_size, seed=seed)
 
@@ -277,7 +297,10 @@ def random_world(seed):
 def token_case(seed):
     """Each sample belongs to a prompt drawn at random."""
     (world, policy), weigh = random_world(seed), (whole_return, to_go)[seed % 2]
-    listed = [policy.score(world.sequences, weigh(rewards, world.mask), prompt) for prompt, rewards in enumerate(world.rewards)]
+    listed = [
+        policy.score(world.sequences, weigh(rewards, world.mask), prompt)
+        for prompt, rewards in enumerate(world.rewards)
+    ]
     sampled, drawn = [], torch.randint(world.prompts, (N,), generator=seeded(seed)).bincount(minlength=world.prompts)
     for prompt, n in enumerate(drawn.tolist()):
         sequences, mask, rewards = world.rollout(policy, n, seeded(seed + 1000 * prompt), prompt)
@@ -288,13 +311,18 @@ def token_case(seed):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_samples_agree_with_the_exact_gradient_within_four_standard_errors(seed):
-    """Along one random direction: of thousands of entries, some would be off by more. The error is the exact one, from all outcomes."""
+    """Along one random direction: of thousands of entries, some would be off by more.
+
+    The error is the exact one, from all outcomes.
+    """
     case = bandit_case if seed < 5 else mdp_case if seed < 10 else token_case
     exact, chances, listed, sampled = case(seed)
     fixed = (listed == listed[0]).all(0)  # rows that no sequence reaches
     assert (sampled[:, fixed] == exact[fixed]).all()
     direction = numbers(*exact.shape, seed=seed + 2000)
-    exact, listed, sampled = ((x * direction / direction.norm()).flatten(x.dim() - exact.dim()).sum(-1) for x in (exact, listed, sampled))
+    exact, listed, sampled = (
+        (x * direction / direction.norm()).flatten(x.dim() - exact.dim()).sum(-1) for x in (exact, listed, sampled)
+    )
     error = (chances @ (listed - exact) ** 2 / N).sqrt()
     mean, sample_error = mean_and_error(sampled)
     assert len(sampled) == N

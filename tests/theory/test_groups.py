@@ -31,7 +31,9 @@ STOPS = [[0.2, 0.7, 0.5, 0.5], [0.3, 0.5, 0.6, 0.5]]
 def small(prompts=2):
     """Three outcomes of lengths 1, 2 and 2, with another reward for each and for each prompt."""
     table = torch.tensor([[0.3, 1.0, -0.5], [0.0, 0.2, 2.0]], dtype=torch.float64)
-    world = TokenWorld(2, 2, lambda s, prompt: table[prompt][s.sum(1)][:, None] * torch.tensor([1.0, 0.0]), eos=0, prompts=prompts)
+    world = TokenWorld(
+        2, 2, lambda s, prompt: table[prompt][s.sum(1)][:, None] * torch.tensor([1.0, 0.0]), eos=0, prompts=prompts
+    )
     shape = (3, 2) if prompts == 1 else (prompts, 3, 2)
     return world, PrefixPolicy(numbers(*shape, seed=3))
 
@@ -75,7 +77,11 @@ def test_the_other_rules_written_out(kind):
                     if kind == "same_length":
                         like = [j for j, m in enumerate(members) if world.mask[m].sum() == world.mask[mine].sum()]
                     else:
-                        like = [j for j, m in enumerate(members) if world.mask[m, t] and (world.sequences[m, :t] == world.sequences[mine, :t]).all()]
+                        like = [
+                            j
+                            for j, m in enumerate(members)
+                            if world.mask[m, t] and (world.sequences[m, :t] == world.sequences[mine, :t]).all()
+                        ]
                     if like:
                         weights[prompt, i, t] = rewards[prompt, i] - rewards[prompt, like].mean()
         if kind == "gigpo":
@@ -174,7 +180,9 @@ def test_the_pull_is_1_for_leave_one_out_at_every_rate():
     p = torch.linspace(0.01, 0.99, 7)
     assert pull(p, 8, "rloo").tolist() == pytest.approx([1.0] * 7)
     assert pull(p, 8, "dr_grpo").tolist() == pytest.approx([7 / 8] * 7)
-    assert pull(p, 2, "grpo").tolist() == pytest.approx([0.5**0.5] * 7, rel=1e-3), "with two a group, dividing by the spread is a constant"
+    assert pull(p, 2, "grpo").tolist() == pytest.approx([0.5**0.5] * 7, rel=1e-3), (
+        "with two a group, dividing by the spread is a constant"
+    )
 
 
 SMALL = completions(*small())

@@ -32,7 +32,12 @@ BANDIT, START = Bandit([1.0, 0.7, 0.0]), [0.0, 2.0, 0.0]
 
 def through(prefix):
     """Which outcomes pass a prefix and choose a symbol there."""
-    return torch.tensor([s[: len(prefix)] == list(prefix) and m[len(prefix)] for s, m in zip(WORLD.sequences.tolist(), WORLD.mask.tolist(), strict=True)])
+    return torch.tensor(
+        [
+            s[: len(prefix)] == list(prefix) and m[len(prefix)]
+            for s, m in zip(WORLD.sequences.tolist(), WORLD.mask.tolist(), strict=True)
+        ]
+    )
 
 
 def prefixes():
@@ -55,8 +60,18 @@ def test_each_copy_takes_the_step_of_reinforce(baseline, batch):
             actions = [int((u > policy.probs.cumsum(0)).sum()) for u in uniforms[i]]
             paid = [BANDIT.mean_rewards[a].item() for a in actions]
             listed = outcomes(BANDIT, policy)
-            b = {"none": 0.0, "mean": mean_return(listed), "batch mean": sum(paid) / batch, "running average": average[i], "optimal": optimal_baseline(listed)}
-            theta[i] += size * sum((r - b[baseline] - shift) * policy.score([a])[0] for r, a in zip(paid, actions, strict=True)) / batch
+            b = {
+                "none": 0.0,
+                "mean": mean_return(listed),
+                "batch mean": sum(paid) / batch,
+                "running average": average[i],
+                "optimal": optimal_baseline(listed),
+            }
+            theta[i] += (
+                size
+                * sum((r - b[baseline] - shift) * policy.score([a])[0] for r, a in zip(paid, actions, strict=True))
+                / batch
+            )
             average[i] += (sum(paid) / batch - average[i]) / 10
         torch.testing.assert_close(steps[k + 1], theta.softmax(1))
 
@@ -73,7 +88,11 @@ def test_the_best_baseline_of_each_policy_is_that_of_the_estimators():
 
 def test_values_are_the_mean_returns_of_what_goes_through():
     chances, returns = WORLD.probabilities(POLICY)[0], WORLD.returns()[0]
-    values, optimum, visits = prefix_values(WORLD, POLICY), prefix_optimum(WORLD, POLICY), prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape))
+    values, optimum, visits = (
+        prefix_values(WORLD, POLICY),
+        prefix_optimum(WORLD, POLICY),
+        prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape)),
+    )
     for row, prefix in prefixes():
         on = through(prefix)
         symbols = WORLD.sequences[on, len(prefix)]
@@ -83,7 +102,9 @@ def test_values_are_the_mean_returns_of_what_goes_through():
         assert optimum[row] == pytest.approx(((chances[on] * sizes) @ returns[on] / (chances[on] @ sizes)).item())
         worth = symbol_values(WORLD, POLICY)[row]
         assert POLICY.probs[row] @ worth == pytest.approx(values[row].item()), "the advantages average to zero"
-        assert worth[0] == pytest.approx(returns[[list(prefix) == s[: len(prefix)] and s[len(prefix)] == 0 for s in WORLD.sequences.tolist()]].item())
+        assert worth[0] == pytest.approx(
+            returns[[list(prefix) == s[: len(prefix)] and s[len(prefix)] == 0 for s in WORLD.sequences.tolist()]].item()
+        )
     assert values[0] == pytest.approx(WORLD.expected_return(POLICY).item())
     never = sorted(set(range(13)) - {row for row, _ in prefixes()})
     assert values[never].tolist() == optimum[never].tolist() == [0.0] * len(never)
@@ -102,8 +123,12 @@ def test_any_table_is_unbiased_and_its_error_costs_what_the_parabola_says():
         moments = with_table(WORLD, POLICY, table)
         assert moments.bias(exact) < 1e-12
         assert moments.trace - best.trace == pytest.approx(cost_of_error(WORLD, POLICY, table).item())
-    estimates = (WORLD.returns()[0, :, None] - table[prefix_rows(WORLD.sequences, 3)])[..., None, None] * symbol_scores(WORLD, POLICY)
-    torch.testing.assert_close(moments.covariance, moments_of(outcomes(WORLD, POLICY).chances, estimates.sum(1).flatten(1)).covariance)
+    estimates = (WORLD.returns()[0, :, None] - table[prefix_rows(WORLD.sequences, 3)])[..., None, None] * symbol_scores(
+        WORLD, POLICY
+    )
+    torch.testing.assert_close(
+        moments.covariance, moments_of(outcomes(WORLD, POLICY).chances, estimates.sum(1).flatten(1)).covariance
+    )
 
 
 def test_learned_values_come_near_and_are_the_loop_s():
@@ -116,7 +141,15 @@ def test_learned_values_come_near_and_are_the_loop_s():
 
 
 def test_faults_are_named():
-    wrong = {"logits": [0.0], "baseline": "some", "step_size": 0.0, "runs": 0, "batch": 0, "seed": -1, "shift": float("nan")}
+    wrong = {
+        "logits": [0.0],
+        "baseline": "some",
+        "step_size": 0.0,
+        "runs": 0,
+        "batch": 0,
+        "seed": -1,
+        "shift": float("nan"),
+    }
     for name, value in wrong.items():
         good = {"bandit": BANDIT, "logits": START, "baseline": "none", "step_size": 0.5, "runs": 2, "seed": 0}
         with pytest.raises(ValueError, match=f"^{name} "):

@@ -20,7 +20,12 @@ SLIPS = [0.0, 0.1, 0.5, 0.8, 1.0]
 
 def by_hand(mdp, policy):
     """Every trajectory: [(chance, [(state, action), …], [reward, …]), …], one number at a time."""
-    moves, earned, start, probs = mdp.transitions.tolist(), mdp.rewards.tolist(), mdp.start.tolist(), [softmax(row) for row in policy.logits.tolist()]
+    moves, earned, start, probs = (
+        mdp.transitions.tolist(),
+        mdp.rewards.tolist(),
+        mdp.start.tolist(),
+        [softmax(row) for row in policy.logits.tolist()],
+    )
     listed = []
     for steps in itertools.product(itertools.product(range(len(start)), range(len(probs[0]))), repeat=mdp.horizon):
         chance = start[steps[0][0]] * math.prod(probs[s][a] for s, a in steps)
@@ -38,7 +43,10 @@ def test_every_trajectory_is_listed_once_with_its_probability_and_rewards(size):
     chances = mdp.probabilities(policy)
     assert chances.sum().item() == pytest.approx(1, abs=1e-12)
     pairs = torch.stack([mdp.states, mdp.actions], -1).tolist()
-    listed = {tuple(map(tuple, pair)): (p, r) for pair, p, r in zip(pairs, chances.tolist(), mdp.rewards_of_trajectories.tolist(), strict=True)}
+    listed = {
+        tuple(map(tuple, pair)): (p, r)
+        for pair, p, r in zip(pairs, chances.tolist(), mdp.rewards_of_trajectories.tolist(), strict=True)
+    }
     expected = by_hand(mdp, policy)
     assert len(listed) == len(pairs) == len(expected)
     for chance, steps, rewards in expected:
@@ -132,10 +140,13 @@ def test_rollouts_come_as_often_as_the_list_says(size):
     assert states.shape == actions.shape == rewards.shape == (n, mdp.horizon)
     assert torch.equal(rewards, mdp.rewards[states, actions])
     digits = (len(mdp.rewards.flatten()) ** torch.arange(mdp.horizon)).flip(0)
-    number, listed = ((s * mdp.rewards.shape[1] + a) @ digits for s, a in ((states, actions), (mdp.states, mdp.actions)))
+    number, listed = (
+        (s * mdp.rewards.shape[1] + a) @ digits for s, a in ((states, actions), (mdp.states, mdp.actions))
+    )
     chances = mdp.probabilities(policy)[listed.argsort()]
     shares = number.bincount(minlength=len(listed)) / n
-    common = chances > 20 / n  # a share of fewer is not normal enough for four standard errors; those are looked at together
+    # A share of fewer is not normal enough for four standard errors; those are looked at together
+    common = chances > 20 / n
     chances, shares = (torch.cat([x[common], x[~common].sum()[None]]) for x in (chances, shares))
     assert ((shares - chances).abs() <= 4 * (chances * (1 - chances) / n).sqrt() + 1e-12).all()
     assert len(chances) > 2
@@ -171,7 +182,9 @@ def test_the_icy_path_by_enumeration(slip):
     mdp, policy = icy_path(slip), StatePolicy(numbers(3, 2))
     listed = by_hand(mdp, policy)
     assert mdp.probabilities(policy).sum().item() == pytest.approx(1, abs=1e-12)
-    assert mdp.expected_return(policy).item() == pytest.approx(sum(chance * sum(rewards) for chance, _, rewards in listed), abs=1e-12)
+    assert mdp.expected_return(policy).item() == pytest.approx(
+        sum(chance * sum(rewards) for chance, _, rewards in listed), abs=1e-12
+    )
     differences = finite_differences(lambda x: mdp.expected_return(StatePolicy(x)), policy.logits)
     torch.testing.assert_close(mdp.exact_gradient(policy), differences, rtol=0, atol=1e-8)
 
@@ -197,4 +210,6 @@ def test_on_sheer_ice_actions_change_nothing():
 
 def test_a_certain_slip_turns_the_actions_round():
     for right in (0.0, 0.3, 1.0):
-        assert icy_path(0.2).expected_return(walker(right)).item() == pytest.approx(icy_path(0.8).expected_return(walker(1 - right)).item())
+        assert icy_path(0.2).expected_return(walker(right)).item() == pytest.approx(
+            icy_path(0.8).expected_return(walker(1 - right)).item()
+        )

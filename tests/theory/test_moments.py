@@ -37,8 +37,12 @@ def small_world(seed):
     """Three symbols, three steps, rewards at random; with an end token or without, one to three prompts."""
     generator, prompts = seeded(seed), 1 + seed % 3
     table = torch.randn(4, 3, 3, dtype=torch.float64, generator=generator)
-    world = TokenWorld(3, 3, lambda s, prompt: table[s, torch.arange(3), prompt], eos=0 if seed % 4 == 1 else None, prompts=prompts)
-    return world, PrefixPolicy(torch.randn(*([prompts] if prompts > 1 else []), 13, 3, dtype=torch.float64, generator=generator))
+    world = TokenWorld(
+        3, 3, lambda s, prompt: table[s, torch.arange(3), prompt], eos=0 if seed % 4 == 1 else None, prompts=prompts
+    )
+    return world, PrefixPolicy(
+        torch.randn(*([prompts] if prompts > 1 else []), 13, 3, dtype=torch.float64, generator=generator)
+    )
 
 
 def all_batches(listed, n):
@@ -162,7 +166,10 @@ def test_exact_variances_meet_sampled_ones(seed):
     else:
         batches = [world.rollout(policy, n // world.prompts, generator, prompt) for prompt in range(world.prompts)]
         weights = [(batch.rewards.sum(1, keepdim=True) - baseline) * batch.mask for batch in batches]
-        scores = [policy.score(b.sequences, w, prompt).flatten(1) for prompt, (b, w) in enumerate(zip(batches, weights, strict=True))]
+        scores = [
+            policy.score(b.sequences, w, prompt).flatten(1)
+            for prompt, (b, w) in enumerate(zip(batches, weights, strict=True))
+        ]
         estimates = torch.cat(scores)
     distances = (estimates - exact.mean).square().sum(1)
     listed_distances = ((listed.returns - baseline)[:, None] * listed.scores - exact.mean).square().sum(1)

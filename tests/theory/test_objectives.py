@@ -67,7 +67,9 @@ def test_four_ways_out_of_the_band_and_two_zeros():
     """Claim C4: the clip is one-sided."""
     for advantage, ratio, slope in [(1, 0.5, 0.5), (1, 1.5, 0.0), (-1, 0.5, 0.0), (-1, 1.5, -1.5)]:
         logp = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
-        policy_loss(logp, torch.zeros(1, 1), torch.tensor([float(advantage)]), torch.ones(1, 1, dtype=torch.bool), "ppo").backward()
+        policy_loss(
+            logp, torch.zeros(1, 1), torch.tensor([float(advantage)]), torch.ones(1, 1, dtype=torch.bool), "ppo"
+        ).backward()
         assert -logp.grad.item() == pytest.approx(slope)
 
 
@@ -84,7 +86,9 @@ def test_micro_batches_under_one_normaliser_give_the_whole_gradient(how):
     policy_loss(logp, old, advantages, mask, "ppo", aggregate=how).backward()
     whole, logp.grad = logp.grad.clone(), None
     for part in (slice(0, 1), slice(1, 4)):
-        policy_loss(logp[part], old[part], advantages[part], mask[part], "ppo", aggregate=how, normaliser=denominator(mask, how)).backward()
+        policy_loss(
+            logp[part], old[part], advantages[part], mask[part], "ppo", aggregate=how, normaliser=denominator(mask, how)
+        ).backward()
     torch.testing.assert_close(logp.grad, whole, rtol=0, atol=1e-14)
 
 
@@ -92,7 +96,11 @@ def test_a_mask_may_be_of_ones_and_zeros():
     logp, old, advantages, mask = batch()
     for kind in KINDS:
         exact = policy_loss(logp, old, advantages, mask, kind).item()
-        assert policy_loss(logp, old, advantages, mask.double(), kind).item() == policy_loss(logp, old, advantages, mask.long(), kind).item() == exact
+        assert (
+            policy_loss(logp, old, advantages, mask.double(), kind).item()
+            == policy_loss(logp, old, advantages, mask.long(), kind).item()
+            == exact
+        )
 
 
 def test_values_under_the_mask_do_not_matter():
@@ -105,7 +113,9 @@ def test_values_under_the_mask_do_not_matter():
 def test_dr_grpo_takes_a_length():
     logp, old, advantages, mask = batch()
     longer = policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo", length=10)
-    assert longer.item() == pytest.approx(policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo").item() / 2)
+    assert longer.item() == pytest.approx(
+        policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo").item() / 2
+    )
 
 
 def test_kl_estimators_by_enumeration():
@@ -118,7 +128,9 @@ def test_kl_estimators_by_enumeration():
     assert abs(means["k2"] - kl) > 1e-3
     assert (kl_estimate(p.log(), q.log(), "k2") >= 0).all()
     assert (kl_estimate(p.log(), q.log(), "k3") >= 0).all()
-    assert kl_estimate(p.log(), q.log(), "k1")[2].item() == pytest.approx(math.log(0.2 / 0.6)), "the sign: log π - log reference"
+    assert kl_estimate(p.log(), q.log(), "k1")[2].item() == pytest.approx(math.log(0.2 / 0.6)), (
+        "the sign: log π - log reference"
+    )
 
 
 @pytest.mark.parametrize("kind", ["ppo", "cispo", "gspo"])

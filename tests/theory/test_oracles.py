@@ -17,8 +17,9 @@ from pgnotes.theory.objectives import aggregate, kl_estimate, policy_loss
 
 REQUIRED = os.environ.get("PGNOTES_ORACLES") == "required"
 CASES, LOW, HIGH, BETA = 200, 0.2, 0.28, 0.04
-# our kind and aggregate -> the oracles' loss_type and importance_sampling_level.  Conventions: "token" is what they call bnpo (and dapo, with the
-# tokens of the whole step as its divisor), "sequence" grpo, "sum" luspo; GSPO is a level, not a loss; CISPO's cap is given as 1 + high.
+# our kind and aggregate -> the oracles' loss_type and importance_sampling_level.  Conventions: "token" is what they
+# call bnpo (and dapo, with the tokens of the whole step as its divisor), "sequence" grpo, "sum" luspo; GSPO is a level,
+# not a loss; CISPO's cap is given as 1 + high.
 MAPPING = {
     ("ppo", "token"): ("bnpo", "token"),
     ("ppo", "sequence"): ("grpo", "token"),
@@ -28,13 +29,20 @@ MAPPING = {
     ("gspo", "dr_grpo"): ("dr_grpo", "sequence"),
     ("cispo", "token"): ("cispo", "token"),
 }
-TRL_ALONE = {("ppo", "sum"): ("luspo", "token"), ("gspo", "sum"): ("luspo", "sequence")}  # Liger's luspo weighs by length once more
+TRL_ALONE = {
+    ("ppo", "sum"): ("luspo", "token"),
+    ("gspo", "sum"): ("luspo", "sequence"),
+}  # Liger's luspo weighs by length once more
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}
 
 
 def oracle(module):
     """The module, or a skip; a failure where the oracles are required."""
-    return __import__(module, fromlist=["x"]) if REQUIRED else pytest.importorskip(module, reason="the oracles are not installed")
+    return (
+        __import__(module, fromlist=["x"])
+        if REQUIRED
+        else pytest.importorskip(module, reason="the oracles are not installed")
+    )
 
 
 def batch(seed, dtype):
@@ -62,7 +70,9 @@ def trl_loss(now, old, reference, advantages, mask, loss_type, level):
     }  # fmt: skip
     for name, value in known.items():
         object.__setattr__(trainer, name, value)
-    object.__setattr__(trainer, "_get_per_token_logps_and_entropies", lambda *args, **kwargs: (now, torch.zeros_like(now), None))
+    object.__setattr__(
+        trainer, "_get_per_token_logps_and_entropies", lambda *args, **kwargs: (now, torch.zeros_like(now), None)
+    )
     ids = torch.zeros(mask.shape, dtype=torch.long)
     inputs = {
         "prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1] + 1, "completion_ids": ids, "completion_mask": mask.to(now.dtype), "advantages": advantages,
@@ -76,7 +86,13 @@ def liger_loss(now, old, reference, advantages, mask, loss_type, level):
     function = oracle("liger_kernel.chunked_loss.grpo_loss").LigerFusedLinearGRPOFunction.ppo_loss_fn
     weights = mask.to(now.dtype)
     high = 1 + HIGH if loss_type == "cispo" else HIGH
-    options = {"epsilon_low": LOW, "epsilon_high": high, "beta": BETA, "loss_type": loss_type, "importance_sampling_level": level}
+    options = {
+        "epsilon_low": LOW,
+        "epsilon_high": high,
+        "beta": BETA,
+        "loss_type": loss_type,
+        "importance_sampling_level": level,
+    }
     return function(
         now, weights, advantages, weights, reference, old, max_completion_length=mask.shape[1], num_items_in_batch=mask.sum(), **options
     )[0]  # fmt: skip

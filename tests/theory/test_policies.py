@@ -32,7 +32,10 @@ def within_four_standard_errors(counts, probs):
 @settings(max_examples=50, deadline=None)
 @given(LOGITS)
 def test_softmax_agrees_with_torch_and_with_plain_python(logits):
-    policy, torchs = SoftmaxPolicy(logits), torch.distributions.Categorical(logits=torch.tensor(logits, dtype=torch.float64))
+    policy, torchs = (
+        SoftmaxPolicy(logits),
+        torch.distributions.Categorical(logits=torch.tensor(logits, dtype=torch.float64)),
+    )
     actions = torch.arange(len(logits))
     by_hand = torch.tensor(softmax(logits), dtype=torch.float64)
     torch.testing.assert_close(policy.probs, by_hand, **CLOSE)
@@ -68,7 +71,9 @@ def test_kl_agrees_with_torch_and_with_plain_python(pairs):
     kl = SoftmaxPolicy(ours).kl(SoftmaxPolicy(theirs))
     torchs = [torch.distributions.Categorical(logits=torch.tensor(x, dtype=torch.float64)) for x in (ours, theirs)]
     torch.testing.assert_close(kl, torch.distributions.kl_divergence(*torchs), **CLOSE)
-    assert kl.item() == pytest.approx(sum(p * math.log(p / q) for p, q in zip(softmax(ours), softmax(theirs), strict=True)), abs=1e-9)
+    assert kl.item() == pytest.approx(
+        sum(p * math.log(p / q) for p, q in zip(softmax(ours), softmax(theirs), strict=True)), abs=1e-9
+    )
     assert kl >= -1e-14
     assert SoftmaxPolicy(ours).kl(SoftmaxPolicy(ours)) == 0
 
@@ -94,7 +99,14 @@ def test_extreme_logits_stay_finite_and_so_do_their_gradients(logits):
     leaf = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
     policy, other = SoftmaxPolicy(leaf), SoftmaxPolicy([-x for x in logits])
     actions = torch.arange(len(logits))
-    for value in (policy.probs, policy.log_prob(actions), policy.score(actions), policy.entropy(), policy.kl(other), other.kl(policy)):
+    for value in (
+        policy.probs,
+        policy.log_prob(actions),
+        policy.score(actions),
+        policy.entropy(),
+        policy.kl(other),
+        other.kl(policy),
+    ):
         (gradient,) = torch.autograd.grad(value.sum(), leaf, retain_graph=True)
         assert value.isfinite().all()
         assert gradient.isfinite().all()
@@ -235,7 +247,9 @@ def test_prefix_log_prob_agrees_with_a_walk_over_prefixes(vocab_size, horizon, r
     expected = torch.tensor([walk(logits.tolist(), s) for s in sequences], dtype=torch.float64)
     torch.testing.assert_close(policy.log_prob(sequences), expected)
     assert policy.log_prob(sequences).sum(1).exp().sum().item() == pytest.approx(1)
-    torch.testing.assert_close(policy.probs, torch.tensor([softmax(row) for row in logits.tolist()], dtype=torch.float64))
+    torch.testing.assert_close(
+        policy.probs, torch.tensor([softmax(row) for row in logits.tolist()], dtype=torch.float64)
+    )
 
 
 def test_each_prompt_has_rows_of_its_own():
@@ -251,7 +265,12 @@ def test_each_prompt_has_rows_of_its_own():
 
 def test_prefix_rows_by_hand():
     """Three symbols: row 0 is empty, 1 to 3 are 0, 1, 2, and 4 to 12 are 00, 01, 02, 10, 11, 12, 20, 21, 22."""
-    assert prefix_rows(torch.tensor([[0, 0, 0], [1, 2, 0], [2, 0, 1], [2, 2, 2]]), 3).tolist() == [[0, 1, 4], [0, 2, 9], [0, 3, 10], [0, 3, 12]]
+    assert prefix_rows(torch.tensor([[0, 0, 0], [1, 2, 0], [2, 0, 1], [2, 2, 2]]), 3).tolist() == [
+        [0, 1, 4],
+        [0, 2, 9],
+        [0, 3, 10],
+        [0, 3, 12],
+    ]
 
 
 @settings(max_examples=30, deadline=None)
@@ -281,5 +300,7 @@ def test_gradients_flow_to_the_rows_on_the_way_and_to_no_others():
     PrefixPolicy(leaf).log_prob([[1, 0, 1]]).sum().backward()
     expected = torch.zeros(7, 2, dtype=torch.float64)
     for row, symbol in [(0, 1), (2, 0), (5, 1)]:  # after nothing, after 1, after 10
-        expected[row] = torch.tensor([(k == symbol) - p for k, p in enumerate(softmax(leaf[row].tolist()))], dtype=torch.float64)
+        expected[row] = torch.tensor(
+            [(k == symbol) - p for k, p in enumerate(softmax(leaf[row].tolist()))], dtype=torch.float64
+        )
     torch.testing.assert_close(leaf.grad, expected)

@@ -9,7 +9,17 @@ from plain import numbers, seeded
 
 from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.ppo import Settings, effective_sample_size, exact_kl, exact_surrogate, outside, ppo, sequence_weights, silenced, token_ratios
+from pgnotes.theory.ppo import (
+    Settings,
+    effective_sample_size,
+    exact_kl,
+    exact_surrogate,
+    outside,
+    ppo,
+    sequence_weights,
+    silenced,
+    token_ratios,
+)
 from pgnotes.theory.worlds import TokenWorld, sum_world
 
 WORLD = sum_world()
@@ -45,7 +55,9 @@ def test_token_ratios_one_by_one():
     torch.testing.assert_close(sequence_weights(logp, old, mask), torch.tensor([math.exp(-0.5)]))
 
 
-@pytest.mark.parametrize(("name", "change"), [("logp_old", {"logp_old": torch.zeros(1, 2)}), ("mask", {"mask": torch.full((1, 3), 2)})])
+@pytest.mark.parametrize(
+    ("name", "change"), [("logp_old", {"logp_old": torch.zeros(1, 2)}), ("mask", {"mask": torch.full((1, 3), 2)})]
+)
 def test_bad_ratios_are_named(name, change):
     given = {"logp": torch.zeros(1, 3), "logp_old": torch.zeros(1, 3), "mask": torch.ones(1, 3)} | change
     with pytest.raises(ValueError, match=f"^{name} "):
@@ -78,7 +90,9 @@ def test_the_effective_size_of_many_samples_is_n_over_the_mean_square():
 def test_silenced_is_where_autograd_finds_no_gradient(advantage, ratio):
     clip = (0.2, 0.3)
     logp = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
-    policy_loss(logp, torch.zeros_like(logp), torch.tensor([advantage]).double(), torch.ones(1, 1), "ppo", clip).backward()
+    policy_loss(
+        logp, torch.zeros_like(logp), torch.tensor([advantage]).double(), torch.ones(1, 1), "ppo", clip
+    ).backward()
     assert bool(silenced(ratio, advantage, clip)) == (logp.grad.item() == 0)
     assert bool(outside(ratio, clip)) == (not 0.8 <= ratio <= 1.3)
 
@@ -166,7 +180,10 @@ def test_epochs_count_and_every_iteration_starts_at_ratio_one():
     assert not torch.equal(states[3][0].batch.sequences, states[4][0].batch.sequences)
 
 
-@pytest.mark.parametrize("settings", [Settings(step_size=4.0), Settings(step_size=4.0, value_weight=0.1), Settings(step_size=4.0, entropy_bonus=0.005)])
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(step_size=4.0), Settings(step_size=4.0, value_weight=0.1), Settings(step_size=4.0, entropy_bonus=0.005)],
+)
 def test_it_reaches_95_percent_of_the_optimum(settings):
     *_, (last, _) = run(settings, 60 * 5, seed=1)
     assert WORLD.expected_return(last.policy) > 0.95

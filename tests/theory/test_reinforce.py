@@ -70,7 +70,9 @@ def test_equal_returns_teach_nothing_once_normalised(start):
 
 
 def test_clipping_shortens_and_does_not_turn(start):
-    free, clipped = (torch.stack(policies(Recipe(clip_norm=limit), 2, logits=start)).diff(dim=0)[0] for limit in (0.0, 0.01))
+    free, clipped = (
+        torch.stack(policies(Recipe(clip_norm=limit), 2, logits=start)).diff(dim=0)[0] for limit in (0.0, 0.01)
+    )
     assert clipped.norm() == pytest.approx(0.01)
     assert torch.cosine_similarity(free.flatten(), clipped.flatten(), 0) == pytest.approx(1.0)
     loose = policies(Recipe(clip_norm=100.0), 2, logits=start)

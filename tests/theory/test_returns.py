@@ -48,7 +48,9 @@ def test_with_a_mask_its_rewards_do_not_count_but_time_goes_on(steps, gamma, dty
     rewards, live = zip(*steps, strict=True)
     tensor, mask = torch.tensor(rewards, dtype=torch.float64), torch.tensor(live).to(dtype)
     assert reward_to_go(tensor, gamma, mask).tolist() == pytest.approx(loop(rewards, gamma, live), rel=1e-10, abs=1e-10)
-    assert discounted_return(tensor, gamma, mask).item() == pytest.approx(whole(rewards, gamma, live), rel=1e-10, abs=1e-10)
+    assert discounted_return(tensor, gamma, mask).item() == pytest.approx(
+        whole(rewards, gamma, live), rel=1e-10, abs=1e-10
+    )
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 1), (3, 5), (2, 3, 5), (2, 1, 3, 4)])
@@ -58,7 +60,11 @@ def test_each_row_of_several_axes_by_itself(shape, gamma):
     to_go, returns = reward_to_go(rewards, gamma, mask), discounted_return(rewards, gamma, mask)
     assert to_go.shape == shape
     assert returns.shape == shape[:-1]
-    rows = zip(*(tensor.reshape(-1, shape[-1]).tolist() for tensor in (rewards, mask, to_go)), returns.flatten().tolist(), strict=True)
+    rows = zip(
+        *(tensor.reshape(-1, shape[-1]).tolist() for tensor in (rewards, mask, to_go)),
+        returns.flatten().tolist(),
+        strict=True,
+    )
     for row, live, row_to_go, row_return in rows:
         assert row_to_go == pytest.approx(loop(row, gamma, live), rel=1e-10, abs=1e-12)
         assert row_return == pytest.approx(whole(row, gamma, live), rel=1e-10, abs=1e-12)
@@ -106,7 +112,9 @@ def test_the_dtype_stays(function, dtype, masked):
 @pytest.mark.parametrize("gamma", [0.0, 0.7, 1.0])
 def test_gradients_flow_to_the_rewards_that_count(gamma):
     mask, steps = torch.tensor([True, True, False, True]), range(4)
-    by_reward = [[gamma ** (k - t) * bool(k >= t and mask[k] and mask[t]) if k >= t else 0.0 for k in steps] for t in steps]
+    by_reward = [
+        [gamma ** (k - t) * bool(k >= t and mask[k] and mask[t]) if k >= t else 0.0 for k in steps] for t in steps
+    ]
     to_go = torch.autograd.functional.jacobian(lambda x: reward_to_go(x, gamma, mask), numbers(4))
     torch.testing.assert_close(to_go, torch.tensor(by_reward, dtype=torch.float64))
     returns = torch.autograd.functional.jacobian(lambda x: discounted_return(x, gamma, mask), numbers(4))

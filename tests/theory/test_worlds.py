@@ -28,7 +28,9 @@ def test_bandit_by_the_score_function_sum(pairs, gamma):
     gradient = [sum(probs[a] * rewards[a] * ((a == k) - probs[k]) for a in actions) for k in actions]
     bandit, policy = Bandit(rewards), SoftmaxPolicy(logits)
     assert bandit.expected_return(policy, gamma).item() == pytest.approx(value, abs=1e-10)
-    torch.testing.assert_close(bandit.exact_gradient(policy, gamma), torch.tensor(gradient, dtype=torch.float64), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        bandit.exact_gradient(policy, gamma), torch.tensor(gradient, dtype=torch.float64), rtol=1e-9, atol=1e-10
+    )
 
 
 def test_bandit_gradient_by_autograd_and_finite_differences():
@@ -36,20 +38,38 @@ def test_bandit_gradient_by_autograd_and_finite_differences():
     exact = bandit.exact_gradient(SoftmaxPolicy(logits.detach()))
     (gradient,) = torch.autograd.grad(bandit.expected_return(SoftmaxPolicy(logits)), logits)
     torch.testing.assert_close(exact, gradient, **CLOSE)
-    torch.testing.assert_close(exact, finite_differences(lambda x: bandit.expected_return(SoftmaxPolicy(x)), logits.detach()), rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        exact,
+        finite_differences(lambda x: bandit.expected_return(SoftmaxPolicy(x)), logits.detach()),
+        rtol=0,
+        atol=1e-8,
+    )
 
 
 def test_a_constant_reward_gives_no_gradient():
-    torch.testing.assert_close(Bandit([2.0] * 4).exact_gradient(SoftmaxPolicy(numbers(4))), torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-15)
+    torch.testing.assert_close(
+        Bandit([2.0] * 4).exact_gradient(SoftmaxPolicy(numbers(4))),
+        torch.zeros(4, dtype=torch.float64),
+        rtol=0,
+        atol=1e-15,
+    )
 
 
 # sequences
 
 
 def by_enumeration(logits, horizon, eos, gamma):
-    """(J, ∇J, total probability of each prompt) from Σ π(τ) R(τ) ∇log π(τ), the scores written by hand. logits: [P, rows, V] lists."""
+    """(J, ∇J, total probability of each prompt) from Σ π(τ) R(τ) ∇log π(τ), the scores written by hand.
+
+    logits: [P, rows, V] lists.
+    """
     prompts, vocab_size = len(logits), len(logits[0][0])
-    row = {p: i for i, p in enumerate(p for length in range(horizon) for p in itertools.product(range(vocab_size), repeat=length))}
+    row = {
+        p: i
+        for i, p in enumerate(
+            p for length in range(horizon) for p in itertools.product(range(vocab_size), repeat=length)
+        )
+    }
     value, totals = 0.0, []
     gradient = torch.zeros(prompts, len(row), vocab_size, dtype=torch.float64)
     for prompt in range(prompts):
@@ -89,7 +109,9 @@ def test_return_and_gradient_by_enumeration_and_by_finite_differences(vocab_size
     assert world.expected_return(policy, gamma).item() == pytest.approx(value, abs=1e-12)
     exact = world.exact_gradient(policy, gamma)
     torch.testing.assert_close(exact, gradient, **CLOSE)
-    torch.testing.assert_close(exact, finite_differences(lambda x: world.expected_return(PrefixPolicy(x), gamma), logits), rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        exact, finite_differences(lambda x: world.expected_return(PrefixPolicy(x), gamma), logits), rtol=0, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize(("vocab_size", "horizon", "eos", "prompts"), WORLDS)
@@ -106,7 +128,10 @@ def test_every_outcome_is_listed_once(vocab_size, horizon, eos, prompts):
 
 def test_the_eos_counts_and_nothing_after_it():
     world = TokenWorld(3, 3, lambda s, prompt: torch.ones(s.shape), eos=0)
-    rows = {tuple(s): (m, r) for s, m, r in zip(world.sequences.tolist(), world.mask.tolist(), world.rewards[0].tolist(), strict=True)}
+    rows = {
+        tuple(s): (m, r)
+        for s, m, r in zip(world.sequences.tolist(), world.mask.tolist(), world.rewards[0].tolist(), strict=True)
+    }
     assert rows[0, 0, 0] == ([True, False, False], [1.0, 0.0, 0.0])
     assert rows[2, 0, 0] == ([True, True, False], [1.0, 1.0, 0.0])
     assert rows[2, 1, 0] == ([True, True, True], [1.0, 1.0, 1.0])
@@ -171,7 +196,11 @@ def test_prompts_are_equally_likely_and_do_not_share_rows():
 def test_a_world_of_horizon_one_is_a_bandit():
     rewards, logits = [1.0, -2.0, 0.5], numbers(3)
     world = TokenWorld(3, 1, lambda s, prompt: torch.tensor(rewards)[s])
-    torch.testing.assert_close(world.exact_gradient(PrefixPolicy(logits[None]))[0], Bandit(rewards).exact_gradient(SoftmaxPolicy(logits)), **CLOSE)
+    torch.testing.assert_close(
+        world.exact_gradient(PrefixPolicy(logits[None]))[0],
+        Bandit(rewards).exact_gradient(SoftmaxPolicy(logits)),
+        **CLOSE,
+    )
 
 
 def test_the_gradient_has_the_logits_shape_and_leaves_them_as_they_were():
@@ -193,7 +222,9 @@ def test_the_gradient_has_the_logits_shape_and_leaves_them_as_they_were():
 def test_sum_world_pays_at_the_stop_for_the_sum(target):
     world = sum_world(target)
     assert len(world.sequences) == 1 + 3 + 9 + 27 + 81
-    for sequence, mask, rewards in zip(world.sequences.tolist(), world.mask.tolist(), world.rewards[0].tolist(), strict=True):
+    for sequence, mask, rewards in zip(
+        world.sequences.tolist(), world.mask.tolist(), world.rewards[0].tolist(), strict=True
+    ):
         written = sequence[: sequence.index(0)] if 0 in sequence else None
         worth = 0.0 if written is None else max(0.0, 1 - abs(sum(written) - target) / target)
         assert sum(rewards) == pytest.approx(worth)

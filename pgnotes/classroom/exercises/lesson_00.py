@@ -30,8 +30,14 @@ average = Exercise(
             lambda v, w: (v * w).mean(),
             "You divide by the number of values as well. The probabilities already add up to 1: sum the products, and divide by nothing.",
         ),
-        "not added up": (lambda v, w: v * w, "These are the products, one for each value. The expectation is their sum, a single number."),
-        "likeliest": (lambda v, w: v[w.argmax()], "That is the value of the likeliest outcome. The others happen too, each in proportion to its probability."),
+        "not added up": (
+            lambda v, w: v * w,
+            "These are the products, one for each value. The expectation is their sum, a single number.",
+        ),
+        "likeliest": (
+            lambda v, w: v[w.argmax()],
+            "That is the value of the likeliest outcome. The others happen too, each in proportion to its probability.",
+        ),
     },
     "Values times probabilities, added up. Every expected reward of this course is computed so wherever the outcomes can be listed.",
 )
@@ -46,7 +52,10 @@ discounted_return = Exercise(
             lambda r, g: (r * g ** torch.arange(1, len(r) + 1)).sum(),
             "Your first reward is already multiplied by γ. Steps are counted from 0 here, and γ to the power 0 is 1.",
         ),
-        "no discount": (lambda r, g: r.sum(), "That is the plain sum. Multiply the reward of step t by γ to the power t."),
+        "no discount": (
+            lambda r, g: r.sum(),
+            "That is the plain sum. Multiply the reward of step t by γ to the power t.",
+        ),
         "from the end": (
             lambda r, g: (r * g ** torch.arange(len(r) - 1, -1, -1)).sum(),
             "You discount the first rewards most. It is the other way round: the first counts in full, the last least.",
@@ -75,13 +84,22 @@ sequence_log_prob = Exercise(
             "enough. Take the logs first, then add.",
         ),
         "product": (lambda p: p.prod(), "That is the probability itself. Asked for is its logarithm, which is a sum."),
-        "log of the mean": (lambda p: p.mean().log(), "You averaged the probabilities. All steps must happen, so they multiply; in logs, they add."),
+        "log of the mean": (
+            lambda p: p.mean().log(),
+            "You averaged the probabilities. All steps must happen, so they multiply; in logs, they add.",
+        ),
         "mean of logs": (
             lambda p: p.log().mean(),
             "That is the log-probability per token. It is useful, but it belongs to no sequence: without the division you get the whole one's.",
         ),
-        "log10": (lambda p: p.log10().sum(), "The sum is right, but with base-10 logarithms. This course uses natural ones: torch.log."),
-        "sign": (lambda p: -p.log().sum(), "The sign is turned round. A probability is at most 1, so its logarithm is at most 0."),
+        "log10": (
+            lambda p: p.log10().sum(),
+            "The sum is right, but with base-10 logarithms. This course uses natural ones: torch.log.",
+        ),
+        "sign": (
+            lambda p: -p.log().sum(),
+            "The sign is turned round. A probability is at most 1, so its logarithm is at most 0.",
+        ),
     },
     "Logs first, then the sum: right for long sequences too.",
 )
@@ -96,12 +114,18 @@ count_sequences = Exercise(
             lambda v, t: t**v,
             "Base and exponent are swapped. Each of the T places multiplies the number of sequences by V.",
         ),
-        "product": (lambda v, t: v * t, "You multiply once. The first place has V symbols, and each of them can be followed by V others."),
+        "product": (
+            lambda v, t: v * t,
+            "You multiply once. The first place has V symbols, and each of them can be followed by V others.",
+        ),
         "shorter ones too": (
             lambda v, t: sum(v**k for k in range(1, t + 1)),
             "You count the shorter sequences as well. Without an end-of-sequence symbol all of them have the full length.",
         ),
-        "no repeats": (lambda v, t: math.perm(v, t), "Your symbols never repeat. In a text they may: every place has all V to choose from."),
+        "no repeats": (
+            lambda v, t: math.perm(v, t),
+            "Your symbols never repeat. In a text they may: every place has all V to choose from.",
+        ),
     },
     "4 symbols and 4 steps make 256 sequences, few enough to list. A vocabulary of 150,000 needs only two steps to pass twenty thousand million.",
 )

@@ -42,7 +42,10 @@ softmax = Exercise(
             lambda x: (x - x.max()).exp(),
             "You give every action its size relative to the likeliest one. These are not yet probabilities: divide by their sum, so that they add up to 1.",
         ),
-        "without exp": (lambda x: x / x.sum(), "You divide the logits by their sum. Logits may be negative or add up to 0; exponentiate them first."),
+        "without exp": (
+            lambda x: x / x.sum(),
+            "You divide the logits by their sum. Logits may be negative or add up to 0; exponentiate them first.",
+        ),
         "sigmoid": (
             torch.sigmoid,
             "That is the sigmoid of each logit alone. It is a probability for a yes/no decision; these actions compete, so each must be divided by the sum over all.",
@@ -74,7 +77,10 @@ softmax_score = Exercise(
             lambda x, a: one_hot(a, len(x)) - 1 / len(x),
             "You subtract 1/K from every entry. That is π only where all actions are equally likely; subtract π itself.",
         ),
-        "one number": (lambda x, a: 1 - x.softmax(0)[a], "That is one entry, the one of the action taken. The other logits get a derivative too: −π(b)."),
+        "one number": (
+            lambda x, a: 1 - x.softmax(0)[a],
+            "That is one entry, the one of the action taken. The other logits get a derivative too: −π(b).",
+        ),
     },
     "It agrees with the closed form and with autograd, on five policies and actions.",
 )
@@ -93,7 +99,10 @@ general_score = Exercise(
             lambda f, t, a: f[a] - f.mean(0),
             "You subtract the plain average of the features. The average is under the policy: weigh each action's features by π(b).",
         ),
-        "sign": (lambda f, t, a: (f @ t).softmax(0) @ f - f[a], "Every sign is the wrong way round: φ(a) comes first, its average is subtracted."),
+        "sign": (
+            lambda f, t, a: (f @ t).softmax(0) @ f - f[a],
+            "Every sign is the wrong way round: φ(a) comes first, its average is subtracted.",
+        ),
         "in the logits": (
             lambda f, t, a: one_hot(a, len(f)) - (f @ t).softmax(0),
             "That is the score in the logits, K numbers. w has D of them: the chain rule multiplies by the features once more.",
@@ -134,13 +143,22 @@ kl = Exercise(
     lambda p, q: torch.xlogy(p, p / q).sum(),
     ((P, Q), (Q, P), (P, P), (SURE, Q)),
     {
-        "reversed": (lambda p, q: torch.xlogy(q, q / p).sum(), "That is KL(q ‖ p). Average log(p/q) under the first of the two."),
+        "reversed": (
+            lambda p, q: torch.xlogy(q, q / p).sum(),
+            "That is KL(q ‖ p). Average log(p/q) under the first of the two.",
+        ),
         "nan": (
             lambda p, q: (p * (p / q).log()).sum(),
             "Right unless p holds a 0: 0 · log 0 is not a number in floating point, though its limit is 0. torch.xlogy(p, p / q) knows that.",
         ),
-        "cross-entropy": (lambda p, q: -(p * q.log()).sum(), "That is the cross-entropy, KL plus the entropy of p. For p = q it is not 0."),
-        "sign": (lambda p, q: torch.xlogy(p, q / p).sum(), "Your result is below 0, and KL never is: turn the fraction inside the logarithm round."),
+        "cross-entropy": (
+            lambda p, q: -(p * q.log()).sum(),
+            "That is the cross-entropy, KL plus the entropy of p. For p = q it is not 0.",
+        ),
+        "sign": (
+            lambda p, q: torch.xlogy(p, q / p).sum(),
+            "Your result is below 0, and KL never is: turn the fraction inside the logarithm round.",
+        ),
         "bits": (
             lambda p, q: torch.xlogy(p, p / q).sum() / torch.log(torch.tensor(2.0)),
             "That is KL in bits. This course counts in nats: the natural logarithm.",

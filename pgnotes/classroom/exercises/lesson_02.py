@@ -106,7 +106,10 @@ sequence_score = Exercise(
             lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) / len(t),
             "You divide by the number of tokens. The log-probability of a sequence is the sum of its tokens', not their mean.",
         ),
-        "without pi": (lambda x, t: one_hot(t, x.shape[1]), "A one-hot for each token; each row also loses π. Softmax of the row is missing."),
+        "without pi": (
+            lambda x, t: one_hot(t, x.shape[1]),
+            "A one-hot for each token; each row also loses π. Softmax of the row is missing.",
+        ),
     },
     "One row for each token, each one-hot − π: a sum of log-probabilities has a sum of scores.",
 )

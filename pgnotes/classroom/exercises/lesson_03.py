@@ -11,7 +11,8 @@ from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.returns import discounted_return, reward_to_go
 from pgnotes.theory.worlds import ended_before
 
-WRITTEN = torch.tensor([[3, 3, 0, 0, 0], [1, 2, 3, 0, 2], [0, 1, 0, 0, 0], [2, 2, 2, 2, 1]])  # what follows a first 0 is arbitrary
+# What follows a first 0 is arbitrary.
+WRITTEN = torch.tensor([[3, 3, 0, 0, 0], [1, 2, 3, 0, 2], [0, 1, 0, 0, 0], [2, 2, 2, 2, 1]])
 LOGP = -torch.rand(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.1
 MASK = ~ended_before(WRITTEN, 0)
 RETURNS = torch.tensor([1.0, 0.8, -0.5, 0.2], dtype=torch.float64)
@@ -37,7 +38,10 @@ mask = Exercise(
             lambda s, eos: s != eos,
             "You mask the end tokens themselves, wherever they are, and keep what comes after the first. Count the end tokens before each place instead.",
         ),
-        "all": (lambda s, eos: torch.ones_like(s, dtype=torch.bool), "Every place counts in your mask. What stands after the end was never chosen."),
+        "all": (
+            lambda s, eos: torch.ones_like(s, dtype=torch.bool),
+            "Every place counts in your mask. What stands after the end was never chosen.",
+        ),
         "up to the last": (up_to_the_last, "You go up to the last end token. A sequence is over at its first one."),
     },
     "Up to and including the first end token; everything, where there is none.",
@@ -59,7 +63,10 @@ masked_log_prob = Exercise(
             "You divide by the length. That is the mean log-probability of a token (a fluency measure); the sequence's is the sum.",
         ),
         "probability": (lambda lp, m: (lp * m).sum(1).exp(), "That is the probability. Leave out the exp."),
-        "one number": (lambda lp, m: (lp * m).sum(), "You add over sequences too. One number for each: sum along the time axis only."),
+        "one number": (
+            lambda lp, m: (lp * m).sum(),
+            "You add over sequences too. One number for each: sum along the time axis only.",
+        ),
     },
     "Only chosen tokens count, and the end token is one of them.",
 )
@@ -78,7 +85,10 @@ to_go = Exercise(
             lambda r, g: torch.stack([sum(g**k * r[k] for k in range(t, len(r))) for t in range(len(r))]),
             "You discount by γ to the power of the time since the start. Seen from step t, the reward of step k is k − t steps away.",
         ),
-        "without gamma": (lambda r, g: reward_to_go(r), "The sum is right, and γ is nowhere in it: it agrees for γ = 1 only."),
+        "without gamma": (
+            lambda r, g: reward_to_go(r),
+            "The sum is right, and γ is nowhere in it: it agrees for γ = 1 only.",
+        ),
         "whole return": (
             lambda r, g: discounted_return(r, g).expand(len(r)),
             "Every step gets the whole return in your version. Leave out what was earned before the step.",

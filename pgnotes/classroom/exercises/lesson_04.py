@@ -69,7 +69,10 @@ needed = Exercise(
             lambda v, g, q: math.ceil(v / (q * g)),
             "You compare a variance with a length. The standard error is the root of variance/N: set it equal to relative · length and square.",
         ),
-        "absolute": (lambda v, g, q: math.ceil(v / q**2), "You aim at a standard error of `relative` itself; it is to be that share of the gradient's length."),
+        "absolute": (
+            lambda v, g, q: math.ceil(v / q**2),
+            "You aim at a standard error of `relative` itself; it is to be that share of the gradient's length.",
+        ),
         "length not squared": (
             lambda v, g, q: math.ceil(v / (q**2 * g)),
             "The relative error is squared, the gradient's length is not. Both stand inside the same square.",
@@ -100,7 +103,10 @@ relative = Exercise(
             lambda v, g, n: (v / n) ** 0.5 / g.abs().mean(),
             "You compare with the mean entry of the gradient. Variance is added over entries here, so compare with the gradient's length.",
         ),
-        "squared length": (lambda v, g, n: (v / n) ** 0.5 / (g @ g), "You divide by the squared length of the gradient."),
+        "squared length": (
+            lambda v, g, n: (v / n) ** 0.5 / (g @ g),
+            "You divide by the squared length of the gradient.",
+        ),
     },
     "At 1 the noise is as long as the gradient. Multiply all rewards by 100, and it stays.",
 )
@@ -137,12 +143,18 @@ measured = Exercise(
     lambda estimates: estimates.T.cov(),
     ((ESTIMATES,), (3 * ESTIMATES[:4] + 1,)),
     {
-        "not centred": (lambda e: e.T @ e / (len(e) - 1), "You did not subtract the mean of the estimates: that is their second moment."),
+        "not centred": (
+            lambda e: e.T @ e / (len(e) - 1),
+            "You did not subtract the mean of the estimates: that is their second moment.",
+        ),
         "biased": (
             lambda e: e.T.cov(correction=0),
             "You divide by n. The mean was computed from the same estimates, which costs one of them: divide by n − 1. (The same (n − 1)/n as in claim C26.)",
         ),
-        "of the mean": (lambda e: e.T.cov() / len(e), "That is the covariance of the *mean* of the estimates. Asked for is that of one estimate."),
+        "of the mean": (
+            lambda e: e.T.cov() / len(e),
+            "That is the covariance of the *mean* of the estimates. Asked for is that of one estimate.",
+        ),
         "variances only": (
             lambda e: e.var(0),
             "These are the variances, the diagonal. The covariance is a matrix; the ellipse needs what lies off the diagonal too.",

@@ -65,7 +65,10 @@ advantage = Exercise(
             "That is the advantage times the probability, the gradient in the logits (lesson 01). An advantage says how good an action is once it was taken, "
             "however rare it is.",
         ),
-        "value": (lambda p, q: (p @ q).expand(len(q)), "That is the value, the same for all. Subtract it from what each action is worth."),
+        "value": (
+            lambda p, q: (p @ q).expand(len(q)),
+            "That is the value, the same for all. Subtract it from what each action is worth.",
+        ),
     },
     "Under the policy they average to zero: a policy is never better than itself.",
 )
@@ -115,8 +118,14 @@ leave_one_out = Exercise(
             lambda r: r - (r.sum() - r) / len(r),
             "The sum of the others is right, but there are n − 1 of them, not n. As it is, the baseline is too small for everybody.",
         ),
-        "sign": (lambda r: (r.sum() - r) / (len(r) - 1) - r, "The sign is turned: a reward above the others' mean should come out positive."),
-        "baseline only": (lambda r: (r.sum() - r) / (len(r) - 1), "That is the baseline, the mean of the others. Subtract it from the reward."),
+        "sign": (
+            lambda r: (r.sum() - r) / (len(r) - 1) - r,
+            "The sign is turned: a reward above the others' mean should come out positive.",
+        ),
+        "baseline only": (
+            lambda r: (r.sum() - r) / (len(r) - 1),
+            "That is the baseline, the mean of the others. Subtract it from the reward.",
+        ),
         "next one": (
             lambda r: r - r.roll(-1),
             "You compare with one other sample. That is unbiased too, and noisier than need be: take the mean of all the others.",
@@ -129,9 +138,15 @@ prefix_value = Exercise(
     "5.4",
     "Write value_of(prefix, sequences, chances, returns)",
     lambda prefix, sequences, chances, returns: (
-        chances[passing(sequences, prefix)] @ returns[passing(sequences, prefix)] / chances[passing(sequences, prefix)].sum()
+        chances[passing(sequences, prefix)]
+        @ returns[passing(sequences, prefix)]
+        / chances[passing(sequences, prefix)].sum()
     ),
-    ((torch.tensor([3]), TEXTS, CHANCES, RETURNS), (torch.tensor([1]), TEXTS, CHANCES, RETURNS), (torch.tensor([3, 3]), TEXTS, CHANCES, RETURNS)),
+    (
+        (torch.tensor([3]), TEXTS, CHANCES, RETURNS),
+        (torch.tensor([1]), TEXTS, CHANCES, RETURNS),
+        (torch.tensor([3, 3]), TEXTS, CHANCES, RETURNS),
+    ),
     {
         "not divided": (
             lambda x, s, p, r: p[passing(s, x)] @ r[passing(s, x)],
@@ -141,12 +156,18 @@ prefix_value = Exercise(
             lambda x, s, p, r: r[passing(s, x)].mean(),
             "You average over the sequences as if all were equally likely. Weight each by its chance.",
         ),
-        "everything": (lambda x, s, p, r: p @ r, "That is J, the value of the empty prefix. Keep only the sequences that begin with the prefix."),
+        "everything": (
+            lambda x, s, p, r: p @ r,
+            "That is J, the value of the empty prefix. Keep only the sequences that begin with the prefix.",
+        ),
         "anywhere": (
             lambda x, s, p, r: p[anywhere(s, x)] @ r[anywhere(s, x)] / p[anywhere(s, x)].sum(),
             "You take sequences that hold the symbol anywhere. A prefix stands at the beginning.",
         ),
-        "best": (lambda x, s, p, r: r[passing(s, x)].max(), "That is the best return one can still reach. The value is the average under this policy."),
+        "best": (
+            lambda x, s, p, r: r[passing(s, x)].max(),
+            "That is the best return one can still reach. The value is the average under this policy.",
+        ),
     },
     "A learned value estimates this number, without ever listing a sequence.",
 )
@@ -165,8 +186,14 @@ repaired = Exercise(
             lambda r, s: (r - r.mean()) @ s * (len(r) - 1) / len(r) ** 2,
             "You multiply by (n − 1)/n, which the batch mean has done already. Undo it: multiply by n/(n − 1).",
         ),
-        "not centred": (lambda r, s: r @ s / (len(r) - 1), "The mean of the rewards is not subtracted. Without it there is nothing to repair."),
-        "summed": (lambda r, s: (r - r.mean()) @ s, "You add up the samples. An estimate of a gradient is an average, here over n − 1."),
+        "not centred": (
+            lambda r, s: r @ s / (len(r) - 1),
+            "The mean of the rewards is not subtracted. Without it there is nothing to repair.",
+        ),
+        "summed": (
+            lambda r, s: (r - r.mean()) @ s,
+            "You add up the samples. An estimate of a gradient is an average, here over n − 1.",
+        ),
         "twice": (
             lambda r, s: group_advantages(r[None], "rloo")[0] @ s / (len(r) - 1),
             "You leave the own reward out and also divide by n − 1. One of the two repairs it; with both, the gradient is n/(n − 1) times as long as it should be.",

@@ -13,8 +13,14 @@ from pgnotes.theory.returns import discounted_return, reward_to_go
 PAID = torch.tensor([0.5, -1.0, 0.0, 2.0], dtype=torch.float64)
 LOGP = torch.tensor([-0.2, -1.5, -0.7], dtype=torch.float64)
 LOGP_REF = torch.tensor([-0.9, -1.0, -0.1], dtype=torch.float64)
-FIRST, SECOND = torch.tensor([0.7, 0.3], dtype=torch.float64), torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64)
-EARLY, LATE = torch.tensor([1.0, -2.0], dtype=torch.float64), torch.tensor([[0.3, 1.0], [2.0, 0.0]], dtype=torch.float64)
+FIRST, SECOND = (
+    torch.tensor([0.7, 0.3], dtype=torch.float64),
+    torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64),
+)
+EARLY, LATE = (
+    torch.tensor([1.0, -2.0], dtype=torch.float64),
+    torch.tensor([[0.3, 1.0], [2.0, 0.0]], dtype=torch.float64),
+)
 RETURNS = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 LIVE = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
 
@@ -38,7 +44,10 @@ causal = Exercise(
             lambda n, g: credit("usual", n, g) - torch.eye(n, dtype=torch.float64),
             "The diagonal is 0 in your matrix. The reward of token t itself is a consequence of token t: it counts, in full.",
         ),
-        "no discount": (lambda n, g: credit("usual", n, 1.0), "Causal, and γ is nowhere in it. A reward k − t tokens later counts γ to the power of k − t."),
+        "no discount": (
+            lambda n, g: credit("usual", n, 1.0),
+            "Causal, and γ is nowhere in it. A reward k − t tokens later counts γ to the power of k − t.",
+        ),
         "from the start": (
             lambda n, g: credit("to_go", n, g),
             "You discount from the start of the sequence, γ to the power of k. Asked for is the usual form, from token t on: γ to the power of k − t.",
@@ -65,12 +74,18 @@ front = Exercise(
             lambda r, g: powers(len(r), g) * token_weights(r, "to_go", g),
             "The factor γ^t is in it twice: either discount rewards from the start, or discount from token t and multiply by γ^t, not both.",
         ),
-        "whole": (lambda r, g: discounted_return(r, g).expand(len(r)), "Every token has the whole discounted return. Unbiased, but drop the past."),
+        "whole": (
+            lambda r, g: discounted_return(r, g).expand(len(r)),
+            "Every token has the whole discounted return. Unbiased, but drop the past.",
+        ),
         "undiscounted ahead": (
             lambda r, g: powers(len(r), g) * reward_to_go(r),
             "You multiply by γ^t, but add up the rewards ahead undiscounted: a reward of token k counts γ^k in all.",
         ),
-        "from one": (lambda r, g: g * token_weights(r, "to_go", g), "All weights are γ times too small: the first token is number 0, and γ^0 is 1."),
+        "from one": (
+            lambda r, g: g * token_weights(r, "to_go", g),
+            "All weights are γ times too small: the first token is number 0, and γ^0 is 1.",
+        ),
     },
     "Every reward counts γ^k, as in the objective, and only for tokens up to k.",
 )
@@ -85,7 +100,10 @@ dense = Exercise(
             lambda r, lp, ref, b: paid_at_the_end(r, lp) + b * (lp - ref),
             "The sign of the KL part: a token that the policy likes better than the reference does must cost something.",
         ),
-        "no beta": (lambda r, lp, ref, b: paid_at_the_end(r, lp) - (lp - ref), "β is missing: it says what a nat of KL costs in units of reward."),
+        "no beta": (
+            lambda r, lp, ref, b: paid_at_the_end(r, lp) - (lp - ref),
+            "β is missing: it says what a nat of KL costs in units of reward.",
+        ),
         "reward everywhere": (
             lambda r, lp, ref, b: r - b * (lp - ref),
             "Every token is paid the whole reward, so that T tokens earn it T times. It is paid once, on the last token.",
@@ -98,7 +116,10 @@ dense = Exercise(
             lambda r, lp, ref, b: paid_at_the_end(r - b * (lp - ref).sum().item(), lp),
             "The total is right, but all of the KL is paid on the last token. Each token pays for its own, so that reward-to-go can drop what is past.",
         ),
-        "no reward": (lambda r, lp, ref, b: -b * (lp - ref), "The KL part is right. The reward itself is missing: add it to the last token."),
+        "no reward": (
+            lambda r, lp, ref, b: -b * (lp - ref),
+            "The KL part is right. The reward itself is missing: add it to the last token.",
+        ),
     },
     "This is what RLHF pays (Ziegler et al. 2019): a KL share for each token, the reward on the last.",
 )
@@ -140,7 +161,11 @@ past = Exercise(
     "6.4",
     "Write second_moments(first, second, early, late)",
     second_moments,
-    ((FIRST, SECOND, EARLY, LATE), (FIRST.flip(0), SECOND, torch.zeros(2, dtype=torch.float64), LATE), (FIRST, SECOND.flip(0), -EARLY, LATE)),
+    (
+        (FIRST, SECOND, EARLY, LATE),
+        (FIRST.flip(0), SECOND, torch.zeros(2, dtype=torch.float64), LATE),
+        (FIRST, SECOND.flip(0), -EARLY, LATE),
+    ),
     {
         "without the score": (
             without_sizes,
@@ -151,9 +176,14 @@ past = Exercise(
             past_alone,
             "You add the square of the past to the square of what is to come. The square of a sum has a cross term, 2·past·future: it is what can make the past useful.",
         ),
-        "exchanged": (lambda *a: second_moments(*a).flip(0), "The numbers are right, in the wrong order: first the whole return, then reward-to-go."),
+        "exchanged": (
+            lambda *a: second_moments(*a).flip(0),
+            "The numbers are right, in the wrong order: first the whole return, then reward-to-go.",
+        ),
         "one prefix": (
-            lambda first, second, early, late: second_moments(torch.full_like(first, 1 / len(first)), second, early, late),
+            lambda first, second, early, late: second_moments(
+                torch.full_like(first, 1 / len(first)), second, early, late
+            ),
             "All first tokens are equally likely in your average. Weight each by its probability.",
         ),
     },
@@ -174,7 +204,10 @@ shared = Exercise(
             lambda r, m: token_weights(r[:, None] * m / m.shape[1], "to_go", 1.0, m),
             "You divide by the width of the tensor. A sequence's return is shared among its own live tokens.",
         ),
-        "whole": (lambda r, m: r[:, None] * m, "Every live token has the whole return, as it should be in the end; asked for is what spreading makes of it."),
+        "whole": (
+            lambda r, m: r[:, None] * m,
+            "Every live token has the whole return, as it should be in the end; asked for is what spreading makes of it.",
+        ),
         "past": (
             lambda r, m: r[:, None] * m.cumsum(1) * m / m.sum(1, keepdim=True),
             "Your weights grow along the sequence: you add up the shares before each token. Add those from it on.",

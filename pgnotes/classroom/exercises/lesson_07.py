@@ -99,7 +99,9 @@ objective = Exercise(
             "That is the max. It is flat exactly where a step would come back, and lets go where it should hold; section 8 shows what comes of it.",
         ),
         "max where negative": (
-            lambda r, a, e: torch.where(a < 0, torch.maximum(r * a, clipped(r, e) * a), torch.minimum(r * a, clipped(r, e) * a)),
+            lambda r, a, e: torch.where(
+                a < 0, torch.maximum(r * a, clipped(r, e) * a), torch.minimum(r * a, clipped(r, e) * a)
+            ),
             "You switch to the max for negative advantages, so that nothing pulls at ratio 1.5 and A = −1, where the slope is −1. One min serves both signs.",
         ),
         "a loss": (
@@ -193,7 +195,10 @@ ess = Exercise(
             lambda w: w.sum() / w.max(),
             "Sum over largest is another measure, and a stricter one. Asked for is the one that says how much the variance of a mean has grown: with squares.",
         ),
-        "root": (lambda w: w.sum() / w.square().sum().sqrt(), "That is its square root: both sums must be of the same power of the weights."),
+        "root": (
+            lambda w: w.sum() / w.square().sum().sqrt(),
+            "That is its square root: both sums must be of the same power of the weights.",
+        ),
     },
     "n for equal weights, 1 when a single one counts.",
 )

@@ -20,9 +20,13 @@ LOGP = torch.tensor([-0.2, -1.5, -0.7], dtype=torch.float64)
 LOGP_REF = torch.tensor([-0.9, -1.0, -0.7], dtype=torch.float64)
 
 
-def standardise(rewards: Tensor, dim: int | tuple[int, ...] = 1, correction: int = 1, epsilon: float = EPSILON) -> Tensor:
+def standardise(
+    rewards: Tensor, dim: int | tuple[int, ...] = 1, correction: int = 1, epsilon: float = EPSILON
+) -> Tensor:
     """Rewards less their mean, divided by their standard deviation along these axes."""
-    return (rewards - rewards.mean(dim, keepdim=True)) / (rewards.std(dim, keepdim=True, correction=correction) + epsilon)
+    return (rewards - rewards.mean(dim, keepdim=True)) / (
+        rewards.std(dim, keepdim=True, correction=correction) + epsilon
+    )
 
 
 grpo = Exercise(
@@ -70,12 +74,18 @@ live = Exercise(
             lambda p, n: (1 - p**n).sum(),
             "You leave out the groups that are all right, and keep those that are all wrong: (1 − p) to the power of G.",
         ),
-        "dead": (lambda p, n: (p**n + (1 - p) ** n).sum(), "That is the number of dead groups. The live ones are the rest."),
+        "dead": (
+            lambda p, n: (p**n + (1 - p) ** n).sum(),
+            "That is the number of dead groups. The live ones are the rest.",
+        ),
         "mean rate": (
             lambda p, n: len(p) * (1 - p.mean() ** n - (1 - p.mean()) ** n),
             "You average the pass rates first. A prompt of 5 % and one of 95 % are nearly always dead; two of 50 % hardly ever. First the share of each prompt, then the sum.",
         ),
-        "share": (lambda p, n: (1 - p**n - (1 - p) ** n).mean(), "That is a share. Asked for is the expected number among all prompts: sum over them."),
+        "share": (
+            lambda p, n: (1 - p**n - (1 - p) ** n).mean(),
+            "That is a share. Asked for is the expected number among all prompts: sum over them.",
+        ),
     },
     "With this number a preflight decides whether a task is worth starting (lesson 09).",
 )
@@ -98,14 +108,21 @@ three_averages = Exercise(
     "8.3",
     "Write token_weights(advantages, mask, how)",
     weights,
-    ((ADVANTAGES, LIVE, "token"), (ADVANTAGES, LIVE, "sequence"), (ADVANTAGES, LIVE, "dr_grpo"), (ADVANTAGES[:2], LIVE[:2], "sequence")),
+    (
+        (ADVANTAGES, LIVE, "token"),
+        (ADVANTAGES, LIVE, "sequence"),
+        (ADVANTAGES, LIVE, "dr_grpo"),
+        (ADVANTAGES[:2], LIVE[:2], "sequence"),
+    ),
     {
         "not over completions": (
             divided({"token": TOKEN, "sequence": lambda m: m.sum(1, keepdim=True), "dr_grpo": CONSTANT}),
             "Your “sequence” divides by the completion's length only. It is a mean over the completions as well: divide by their number too.",
         ),
         "mean length": (
-            divided({"token": lambda m: m.sum(1, keepdim=True) * len(m), "sequence": lambda m: m.sum(), "dr_grpo": CONSTANT}),
+            divided(
+                {"token": lambda m: m.sum(1, keepdim=True) * len(m), "sequence": lambda m: m.sum(), "dr_grpo": CONSTANT}
+            ),
             "“token” and “sequence” are exchanged. “token” pools all live tokens of the step; “sequence” averages each completion over its own first.",
         ),
         "sum over completions": (
@@ -138,8 +155,14 @@ k3 = Exercise(
             lambda lp, lr: torch.exp(lr - lp) - (lr - lp),
             "The −1 is missing: where both policies agree, the estimate must be 0, and exp(0) is 1.",
         ),
-        "k1": (lambda lp, lr: lp - lr, "That is k1: right on average, but negative for many samples. k3 adds exp(d) − 1, whose mean is 0."),
-        "k2": (lambda lp, lr: (lr - lp) ** 2 / 2, "That is k2, half the squared log-ratio: never negative, but biased."),
+        "k1": (
+            lambda lp, lr: lp - lr,
+            "That is k1: right on average, but negative for many samples. k3 adds exp(d) − 1, whose mean is 0.",
+        ),
+        "k2": (
+            lambda lp, lr: (lr - lp) ** 2 / 2,
+            "That is k2, half the squared log-ratio: never negative, but biased.",
+        ),
         "plus d": (
             lambda lp, lr: torch.expm1(lr - lp) + (lr - lp),
             "The sign of the last term: exp(d) − 1 − d. With a plus, it is no longer the distance of a curve from its tangent, and can be negative.",

@@ -47,9 +47,18 @@ dead_share = Exercise(
             lambda p, g: (1 - p) ** g,
             "You count the groups in which all fail. A group in which all pass teaches as little: late in a run it is most of them.",
         ),
-        "all pass only": (lambda p, g: p**g, "You count the groups in which all pass. Early in a run nearly all dead groups are the other kind: all fail."),
-        "alive": (lambda p, g: 1 - p**g - (1 - p) ** g, "That is the share of groups that still teach something. Subtract it from 1."),
-        "multiplied": (lambda p, g: p**g * (1 - p) ** g, "You multiply the two chances. A group can't both all pass and all fail: the two add."),
+        "all pass only": (
+            lambda p, g: p**g,
+            "You count the groups in which all pass. Early in a run nearly all dead groups are the other kind: all fail.",
+        ),
+        "alive": (
+            lambda p, g: 1 - p**g - (1 - p) ** g,
+            "That is the share of groups that still teach something. Subtract it from 1.",
+        ),
+        "multiplied": (
+            lambda p, g: p**g * (1 - p) ** g,
+            "You multiply the two chances. A group can't both all pass and all fail: the two add.",
+        ),
     },
     "At p = 0.1 and 16 completions it is 19 %, as the preflight says.",
 )
@@ -109,7 +118,16 @@ twelve_words = Exercise(
     "It can be handed to the trainer as it is: a list of texts in, a list of numbers out.",
 )
 
-ENDINGS = ("3 jars, then 4", "4 jars, then 13 more", "a 7 and an 8, then 91", "the 2", "room 1", "0", "pier 97, gate 102", "3.14, or 3.17")
+ENDINGS = (
+    "3 jars, then 4",
+    "4 jars, then 13 more",
+    "a 7 and an 8, then 91",
+    "the 2",
+    "room 1",
+    "0",
+    "pier 97, gate 102",
+    "3.14, or 3.17",
+)
 SQUARES = ("13 times 13 is 169", "997 times 997 is 994009", "the largest of six digits is 999983")
 TRAPS = ("", "no number at all", "7 and 2²", "8 and ٣", "13 and " + "9" * 5000, "then 1000003")
 
@@ -144,7 +162,9 @@ prime_ending = Exercise(
             "You judge the last digit, not the last number: 13 ends in 3, but so does 33.",
         ),
         "one is prime": (
-            lambda completions, **columns: [float(0 < len(n) <= 6 and (n.lstrip("0") == "1" or prime(int(n)))) for n in map(last, completions)],
+            lambda completions, **columns: [
+                float(0 < len(n) <= 6 and (n.lstrip("0") == "1" or prime(int(n)))) for n in map(last, completions)
+            ],
             "You count 1 as a prime. A policy will find the shortest way to a reward, and that is it.",
         ),
         "any text": (
@@ -156,7 +176,9 @@ prime_ending = Exercise(
             r"\d also finds digits of other scripts, such as ٣, and int reads them. The rule says 0 to 9: write [0-9].",
         ),
         "superscripts": (
-            lambda completions, **columns: primes([("".join(c if c.isdigit() else " " for c in text).split() or [""])[-1] for text in completions]),
+            lambda completions, **columns: primes(
+                [("".join(c if c.isdigit() else " " for c in text).split() or [""])[-1] for text in completions]
+            ),
             "str.isdigit says yes to ² and ٣. int then refuses the first, which stops the run, and reads the second.",
         ),
         "too long": (

@@ -6,8 +6,16 @@ QUESTIONS = (
     Question(
         "You train a language model by reinforcement learning. What is its policy?",
         (
-            Choice("The completion it writes.", False, "That is a trajectory: what came out of one episode. The policy is what it was drawn from."),
-            Choice("The rule that scores completions.", False, "That is the reward. It judges what the policy does, and training does not change it."),
+            Choice(
+                "The completion it writes.",
+                False,
+                "That is a trajectory: what came out of one episode. The policy is what it was drawn from.",
+            ),
+            Choice(
+                "The rule that scores completions.",
+                False,
+                "That is the reward. It judges what the policy does, and training does not change it.",
+            ),
             Choice(
                 "The softmax over the vocabulary, given the prompt and the tokens so far.",
                 True,
@@ -24,7 +32,9 @@ QUESTIONS = (
                 "Token by token there are 40, with 40 log-probabilities that add up. Seen as a bandit, the whole completion is one action with that sum as its log-probability.",
             ),
             Choice(
-                "40, and no other view is possible.", False, "The whole completion can be taken as one action of a bandit. Lesson 08 compares completions so."
+                "40, and no other view is possible.",
+                False,
+                "The whole completion can be taken as one action of a bandit. Lesson 08 compares completions so.",
             ),
             Choice(
                 "As many as the vocabulary has tokens.",
@@ -47,7 +57,9 @@ QUESTIONS = (
                 "The start distribution and the policy. The transition appends the token, and a rule-based reward says the same of the same text.",
             ),
             Choice(
-                "Nothing, since a network computes it.", False, "The network computes probabilities. The token is then drawn from them, differently each time."
+                "Nothing, since a network computes it.",
+                False,
+                "The network computes probabilities. The token is then drawn from them, differently each time.",
             ),
         ),
     ),
@@ -59,8 +71,16 @@ QUESTIONS = (
                 False,
                 "07 and 08 list every outcome of a small world, and 09 trains the pocket model, which comes with the package, on a CPU.",
             ),
-            Choice("Lesson 09.", False, "It trains the pocket model in a few minutes on a CPU. Only its full run on the larger model wants a GPU."),
-            Choice("None of the code: the sliders need a GPU too.", False, "A slider redraws a picture, in the kernel, on the CPU."),
+            Choice(
+                "Lesson 09.",
+                False,
+                "It trains the pocket model in a few minutes on a CPU. Only its full run on the larger model wants a GPU.",
+            ),
+            Choice(
+                "None of the code: the sliders need a GPU too.",
+                False,
+                "A slider redraws a picture, in the kernel, on the CPU.",
+            ),
             Choice(
                 "The full run of lesson 09 on a T4.",
                 True,
@@ -71,13 +91,21 @@ QUESTIONS = (
     Question(
         "You read a lesson on GitHub and see three pictures below each other where a widget should be. What are they?",
         (
-            Choice("A widget that did not load; reload the page.", False, "GitHub runs no code, so no widget can load there. Reloading changes nothing."),
+            Choice(
+                "A widget that did not load; reload the page.",
+                False,
+                "GitHub runs no code, so no widget can load there. Reloading changes nothing.",
+            ),
             Choice(
                 "The widget's picture, saved at three telling settings.",
                 True,
                 "Each stands under a caption with what to look at. With a kernel, in Colab or JupyterLab, the sliders take their place.",
             ),
-            Choice("Three different widgets.", False, "It is one, at three settings. The axes are the same, so that you can compare them."),
+            Choice(
+                "Three different widgets.",
+                False,
+                "It is one, at three settings. The axes are the same, so that you can compare them.",
+            ),
         ),
     ),
 )

@@ -11,7 +11,9 @@ QUESTIONS = (
                 False,
                 "Adding the same number multiplies every exp θ by the same factor, and it cancels in the division.",
             ),
-            Choice("Nothing.", True, "Only differences between logits matter. K logits describe K − 1 free probabilities."),
+            Choice(
+                "Nothing.", True, "Only differences between logits matter. K logits describe K − 1 free probabilities."
+            ),
             Choice(
                 "The entropy rises.",
                 False,
@@ -22,9 +24,21 @@ QUESTIONS = (
     Question(
         "Action C has probability 0.1. You take it and its reward is +1. Which entry of the step θ ← θ + α·R·score is largest in size?",
         (
-            Choice("The one of C, 0.9 α.", True, "1 − π(C) = 0.9, and the others share −0.9 among them in proportion to π. A surprise moves the policy most."),
-            Choice("The one of the likeliest action.", False, "It gets −π of its own. The others share 0.9, so each of them has less than that."),
-            Choice("All are equal.", False, "They add up to 0, but they are not equal: one-hot − π is 1 − π at the action taken and −π elsewhere."),
+            Choice(
+                "The one of C, 0.9 α.",
+                True,
+                "1 − π(C) = 0.9, and the others share −0.9 among them in proportion to π. A surprise moves the policy most.",
+            ),
+            Choice(
+                "The one of the likeliest action.",
+                False,
+                "It gets −π of its own. The others share 0.9, so each of them has less than that.",
+            ),
+            Choice(
+                "All are equal.",
+                False,
+                "They add up to 0, but they are not equal: one-hot − π is 1 − π at the action taken and −π elsewhere.",
+            ),
         ),
     ),
     Question(
@@ -35,8 +49,16 @@ QUESTIONS = (
                 False,
                 "The step is reward times score, and the reward is 0. Only with a baseline (lesson 05) does 'nothing won' become bad news.",
             ),
-            Choice("It makes all actions more alike.", False, "That would be an entropy bonus. The step is reward times score, and the reward is 0."),
-            Choice("Nothing.", True, "Zero times the score. Which rewards count as good and which as bad is decided by where zero lies."),
+            Choice(
+                "It makes all actions more alike.",
+                False,
+                "That would be an entropy bonus. The step is reward times score, and the reward is 0.",
+            ),
+            Choice(
+                "Nothing.",
+                True,
+                "Zero times the score. Which rewards count as good and which as bad is decided by where zero lies.",
+            ),
         ),
     ),
     Question(
@@ -52,7 +74,9 @@ QUESTIONS = (
                 True,
                 "The density at the mean is 1/(σ√(2π)) ≈ 3.99, and log 3.99 ≈ 1.38. Multiplied by a small width it becomes a probability again.",
             ),
-            Choice("σ must be at least 1.", False, "Any σ above 0 is allowed; below 0.4 the density at the mean exceeds 1."),
+            Choice(
+                "σ must be at least 1.", False, "Any σ above 0 is allowed; below 0.4 the density at the mean exceeds 1."
+            ),
         ),
     ),
     Question(

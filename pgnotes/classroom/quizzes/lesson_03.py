@@ -7,7 +7,9 @@ QUESTIONS = (
         "The reward comes once, after the last token. Which tokens does REINFORCE credit with it?",
         (
             Choice(
-                "Only the last one.", False, "The return from every earlier step contains the final reward as well: reward-to-go is the same at each of them."
+                "Only the last one.",
+                False,
+                "The return from every earlier step contains the final reward as well: reward-to-go is the same at each of them.",
             ),
             Choice(
                 "All of them, equally if γ = 1.",
@@ -15,16 +17,24 @@ QUESTIONS = (
                 "Every token's score is multiplied by the same return. Which of them deserved it, REINFORCE cannot tell.",
             ),
             Choice(
-                "Each with its share, the reward divided by the length.", False, "That would be another gradient: claim C23 in lesson 06 measures how far off."
+                "Each with its share, the reward divided by the length.",
+                False,
+                "That would be another gradient: claim C23 in lesson 06 measures how far off.",
             ),
         ),
     ),
     Question(
         "You forget to count the end token in the mask. What can the policy then not learn?",
         (
-            Choice("Which token comes first.", False, "The first token's log-probability is in the sum, and is credited."),
+            Choice(
+                "Which token comes first.", False, "The first token's log-probability is in the sum, and is credited."
+            ),
             Choice("Anything: the gradient is zero.", False, "All other tokens are still credited."),
-            Choice("When to stop.", True, "Stopping is an action like any other. If its log-probability is not in the sum, no return ever raises it."),
+            Choice(
+                "When to stop.",
+                True,
+                "Stopping is an action like any other. If its log-probability is not in the sum, no return ever raises it.",
+            ),
         ),
     ),
     Question(
@@ -50,7 +60,11 @@ QUESTIONS = (
     Question(
         "You add an entropy bonus c to REINFORCE on a bandit. Where does it end?",
         (
-            Choice("At the best arm, later.", False, "The bonus is part of the objective; at a corner its slope is infinite, and it keeps the policy off."),
+            Choice(
+                "At the best arm, later.",
+                False,
+                "The bonus is part of the objective; at a corner its slope is infinite, and it keeps the policy off.",
+            ),
             Choice(
                 "At the softmax of rewards divided by c.",
                 True,
@@ -62,8 +76,16 @@ QUESTIONS = (
     Question(
         "The pocket model is paid for short completions, and ends by writing a single letter. What has failed?",
         (
-            Choice("REINFORCE: it should have kept the text readable.", False, "It was asked to, and not paid for it. Readable was not in the reward."),
-            Choice("The value baseline: its loss was too small.", False, "A good baseline makes the steps less noisy. It does not change what they climb."),
+            Choice(
+                "REINFORCE: it should have kept the text readable.",
+                False,
+                "It was asked to, and not paid for it. Readable was not in the reward.",
+            ),
+            Choice(
+                "The value baseline: its loss was too small.",
+                False,
+                "A good baseline makes the steps less noisy. It does not change what they climb.",
+            ),
             Choice(
                 "Nothing in the algorithm; the reward asked for this.",
                 True,

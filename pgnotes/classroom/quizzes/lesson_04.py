@@ -28,13 +28,21 @@ QUESTIONS = (
                 False,
                 "In absolute numbers, yes. But the gradient has grown as well, and their ratio is what decides whether a step goes the right way.",
             ),
-            Choice("Nothing: the score does not depend on rewards.", False, "The estimate is reward times score, so it scales with the reward."),
+            Choice(
+                "Nothing: the score does not depend on rewards.",
+                False,
+                "The estimate is reward times score, so it scales with the reward.",
+            ),
         ),
     ),
     Question(
         "Rewards lie between 0 and 1. Somebody adds 10 to all of them. What happens to the estimate?",
         (
-            Choice("Nothing: scores average to zero.", False, "Its mean does not change for that reason. Single estimates do: each gains 10 times a score."),
+            Choice(
+                "Nothing: scores average to zero.",
+                False,
+                "Its mean does not change for that reason. Single estimates do: each gains 10 times a score.",
+            ),
             Choice("Its mean moves by 10.", False, "The mean is the gradient, and a constant has no gradient."),
             Choice(
                 "Its mean stays, its noise grows.",

@@ -7,17 +7,35 @@ QUESTIONS = (
         "You add 100 to every reward and use the policy's mean as the baseline. What happens to the gradient estimate?",
         (
             Choice(
-                "Its mean grows a hundredfold.", False, "A constant added to all rewards adds a multiple of the mean score to the gradient, and that is zero."
+                "Its mean grows a hundredfold.",
+                False,
+                "A constant added to all rewards adds a multiple of the mean score to the gradient, and that is zero.",
             ),
-            Choice("It gets noisier.", False, "Without a baseline it would, very much. The mean rises by 100 as well, and the difference is what it was."),
-            Choice("Nothing at all, sample by sample.", True, "Reward and baseline both rise by 100. A baseline makes the zero of the reward irrelevant."),
+            Choice(
+                "It gets noisier.",
+                False,
+                "Without a baseline it would, very much. The mean rises by 100 as well, and the difference is what it was.",
+            ),
+            Choice(
+                "Nothing at all, sample by sample.",
+                True,
+                "Reward and baseline both rise by 100. A baseline makes the zero of the reward irrelevant.",
+            ),
         ),
     ),
     Question(
         "A policy takes the better of two actions 90 % of the time. Rewards are 1 and 0. Which baseline leaves the least variance?",
         (
-            Choice("0.1", True, "The mirror image of the mean, 1 + 0 − 0.9. Both actions then say exactly the same thing, and the variance is 0."),
-            Choice("0.9, the mean.", False, "It makes the rare failure, whose score is long, shout: 64 times the variance of no baseline."),
+            Choice(
+                "0.1",
+                True,
+                "The mirror image of the mean, 1 + 0 − 0.9. Both actions then say exactly the same thing, and the variance is 0.",
+            ),
+            Choice(
+                "0.9, the mean.",
+                False,
+                "It makes the rare failure, whose score is long, shout: 64 times the variance of no baseline.",
+            ),
             Choice("0.5, half way.", False, "Best only for a policy that takes both equally often."),
         ),
     ),
@@ -34,14 +52,26 @@ QUESTIONS = (
                 True,
                 "Any function of what came before is allowed. Its distance from b*, squared and weighted by the score's squared length, is the price in variance.",
             ),
-            Choice("It points the wrong way as soon as the values have the wrong sign.", False, "Even a baseline of the wrong sign leaves the mean alone."),
+            Choice(
+                "It points the wrong way as soon as the values have the wrong sign.",
+                False,
+                "Even a baseline of the wrong sign leaves the mean alone.",
+            ),
         ),
     ),
     Question(
         "You subtract from each completion's reward the mean reward of completions of the same length. Why is that a mistake?",
         (
-            Choice("There may be only one completion of that length.", False, "True and a nuisance, but it would be wrong with any number of them."),
-            Choice("Long completions have a larger variance.", False, "Perhaps; this would make it a matter of efficiency, and it is one of correctness."),
+            Choice(
+                "There may be only one completion of that length.",
+                False,
+                "True and a nuisance, but it would be wrong with any number of them.",
+            ),
+            Choice(
+                "Long completions have a larger variance.",
+                False,
+                "Perhaps; this would make it a matter of efficiency, and it is one of correctness.",
+            ),
             Choice(
                 "The length is a consequence of the symbols chosen.",
                 True,

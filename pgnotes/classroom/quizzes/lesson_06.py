@@ -6,7 +6,11 @@ QUESTIONS = (
     Question(
         "Token 3 earned a reward. Why may it be left out of token 7's weight?",
         (
-            Choice("Because it is small beside the rewards to come.", False, "Its size does not matter: a large past averages to zero as well as a small one."),
+            Choice(
+                "Because it is small beside the rewards to come.",
+                False,
+                "Its size does not matter: a large past averages to zero as well as a small one.",
+            ),
             Choice(
                 "Because token 7's score averages to zero after every prefix, and the prefix has decided that reward.",
                 True,
@@ -32,13 +36,21 @@ QUESTIONS = (
                 False,
                 "It removes a term of mean zero. If that term cancels other noise, the noise grows.",
             ),
-            Choice("Yes, if γ is 1.", False, "The example of the lesson with hints that are taken back has γ = 1, and the variance grows."),
+            Choice(
+                "Yes, if γ is 1.",
+                False,
+                "The example of the lesson with hints that are taken back has γ = 1, and the variance grows.",
+            ),
         ),
     ),
     Question(
         "Your code weights token t with the discounted reward-to-go, γ = 0.9, and no factor in front. Which objective's gradient is that, on average?",
         (
-            Choice("The discounted objective's.", False, "That one has γ^t in front of token t: a reward counts γ^k, seen from the start."),
+            Choice(
+                "The discounted objective's.",
+                False,
+                "That one has γ^t in front of token t: a reward counts γ^k, seen from the start.",
+            ),
             Choice(
                 "The undiscounted objective's.",
                 False,
@@ -85,7 +97,9 @@ QUESTIONS = (
                 "It would be so with the whole return. Reward-to-go drops shares that later tokens have earned.",
             ),
             Choice(
-                "The variance falls, the mean stays.", False, "The variance does fall, because weights are smaller, and so does the mean, more for late tokens."
+                "The variance falls, the mean stays.",
+                False,
+                "The variance does fall, because weights are smaller, and so does the mean, more for late tokens.",
             ),
         ),
     ),

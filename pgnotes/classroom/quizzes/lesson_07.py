@@ -11,8 +11,16 @@ QUESTIONS = (
                 False,
                 "It is outside on the side that the advantage does not ask for. The min takes the unclipped product there.",
             ),
-            Choice("1: it is pulled back up.", True, "For a positive advantage only the upper side is flat. From below, the full slope leads back."),
-            Choice("−1: it is pushed further down.", False, "A positive advantage never pushes a ratio down. The slope is A or 0."),
+            Choice(
+                "1: it is pulled back up.",
+                True,
+                "For a positive advantage only the upper side is flat. From below, the full slope leads back.",
+            ),
+            Choice(
+                "−1: it is pushed further down.",
+                False,
+                "A positive advantage never pushes a ratio down. The slope is A or 0.",
+            ),
         ),
     ),
     Question(
@@ -48,7 +56,11 @@ QUESTIONS = (
                 False,
                 "It stops pushing and holds nothing. With a large step and ten epochs you saw most ratios outside.",
             ),
-            Choice("That KL(old‖new) stays below ε.", False, "No such bound follows. Trainers watch KL, and stop the epochs early when it grows too large."),
+            Choice(
+                "That KL(old‖new) stays below ε.",
+                False,
+                "No such bound follows. Trainers watch KL, and stop the epochs early when it grows too large.",
+            ),
         ),
     ),
     Question(
@@ -79,13 +91,21 @@ QUESTIONS = (
                 False,
                 "The value of the loss says nothing of the sort. At ratio 1 the loss is minus the mean advantage, and that is 0.",
             ),
-            Choice("Nothing: it is 0 by construction.", True, "At ratio 1 with centred advantages it must be. Look at the gradient, at KL, and at the reward."),
+            Choice(
+                "Nothing: it is 0 by construction.",
+                True,
+                "At ratio 1 with centred advantages it must be. Look at the gradient, at KL, and at the reward.",
+            ),
             Choice(
                 "The policy has reached its optimum.",
                 False,
                 "At an optimum it would be 0 as well; so it is at every other policy. The number does not depend on where you are.",
             ),
-            Choice("The clip has silenced every token.", False, "At ratio 1 no token is clipped, and each has its full gradient."),
+            Choice(
+                "The clip has silenced every token.",
+                False,
+                "At ratio 1 no token is clipped, and each has its full gradient.",
+            ),
         ),
     ),
 )

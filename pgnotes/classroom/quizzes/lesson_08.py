@@ -17,7 +17,9 @@ QUESTIONS = (
                 "Dr. GRPO's advantages are (G − 1)/G times RLOO's, sample by sample. The noise shrinks with them.",
             ),
             Choice(
-                "It becomes less noisy, at the price of a small bias.", False, "Noise and signal shrink together. Relative to its mean it is exactly as noisy."
+                "It becomes less noisy, at the price of a small bias.",
+                False,
+                "Noise and signal shrink together. Relative to its mean it is exactly as noisy.",
             ),
         ),
     ),
@@ -29,8 +31,14 @@ QUESTIONS = (
                 False,
                 "That would be so if live groups said what an average group should. They say three times as much: a success that is rare stands out.",
             ),
-            Choice("It turns towards the easy prompts.", False, "RLOO is unbiased for each prompt, so no prompt gains."),
-            Choice("Nothing.", True, "RLOO is unbiased at every pass rate and group size. Dead groups are zeros that belong to the average."),
+            Choice(
+                "It turns towards the easy prompts.", False, "RLOO is unbiased for each prompt, so no prompt gains."
+            ),
+            Choice(
+                "Nothing.",
+                True,
+                "RLOO is unbiased at every pass rate and group size. Dead groups are zeros that belong to the average.",
+            ),
         ),
     ),
     Question(
@@ -61,7 +69,11 @@ QUESTIONS = (
                 False,
                 "The loss knows nothing of a reference. At ratio 1 it is minus the mean of the advantages over tokens.",
             ),
-            Choice("That the step will be large.", False, "The length of the gradient is not in this number: it can be zero while the gradient is not."),
+            Choice(
+                "That the step will be large.",
+                False,
+                "The length of the gradient is not in this number: it can be zero while the gradient is not.",
+            ),
             Choice(
                 "That wrong completions are longer than right ones.",
                 True,

@@ -16,7 +16,11 @@ QUESTIONS = (
                 False,
                 "At ratio 1 and with centred advantages the loss is near zero by construction. Look at the pass rate.",
             ),
-            Choice("Stop: it has converged.", False, "Ten steps in? The loss is near zero at the first step and at the last, whatever happens in between."),
+            Choice(
+                "Stop: it has converged.",
+                False,
+                "Ten steps in? The loss is near zero at the first step and at the last, whatever happens in between.",
+            ),
         ),
     ),
     Question(
@@ -28,7 +32,9 @@ QUESTIONS = (
                 "It depends on both: 0.98^16 = 72 % of groups of 16 have no pass at all, but only 0.98^64 = 27 % of groups of 64.",
             ),
             Choice(
-                "It falls from 72 % to 27 %.", True, "0.98^16 and 0.98^64. Larger groups find rarer successes; the other way is a reward with partial credit."
+                "It falls from 72 % to 27 %.",
+                True,
+                "0.98^16 and 0.98^64. Larger groups find rarer successes; the other way is a reward with partial credit.",
             ),
             Choice("It falls to a quarter, 18 %.", False, "The share is a power, not a fraction: 0.98^64 = 27 %."),
         ),
@@ -56,7 +62,11 @@ QUESTIONS = (
     Question(
         "On a T4 the log of the first two steps says: skipped, the gradient is not finite. What has happened?",
         (
-            Choice("The reward function returned NaN.", False, "It could not have: rewards that are not finite stop the run with a message."),
+            Choice(
+                "The reward function returned NaN.",
+                False,
+                "It could not have: rewards that are not finite stop the run with a message.",
+            ),
             Choice(
                 "The loss scale was too large, and has been halved.",
                 True,

@@ -18,7 +18,12 @@ from pgnotes.theory.worlds import sum_world
 
 EVERY, MOST = 10, 120  # training steps between two positions of the slider, and at its end
 PREFIXES = ((), (1,), (2,), (3,), (1, 2), (3, 1), (3, 2), (3, 3))
-COMPARE = (("nothing", "none"), ("J, the average of all sequences", "mean"), ("V, this prefix's value", "value"), ("b*, this prefix's best", "best"))
+COMPARE = (
+    ("nothing", "none"),
+    ("J, the average of all sequences", "mean"),
+    ("V, this prefix's value", "value"),
+    ("b*, this prefix's best", "best"),
+)
 NAMES = {"none": "0", "mean": "J", "value": "V", "best": "b*"}
 CONTROLS = (
     Choice("prefix", "written so far", tuple((" ".join(map(str, p)) or "nothing", p) for p in PREFIXES), (3,)),
@@ -30,7 +35,10 @@ CONTROLS = (
 @cache
 def policies() -> list[PrefixPolicy]:
     """The policy every `EVERY` steps: REINFORCE with normalised rewards on the sum world, lesson 03's lab."""
-    return [PrefixPolicy(p.logits.detach().clone()) for p in islice(reinforce(sum_world(), Recipe(normalise=True), 0), 0, MOST + 1, EVERY)]
+    return [
+        PrefixPolicy(p.logits.detach().clone())
+        for p in islice(reinforce(sum_world(), Recipe(normalise=True), 0), 0, MOST + 1, EVERY)
+    ]
 
 
 @cache
@@ -39,13 +47,21 @@ def facts(steps: int) -> dict[str, torch.Tensor]:
     world, policy = sum_world(), policies()[steps // EVERY]
     values, returns, sizes = prefix_values(world, policy), world.returns()[0][:, None], score_sizes(world, policy)
     visits = prefix_totals(world, policy, torch.ones(world.mask.shape)).clamp(min=1e-300)
-    baselines = {"none": torch.zeros(85), "mean": values[:1].expand(85), "value": values, "best": prefix_optimum(world, policy)}
+    baselines = {
+        "none": torch.zeros(85),
+        "mean": values[:1].expand(85),
+        "value": values,
+        "best": prefix_optimum(world, policy),
+    }
     rows = prefix_rows(world.sequences, 4)
     return {
         "probs": policy.probs,
         "after": symbol_values(world, policy),
         **baselines,
-        **{f"noise {name}": prefix_totals(world, policy, (returns - b[rows]).square() * sizes) / visits for name, b in baselines.items()},
+        **{
+            f"noise {name}": prefix_totals(world, policy, (returns - b[rows]).square() * sizes) / visits
+            for name, b in baselines.items()
+        },
     }
 
 
@@ -68,7 +84,12 @@ def numbers(prefix: tuple[int, ...], steps: int, compare: str) -> dict[str, Any]
 
 def draw(fig: Figure) -> Moving:
     """Left the returns as bars from what they are compared with, right the pushes; below the readouts."""
-    bars, pushes = fig.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.255, "wspace": 0.22})
+    bars, pushes = fig.subplots(
+        1,
+        2,
+        width_ratios=(1.5, 1),
+        gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.255, "wspace": 0.22},
+    )
     label(bars, "Average return after each next symbol").set(xlim=(-0.6, 4.1), ylim=(-0.2, 1.08))
     bars.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     label(pushes, "Average push on the logits").set(xlim=(-0.6, 3.6), ylim=(-0.11, 0.21))
@@ -84,7 +105,9 @@ def draw(fig: Figure) -> Moving:
     arrows = pushes.bar(range(4), [0.0] * 4, 0.55)
     bars.text(-0.72, -0.15, "taken", ha="right", va="center", color=MUTED, fontsize=9)
     shares = [bars.text(x, -0.15, "", ha="center", va="center", color=MUTED, fontsize=9) for x in range(4)]
-    readings = readouts(fig, 0.025, (0.235, "this prefix's value V"), (0.5, "compared with"), (0.9, "noise of one sample here"))
+    readings = readouts(
+        fig, 0.025, (0.235, "this prefix's value V"), (0.5, "compared with"), (0.9, "noise of one sample here")
+    )
 
     def update(n: dict) -> None:
         level.set_data([-0.6, 4.1], [n["level"]] * 2)

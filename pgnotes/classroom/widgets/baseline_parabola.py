@@ -26,7 +26,9 @@ CONTROLS = (
 )
 
 
-def numbers(logit_a: float, logit_b: float, reward_a: float, reward_b: float, reward_c: float, baseline: float, reveal: bool) -> dict[str, Any]:
+def numbers(
+    logit_a: float, logit_b: float, reward_a: float, reward_b: float, reward_c: float, baseline: float, reveal: bool
+) -> dict[str, Any]:
     """The trace at three baselines, which fix the parabola, and at the mean, the best and yours; how much each action weighs in mean and best."""
     policy = SoftmaxPolicy([logit_a, logit_b, 0.0])
     listed = outcomes(Bandit([reward_a, reward_b, reward_c]), policy)
@@ -34,7 +36,9 @@ def numbers(logit_a: float, logit_b: float, reward_a: float, reward_b: float, re
     weights = listed.chances * listed.scores.square().sum(1)
     lowest = with_baseline(listed, best).trace.item()
     return {
-        "curve": [lowest + weights.sum().item() * (b / 100 - best) ** 2 for b in range(int(100 * LOW), int(100 * HIGH) + 1, 2)],
+        "curve": [
+            lowest + weights.sum().item() * (b / 100 - best) ** 2 for b in range(int(100 * LOW), int(100 * HIGH) + 1, 2)
+        ],
         "mean": (mean, with_baseline(listed, mean).trace.item()),
         "best": (best, lowest),
         "none": (0.0, with_baseline(listed, 0.0).trace.item()),
@@ -47,17 +51,27 @@ def numbers(logit_a: float, logit_b: float, reward_a: float, reward_b: float, re
 
 def draw(fig: Figure) -> Moving:
     """Left the parabola with mean, best and yours; right how much each action's reward counts in the mean and in the best; below the readouts."""
-    curve, bars = fig.subplots(1, 2, width_ratios=(1.55, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.25, "wspace": 0.2})
+    curve, bars = fig.subplots(
+        1,
+        2,
+        width_ratios=(1.55, 1),
+        gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.25, "wspace": 0.2},
+    )
     label(curve, "Noise of one sample (trace)").set(xlim=(LOW, HIGH), ylim=(0, TOP))
     curve.set_xlabel("baseline b, subtracted from every reward", labelpad=1)
     curve.set_xticks([-0.5, 0, 0.5, 1, 1.5], ["−0.5", "0", "0.5", "1", "1.5"])
     (line,) = curve.plot([], [], color=QUIET, linewidth=2)
     stems = [curve.plot([], [], color=colour, linewidth=1.2, linestyle=":")[0] for colour in (USUAL, EXACT)]
-    dots = [curve.plot([], [], "o", color=colour, markersize=size)[0] for colour, size in ((USUAL, 8), (EXACT, 8), (AFTER, 11))]
+    dots = [
+        curve.plot([], [], "o", color=colour, markersize=size)[0]
+        for colour, size in ((USUAL, 8), (EXACT, 8), (AFTER, 11))
+    ]
     dots[2].set(markerfacecolor="none", markeredgewidth=2.4)
     above = blended_transform_factory(curve.transData, curve.transAxes)
     names = [
-        curve.text(0, y, "", gid=name, transform=above, color=colour, ha="center", va="top", fontweight="bold", fontsize=9)
+        curve.text(
+            0, y, "", gid=name, transform=above, color=colour, ha="center", va="top", fontweight="bold", fontsize=9
+        )
         for y, name, colour in ((0.99, "mean", USUAL), (0.91, "lowest: b*", EXACT))
     ]
     label(bars, "Whose reward counts").set(xlim=(-0.6, 2.6), ylim=(0, 1.28))
@@ -67,7 +81,9 @@ def draw(fig: Figure) -> Moving:
     weights = bars.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.36, color=EXACT)
     bars.text(2.55, 1.23, "in the mean: π", ha="right", va="top", color=USUAL, fontweight="bold", fontsize=9)
     bars.text(2.55, 1.12, "in b*: π ‖score‖²", ha="right", va="top", color=EXACT, fontweight="bold", fontsize=9)
-    readings = readouts(fig, 0.025, (0.17, "trace at b = 0"), (0.41, "at the mean"), (0.63, "at b*"), (0.885, "at your b"))
+    readings = readouts(
+        fig, 0.025, (0.17, "trace at b = 0"), (0.41, "at the mean"), (0.63, "at b*"), (0.885, "at your b")
+    )
 
     def update(n: dict) -> None:
         line.set_data([LOW + 0.02 * i for i in range(len(n["curve"]))], n["curve"])
@@ -82,7 +98,11 @@ def draw(fig: Figure) -> Moving:
             weights[x].set_height(n["weights"][x] if n["reveal"] else 0.0)
         for artist in (line, *stems, *names, *dots[:2]):
             artist.set_visible(n["reveal"])
-        texts = (f"{n['none'][1]:.4f}", *(f"{trace:.4f}" if n["reveal"] else "?" for _, trace in points[:2]), f"{n['yours'][1]:.4f}")
+        texts = (
+            f"{n['none'][1]:.4f}",
+            *(f"{trace:.4f}" if n["reveal"] else "?" for _, trace in points[:2]),
+            f"{n['yours'][1]:.4f}",
+        )
         fill(readings, texts)
 
     return [line, *stems, *dots, *names, *shares, *weights, *readings], update

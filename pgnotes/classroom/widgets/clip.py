@@ -13,7 +13,9 @@ from pgnotes.classroom.style import AFTER, BETTER, EXACT, MUTED, QUIET, WORSE, f
 from pgnotes.theory.objectives import ppo_terms
 from pgnotes.theory.ppo import silenced
 
-GRID = torch.cat([torch.linspace(0.001, 1, 200, dtype=torch.float64), torch.linspace(1, 2, 201, dtype=torch.float64)[1:]])
+GRID = torch.cat(
+    [torch.linspace(0.001, 1, 200, dtype=torch.float64), torch.linspace(1, 2, 201, dtype=torch.float64)[1:]]
+)
 CONTROLS = (
     Slider("advantage", "advantage A", -2.0, 2.0, 0.1, -1.0),
     Slider("clip", "band ε", 0.05, 0.5, 0.05, 0.2),
@@ -23,7 +25,8 @@ CONTROLS = (
 
 def numbers(advantage: float, clip: float, ratio: float) -> dict[str, Any]:
     """Objective and slope along the ratio, and at the point."""
-    a, eps, r = (round(x, 2) for x in (advantage, clip, ratio))  # a slider's 1.2 may be 1.2000000000000002, on the other side of an edge
+    # A slider's 1.2 may be 1.2000000000000002, on the other side of an edge.
+    a, eps, r = (round(x, 2) for x in (advantage, clip, ratio))
     ratios = torch.cat([GRID, torch.tensor([max(r, 1e-9)], dtype=torch.float64)])
     worth = torch.full_like(ratios, a)
     objective = -ppo_terms(ratios.log(), torch.zeros_like(ratios), worth, worth > 0, eps)
@@ -40,7 +43,9 @@ def numbers(advantage: float, clip: float, ratio: float) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the objective above its slope, right the map of both; below the readouts."""
-    grid = fig.add_gridspec(2, 2, width_ratios=(1.15, 1), left=0.075, right=0.98, top=0.93, bottom=0.185, wspace=0.25, hspace=0.42)
+    grid = fig.add_gridspec(
+        2, 2, width_ratios=(1.15, 1), left=0.075, right=0.98, top=0.93, bottom=0.185, wspace=0.25, hspace=0.42
+    )
     top, bottom, plane = fig.add_subplot(grid[0, 0]), fig.add_subplot(grid[1, 0]), fig.add_subplot(grid[:, 1])
     label(top, "Objective: min(rA, clip(r) A)").set(xlim=(0, 2), ylim=(-4.2, 4.2))
     label(bottom, "Its slope in r").set(xlim=(0, 2), ylim=(-2.6, 2.6))
@@ -62,11 +67,17 @@ def draw(fig: Figure) -> Moving:
     edges = [plane.plot([], [], color=EXACT, linewidth=1, linestyle="--")[0] for _ in range(2)]
     (bare,) = top.plot([], [], color=QUIET, linewidth=1.4, linestyle="--")
     curve, slope = (ax.plot([], [], color=AFTER, linewidth=2.2)[0] for ax in (top, bottom))
-    dots = [ax.plot([], [], "o", color=AFTER, markersize=8, markeredgecolor="white", clip_on=False)[0] for ax in (top, bottom, plane)]
+    dots = [
+        ax.plot([], [], "o", color=AFTER, markersize=8, markeredgecolor="white", clip_on=False)[0]
+        for ax in (top, bottom, plane)
+    ]
     top.text(0.03, 3.2, "dashed: rA, without the clip", color=MUTED, fontsize=9)
     for x, y, text, colour in ((0.4, 1.75, "slope A: r rises", "#00694d"), (1.6, -1.75, "slope A: r falls", "#7d1f5c")):
         plane.text(x, y, text, color=colour, ha="center", va="center", fontsize=8.5, fontweight="bold")
-    zeros = [plane.text(x, y, "zero", color="#4a5566", ha="center", va="center", fontsize=9, fontweight="bold") for x, y in ((1.77, 1.75), (0.23, -1.75))]
+    zeros = [
+        plane.text(x, y, "zero", color="#4a5566", ha="center", va="center", fontsize=9, fontweight="bold")
+        for x, y in ((1.77, 1.75), (0.23, -1.75))
+    ]
     readings = readouts(fig, 0.025, (0.16, "objective"), (0.36, "slope in r"), (0.62, "so a step"))
 
     def update(n: dict) -> None:

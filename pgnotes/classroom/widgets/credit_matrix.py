@@ -14,7 +14,8 @@ from pgnotes.theory.credit import credit
 
 T = 8
 PLACES = torch.arange(1, T + 1, dtype=torch.float64)
-CENTRES = torch.stack(torch.meshgrid(PLACES, PLACES, indexing="xy"), -1).view(-1, 1, 2)  # of the cells, row by row: (reward, token)
+# Of the cells, row by row: (reward, token)
+CENTRES = torch.stack(torch.meshgrid(PLACES, PLACES, indexing="xy"), -1).view(-1, 1, 2)
 CORNERS = 0.46 * torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
 PAID = {
     "end": (0, 0, 0, 0, 0, 0, 0, 1),
@@ -26,13 +27,23 @@ CONTROLS = (
     Choice(
         "rule",
         "rule",
-        (("whole return", "whole"), ("reward-to-go, usual form", "usual"), ("reward-to-go times γ^t", "to_go"), ("return spread, to go", "spread")),
+        (
+            ("whole return", "whole"),
+            ("reward-to-go, usual form", "usual"),
+            ("reward-to-go times γ^t", "to_go"),
+            ("return spread, to go", "spread"),
+        ),
         "whole",
     ),
     Choice(
         "paid",
         "rewards",
-        (("−1 at 4, 1 at the end", "slip"), ("1 at the end", "end"), ("1 at 2, 1 at the end", "two"), ("0.25 for each token", "each")),
+        (
+            ("−1 at 4, 1 at the end", "slip"),
+            ("1 at the end", "end"),
+            ("1 at 2, 1 at the end", "two"),
+            ("0.25 for each token", "each"),
+        ),
         "slip",
     ),
     Slider("gamma", "discount γ", 0.0, 1.0, 0.05, 1.0),
@@ -42,7 +53,8 @@ CONTROLS = (
 def numbers(rule: str, paid: str, gamma: float) -> dict[str, Any]:
     """The matrix, the rewards, and their product, a weight for each token."""
     rewards = torch.tensor(PAID[paid], dtype=torch.float64)
-    shared = torch.full((T, T), 1 / T, dtype=torch.float64)  # every reward first given out in equal parts, then counted from each token on
+    # Every reward first given out in equal parts, then counted from each token on
+    shared = torch.full((T, T), 1 / T, dtype=torch.float64)
     matrix = credit("usual", T, gamma) @ shared if rule == "spread" else credit(rule, T, gamma)
     return {"matrix": matrix, "rewards": rewards.tolist(), "weights": (matrix @ rewards).tolist()}
 
@@ -53,7 +65,9 @@ def draw(fig: Figure) -> Moving:
     (top, corner), (grid, side) = fig.subplots(2, 2, width_ratios=(1.25, 1), height_ratios=(1, 3.1), gridspec_kw=shape)
     corner.set_axis_off()
     places = range(1, T + 1)
-    label(top, "What each token is paid").set(xlim=(0.5, T + 0.5), ylim=(-1.15, 1.15), xticks=places, xticklabels=[], yticks=[-1, 0, 1])
+    label(top, "What each token is paid").set(
+        xlim=(0.5, T + 0.5), ylim=(-1.15, 1.15), xticks=places, xticklabels=[], yticks=[-1, 0, 1]
+    )
     top.axhline(0, color=EXACT, linewidth=0.8, zorder=3)
     top.tick_params(axis="x", length=0)
     grid.set(xlim=(0.5, T + 0.5), ylim=(T + 0.5, 0.5), xticks=places, yticks=places)
@@ -63,11 +77,20 @@ def draw(fig: Figure) -> Moving:
     grid.add_collection(PolyCollection((CENTRES + CORNERS).numpy(), facecolor=BAND, edgecolor="none"))
     cells = PolyCollection((CENTRES + CORNERS).numpy(), facecolor=ESTIMATE, edgecolor="none")
     grid.add_collection(cells)
-    label(side, "What its score is multiplied by").set(xlim=(-1.15, 2.75), ylim=(T + 0.5, 0.5), yticks=places, yticklabels=[], xticks=[-1, 0, 1, 2])
+    label(side, "What its score is multiplied by").set(
+        xlim=(-1.15, 2.75), ylim=(T + 0.5, 0.5), yticks=places, yticklabels=[], xticks=[-1, 0, 1, 2]
+    )
     side.tick_params(axis="y", length=0)
     side.grid(visible=False, axis="y")
     side.axvline(0, color=EXACT, linewidth=0.8, zorder=3)
-    corner.text(0.0, 0.5, "A cell filled to the brim:\nthe reward counts in full.", color=ESTIMATE, va="center", transform=corner.transAxes)
+    corner.text(
+        0.0,
+        0.5,
+        "A cell filled to the brim:\nthe reward counts in full.",
+        color=ESTIMATE,
+        va="center",
+        transform=corner.transAxes,
+    )
     paid = top.bar(places, [0.0] * T, 0.6)
     weights = side.barh(places, [0.0] * T, 0.6)
     texts = [side.text(2.7, t, "", ha="right", va="center", color=EXACT, fontsize=9) for t in places]

@@ -29,15 +29,29 @@ def numbers(p: float, size: int, again: bool) -> dict[str, Any]:
     slope = rates * (1 - rates)  # the exact gradient: of p, by its logit
     pushes = torch.stack([pull(rates, size, kind) * slope / (live if again else 1) for kind in ("rloo", "grpo")])
     scores = torch.tensor([[1 - p], [-p]], dtype=torch.float64)
-    moments = with_leave_one_out(Outcomes(torch.tensor([p, 1 - p], dtype=torch.float64), scores.new_tensor([1.0, 0.0]), scores), size)
-    return {"p": p, "fail": (1 - rates) ** size, "dead": 1 - live, "pushes": pushes, "needed": size * moments.samples_needed(moments.mean)}
+    moments = with_leave_one_out(
+        Outcomes(torch.tensor([p, 1 - p], dtype=torch.float64), scores.new_tensor([1.0, 0.0]), scores), size
+    )
+    return {
+        "p": p,
+        "fail": (1 - rates) ** size,
+        "dead": 1 - live,
+        "pushes": pushes,
+        "needed": size * moments.samples_needed(moments.mean),
+    }
 
 
 def draw(fig: Figure) -> Moving:
     """Left the dead share, right the push."""
-    shares, push = fig.subplots(1, 2, gridspec_kw={"left": 0.075, "right": 0.975, "top": 0.9, "bottom": 0.29, "wspace": 0.17})
-    label(shares, "Groups that say nothing", x="pass rate p").set(xlim=(0, 1), ylim=(0, 1.02), yticks=[0, 0.25, 0.5, 0.75, 1])
-    label(push, "Average push on the logit of success", x="pass rate p").set(xlim=(0, 1), ylim=(0, 0.72), yticks=[0, 0.2, 0.4, 0.6])
+    shares, push = fig.subplots(
+        1, 2, gridspec_kw={"left": 0.075, "right": 0.975, "top": 0.9, "bottom": 0.29, "wspace": 0.17}
+    )
+    label(shares, "Groups that say nothing", x="pass rate p").set(
+        xlim=(0, 1), ylim=(0, 1.02), yticks=[0, 0.25, 0.5, 0.75, 1]
+    )
+    label(push, "Average push on the logit of success", x="pass rate p").set(
+        xlim=(0, 1), ylim=(0, 0.72), yticks=[0, 0.2, 0.4, 0.6]
+    )
     areas = [PolyCollection([], facecolor=colour, alpha=0.45, linewidth=0) for colour in (WORSE, BETTER)]
     for area in areas:
         shares.add_collection(area)
@@ -47,8 +61,13 @@ def draw(fig: Figure) -> Moving:
     for x, text, colour in ((0.02, "exact", MUTED), (0.28, "— RLOO", ESTIMATE), (0.6, "– – GRPO", ESTIMATE)):
         push.text(x, 0.93, text, color=colour, fontweight="bold", transform=push.transAxes)
     lines = [push.plot([], [], style, color=ESTIMATE, linewidth=2)[0] for style in ("-", "--")]
-    dots = [ax.plot([], [], "o", color=colour, markersize=7)[0] for ax, colour in ((shares, EXACT), (push, ESTIMATE), (push, ESTIMATE))]
-    readings = readouts(fig, 0.025, (0.12, "dead"), (0.4, f"live groups of {GROUPS}"), (0.68, "push: RLOO"), (0.87, "GRPO"))
+    dots = [
+        ax.plot([], [], "o", color=colour, markersize=7)[0]
+        for ax, colour in ((shares, EXACT), (push, ESTIMATE), (push, ESTIMATE))
+    ]
+    readings = readouts(
+        fig, 0.025, (0.12, "dead"), (0.4, f"live groups of {GROUPS}"), (0.68, "push: RLOO"), (0.87, "GRPO")
+    )
     needed = readouts(fig, 0.1, (0.87, "completions until the error is 10 % (RLOO, dead groups kept)"))
 
     def update(n: dict) -> None:

@@ -15,7 +15,10 @@ from pgnotes.theory.worlds import Bandit
 START = (1.8, 1.1, 0.0)  # logits; π is about 60 %, 30 % and 10 %
 PAYS = (0.5, 0.0, 1.0)  # mean rewards of A, B and C
 STEPS = 100
-CONTROLS = (Slider("training_step", "training step", 0, STEPS, 1, 0), Slider("step_size", "step size", 0.1, 2.0, 0.1, 1.0))
+CONTROLS = (
+    Slider("training_step", "training step", 0, STEPS, 1, 0),
+    Slider("step_size", "step size", 0.1, 2.0, 0.1, 1.0),
+)
 
 
 @cache
@@ -37,12 +40,16 @@ def numbers(training_step: int, step_size: float) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the policy, right its expected reward as the steps pass; below, in fixed places, the readouts."""
-    policy, climb = fig.subplots(1, 2, gridspec_kw={"left": 0.085, "right": 0.975, "top": 0.89, "bottom": 0.27, "wspace": 0.25})
+    policy, climb = fig.subplots(
+        1, 2, gridspec_kw={"left": 0.085, "right": 0.975, "top": 0.89, "bottom": 0.27, "wspace": 0.25}
+    )
     label(policy, "How often each button is pressed").set(xlim=(-0.6, 2.6), ylim=(0, 1.15))
     policy.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     policy.set_xticks(range(3), [f"{name}\npays {pay:g}" for name, pay in zip("ABC", PAYS, strict=True)])
     policy.grid(axis="x", visible=False)
-    label(climb, "What a press earns on average", x="training step").set(xlim=(-3, STEPS + 3), ylim=(0, 1.15), yticks=[0, 0.5, 1])
+    label(climb, "What a press earns on average", x="training step").set(
+        xlim=(-3, STEPS + 3), ylim=(0, 1.15), yticks=[0, 0.5, 1]
+    )
     climb.axhline(0.5, color=EXACT, linewidth=0.9, linestyle=(0, (4, 3)))
     climb.text(STEPS, 0.42, "what A pays", ha="right", va="top", color=EXACT)
     old = policy.bar([x - 0.2 for x in range(3)], run(1.0)[0][0], 0.38, color=BEFORE)

@@ -16,12 +16,17 @@ from pgnotes.theory.worlds import Bandit
 
 REWARDS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)  # of A, B and C
 MOST = 2**13
-POLICIES = (("undecided: a third each", (1.0, 1.0, 1.0)), ("60 %, 30 %, 10 %", (0.6, 0.3, 0.1)), ("nearly sure: 98 %, 1.5 %, 0.5 %", (0.98, 0.015, 0.005)))
+POLICIES = (
+    ("undecided: a third each", (1.0, 1.0, 1.0)),
+    ("60 %, 30 %, 10 %", (0.6, 0.3, 0.1)),
+    ("nearly sure: 98 %, 1.5 %, 0.5 %", (0.98, 0.015, 0.005)),
+)
 CONTROLS = (
     Choice("probs", "your policy", POLICIES, POLICIES[0][1]),
     Slider("power", "samples: 2 to the", 0, 13, 1, 4),
 )
-SHOWN = torch.unique(torch.logspace(0, 13, 157, base=2).round().long())  # the numbers of samples at which the path is drawn
+# The numbers of samples at which the path is drawn
+SHOWN = torch.unique(torch.logspace(0, 13, 157, base=2).round().long())
 
 
 @lru_cache(maxsize=8)
@@ -55,7 +60,12 @@ def numbers(probs: tuple[float, ...], power: int, seed: int) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the estimate of one entry as samples come in, right all three entries at N; below the readouts."""
-    path, bars = fig.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.24, "wspace": 0.2})
+    path, bars = fig.subplots(
+        1,
+        2,
+        width_ratios=(1.5, 1),
+        gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.24, "wspace": 0.2},
+    )
     label(path, "C's entry: estimate ÷ exact").set(xscale="log", xlim=(0.9, MOST * 1.1), ylim=(-2, 4))
     path.set_xlabel("samples", labelpad=1)
     path.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])

@@ -21,7 +21,8 @@ RULES = {
     "grpo": ("GRPO: also ÷ group's std", 4.2),
     "reinforce_pp": ("Batch: ÷ everyone's std", 4.2),
 }
-SHAPES = torch.tensor([[[i - 0.33, 0.0], [i + 0.33, 0.0], [i + 0.33, 1.0], [i - 0.33, 1.0]] for i in range(1, G + 1)])  # bars of height 1
+# Bars of height 1
+SHAPES = torch.tensor([[[i - 0.33, 0.0], [i + 0.33, 0.0], [i + 0.33, 1.0], [i - 0.33, 1.0]] for i in range(1, G + 1)])
 CONTROLS = (
     *(Slider(f"r{i + 1}", f"reward {i + 1}", 0.0, 1.0, 0.1, reward) for i, reward in enumerate(START)),
     Choice("others", "the other prompt", (("all 0", 0), ("half 1, half 0", 4), ("all 1", 8)), 4),
@@ -37,13 +38,23 @@ def numbers(others: int, **rewards: float) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the rewards of both groups, right the advantages of the first: in the reward's unit above, in standard deviations below."""
-    axes = fig.subplots(2, 3, width_ratios=(0.8, 1, 1), gridspec_kw={"left": 0.055, "right": 0.995, "top": 0.93, "bottom": 0.12, "wspace": 0.27, "hspace": 0.4})
+    axes = fig.subplots(
+        2,
+        3,
+        width_ratios=(0.8, 1, 1),
+        gridspec_kw={"left": 0.055, "right": 0.995, "top": 0.93, "bottom": 0.12, "wspace": 0.27, "hspace": 0.4},
+    )
     places, bars, texts = range(1, G + 1), [], []
     for ax, title in zip(axes[:, 0], ("Your group's rewards", "The other prompt's"), strict=True):
         label(ax, title).set(xlim=(0.3, G + 0.7), ylim=(0, 1.08), xticks=places, yticks=[0, 0.5, 1])
         bars.append(bars_of(ax, ESTIMATE if ax is axes[0, 0] else QUIET))
     for ax, (title, high) in zip((*axes[0, 1:], *axes[1, 1:]), RULES.values(), strict=True):
-        label(ax, title).set(xlim=(0.3, G + 0.7), ylim=(-high, high), xticks=places, yticks=[-1, -0.5, 0, 0.5, 1] if high < 2 else [-4, -2, 0, 2, 4])
+        label(ax, title).set(
+            xlim=(0.3, G + 0.7),
+            ylim=(-high, high),
+            xticks=places,
+            yticks=[-1, -0.5, 0, 0.5, 1] if high < 2 else [-4, -2, 0, 2, 4],
+        )
         ax.axhline(0, color=QUIET, linewidth=0.8, zorder=3)
         bars.append(bars_of(ax, QUIET))
         texts.append(ax.text(G + 0.6, 0.94 * high, "", ha="right", va="top", fontsize=9))

@@ -21,7 +21,12 @@ SEEDS, STEPS, EVERY = 5, 200, 4
 MARKS = list(range(0, STEPS + 1, EVERY))  # the steps at which the expected return is computed
 CONTROLS = (
     Slider("step_size", "step size", 0.2, 6.0, 0.2, 1.0),
-    Choice("schedule", "over time", (("constant", 0.0), ("falls: half at step 20", 20.0), ("falls: half at step 100", 100.0)), 0.0),
+    Choice(
+        "schedule",
+        "over time",
+        (("constant", 0.0), ("falls: half at step 20", 20.0), ("falls: half at step 100", 100.0)),
+        0.0,
+    ),
     Slider("batch", "batch", 4, 64, 4, 16),
     Choice("bonus", "entropy bonus", (("none", 0.0), ("0.05", 0.05), ("0.2", 0.2)), 0.0),
     Switch("normalise", "normalise rewards"),
@@ -30,7 +35,9 @@ CONTROLS = (
 )
 
 
-def recipe_of(step_size: float, schedule: float, batch: int, bonus: float, normalise: bool, clip: bool, value: bool) -> Recipe:
+def recipe_of(
+    step_size: float, schedule: float, batch: int, bonus: float, normalise: bool, clip: bool, value: bool
+) -> Recipe:
     """The controls as a recipe."""
     return Recipe(step_size, batch, schedule, normalise, bonus, clip_norm=0.2 * clip, value_step=0.2 * value)
 
@@ -63,14 +70,29 @@ def numbers(dear: Tensor | None = None, **settings: Any) -> dict[str, Any]:
     """The curves of plain REINFORCE and, once trained, of the recipe; its step sizes, and what it is in words."""
     recipe = recipe_of(**settings)
     sizes = [recipe.size_at(step) for step in MARKS]
-    extras = {"normalised": recipe.normalise, f"bonus {recipe.entropy_bonus:g}": recipe.entropy_bonus, "clipped": recipe.clip_norm, "value": recipe.value_step}
+    extras = {
+        "normalised": recipe.normalise,
+        f"bonus {recipe.entropy_bonus:g}": recipe.entropy_bonus,
+        "clipped": recipe.clip_norm,
+        "value": recipe.value_step,
+    }
     words = [f"batch {recipe.batch}", *(name for name, on in extras.items() if on)]
-    return {"plain": plain(), "yours": dear, "sizes": sizes, "words": ", ".join(words) if len(words) > 1 else f"batch {recipe.batch}, nothing added"}
+    return {
+        "plain": plain(),
+        "yours": dear,
+        "sizes": sizes,
+        "words": ", ".join(words) if len(words) > 1 else f"batch {recipe.batch}, nothing added",
+    }
 
 
 def draw(fig: Figure) -> Moving:
     """Left the curves, right the step size; below the recipe and how it ended."""
-    curves, sizes = fig.subplots(1, 2, width_ratios=(2.3, 1), gridspec_kw={"left": 0.085, "right": 0.975, "top": 0.9, "bottom": 0.25, "wspace": 0.2})
+    curves, sizes = fig.subplots(
+        1,
+        2,
+        width_ratios=(2.3, 1),
+        gridspec_kw={"left": 0.085, "right": 0.975, "top": 0.9, "bottom": 0.25, "wspace": 0.2},
+    )
     label(curves, "Expected return: five seeds each, and their range", x="step").set(xlim=(0, STEPS), ylim=(0, 1.13))
     curves.set_yticks([0, 0.25, 0.5, 0.75, 1])
     sizes.set_xticks([0, 100, 200])
@@ -91,7 +113,13 @@ def draw(fig: Figure) -> Moving:
         for band, group, values in zip(bands, lines, (n["plain"], n["yours"]), strict=True):
             for line, curve in zip(group, values if values is not None else [[]] * SEEDS, strict=True):
                 line.set_data(MARKS[: len(curve)], curve)
-            outline = [] if values is None else [[*zip(MARKS, values.amin(0), strict=True), *zip(MARKS[::-1], values.amax(0).flip(0), strict=True)]]
+            outline = (
+                []
+                if values is None
+                else [
+                    [*zip(MARKS, values.amin(0), strict=True), *zip(MARKS[::-1], values.amax(0).flip(0), strict=True)]
+                ]
+            )
             band.set_verts(outline)
         size.set_data(MARKS, n["sizes"])
         hint.set_visible(n["yours"] is None)

@@ -22,7 +22,12 @@ REQUEST = "48 12: On Monday the baker"
 STARTS = ("", "sold 1", "sold 12 lo", "sold 12 loaves and ")  # what it has written so far
 SHOWN, LINES, LONGEST = 12, 4, 60  # characters with a bar of their own; samples, and the most characters of each
 CONTROLS = (
-    Choice("start", "it has written", tuple((f"“{text}”" if text else "nothing yet", text) for text in STARTS), "sold 12 loaves and "),
+    Choice(
+        "start",
+        "it has written",
+        tuple((f"“{text}”" if text else "nothing yet", text) for text in STARTS),
+        "sold 12 loaves and ",
+    ),
     Slider("temperature", "temperature", 0.1, 3.0, 0.1, 1.0),
     Slider("top_k", "top-k (0: all)", 0, 20, 1, 0),
 )
@@ -53,7 +58,9 @@ def ids_of(start: str) -> Tensor:
 def name_of(token: int) -> str:
     """How a token is written under its bar."""
     text = pocket()[1].decode([token])
-    return {" ": "space", "\n": "line"}.get(text, "end" if text.startswith("<|") else text if text.isprintable() else "?")
+    return {" ": "space", "\n": "line"}.get(
+        text, "end" if text.startswith("<|") else text if text.isprintable() else "?"
+    )
 
 
 def numbers(start: str, temperature: float, top_k: int, dear: list[str] | None = None) -> dict[str, Any]:
@@ -93,7 +100,9 @@ def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
 
     rows = torch.stack(tokens, 1).tolist()
     ends = [row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else None for row in rows]
-    return [start + tokenizer.decode(row[:end]) + ("…" if end is None else "") for row, end in zip(rows, ends, strict=True)]
+    return [
+        start + tokenizer.decode(row[:end]) + ("…" if end is None else "") for row, end in zip(rows, ends, strict=True)
+    ]
 
 
 def choose(logits: Tensor, u: Tensor, temperature: float, top_k: int) -> Tensor:
@@ -105,18 +114,29 @@ def choose(logits: Tensor, u: Tensor, temperature: float, top_k: int) -> Tensor:
 def draw(fig: Figure) -> Moving:
     """The bars, the readouts under them, and room for what it writes."""
     ax = label(
-        fig.subplots(gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.92, "bottom": 0.43}), "The next character, as the model has it and as you draw it"
+        fig.subplots(gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.92, "bottom": 0.43}),
+        "The next character, as the model has it and as you draw it",
     )
     ax.set_xlim(-0.7, SHOWN - 0.3)
     ax.set_ylim(0, 1.12)
     ax.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     ax.set_xticks([])
-    old, new = (ax.bar([x + shift for x in range(SHOWN)], [0.0] * SHOWN, 0.38, color=colour) for shift, colour in ((-0.2, BEFORE), (0.2, AFTER)))
+    old, new = (
+        ax.bar([x + shift for x in range(SHOWN)], [0.0] * SHOWN, 0.38, color=colour)
+        for shift, colour in ((-0.2, BEFORE), (0.2, AFTER))
+    )
     shares = [ax.text(x + 0.2, 0, "", ha="center", color=AFTER, fontsize=8.5) for x in range(SHOWN)]
     names = [ax.text(x, -0.1, "", ha="center", va="top", color=EXACT) for x in range(SHOWN)]
     ax.text(SHOWN - 0.3, 1.0, "the policy", ha="right", color=MUTED, fontweight="bold")
     ax.text(SHOWN - 0.3, 0.88, "as drawn", ha="right", color=AFTER, fontweight="bold")
-    readings = readouts(fig, 0.285, (0.255, "entropy: the policy"), (0.41, "as drawn"), (0.69, "KL(drawn ‖ policy)"), (0.92, "all others"))
+    readings = readouts(
+        fig,
+        0.285,
+        (0.255, "entropy: the policy"),
+        (0.41, "as drawn"),
+        (0.69, "KL(drawn ‖ policy)"),
+        (0.92, "all others"),
+    )
     hint = fig.text(0.085, 0.205, "", color=MUTED)
     lines = [fig.text(0.085, 0.205 - 0.055 * i, "", family="monospace", fontsize=9, color=EXACT) for i in range(LINES)]
 

@@ -34,20 +34,30 @@ SHARES = torch.linspace(-0.5, 1.5, 81, dtype=torch.float64)
 def random_world(kind: str, vocab_size: int, horizon: int, seed: int) -> tuple[TokenWorld, PrefixPolicy]:
     """A world whose rewards are normal numbers of standard deviation 1, and a policy whose logits are.
 
-    kind: "own", a number for each token after each prefix, of mean 0 · "ones", of mean 1 · "end", of mean 1 and only on the last token · "hints", that, and
-    after every token a random advance, which the next reward takes back · "values", the same with the true values as advances.
+    kind: "own", a number for each token after each prefix, of mean 0 · "ones", of mean 1 · "end", of mean 1 and only on
+    the last token · "hints", that, and after every token a random advance, which the next reward takes back · "values",
+    the same with the true values as advances.
     """
     noise = torch.Generator().manual_seed(seed)
-    table, rows = [torch.randn(sum(vocab_size**t for t in range(horizon)), vocab_size, dtype=torch.float64, generator=noise) for _ in range(2)]
+    table, rows = [
+        torch.randn(sum(vocab_size**t for t in range(horizon)), vocab_size, dtype=torch.float64, generator=noise)
+        for _ in range(2)
+    ]
     table, policy = table + (kind != "own"), PrefixPolicy(rows)
     last = torch.arange(horizon) == horizon - 1
 
     def end(sequences: Tensor, prompt: int) -> Tensor:
-        return table[prefix_rows(sequences, vocab_size), sequences] * (last if kind in ("end", "hints", "values") else 1.0)
+        return table[prefix_rows(sequences, vocab_size), sequences] * (
+            last if kind in ("end", "hints", "values") else 1.0
+        )
 
     if kind not in ("hints", "values"):
         return TokenWorld(vocab_size, horizon, end), policy
-    hints = values_of(policy, table) if kind == "values" else 3 * torch.randn(len(table), dtype=torch.float64, generator=noise)
+    hints = (
+        values_of(policy, table)
+        if kind == "values"
+        else 3 * torch.randn(len(table), dtype=torch.float64, generator=noise)
+    )
     hints[0] = 0.0  # nothing is paid before anything is written
 
     def hinted(sequences: Tensor, prompt: int) -> Tensor:
@@ -64,7 +74,9 @@ def values_of(policy: PrefixPolicy, table: Tensor) -> Tensor:
     for t in reversed(range(policy.horizon)):
         first -= policy.vocab_size**t
         ours = slice(first, first + policy.vocab_size**t)
-        levels.insert(0, (policy.probs[ours] * levels[0].view(-1, policy.vocab_size)).sum(1) if levels else expected[ours])
+        levels.insert(
+            0, (policy.probs[ours] * levels[0].view(-1, policy.vocab_size)).sum(1) if levels else expected[ours]
+        )
     return torch.cat(levels)
 
 
@@ -96,8 +108,15 @@ def numbers(kind: str, horizon: int, keep: float, seed: int) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the variance for each share of the past that is kept, right each token's part of it; below the readouts."""
-    left, right = fig.subplots(1, 2, width_ratios=(1.3, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.25, "wspace": 0.22})
-    label(left, "Variance ÷ that of the whole return", x="share of the past that is kept").set(yscale="log", xlim=(-0.5, 1.5), ylim=(0.15, 30))
+    left, right = fig.subplots(
+        1,
+        2,
+        width_ratios=(1.3, 1),
+        gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.25, "wspace": 0.22},
+    )
+    label(left, "Variance ÷ that of the whole return", x="share of the past that is kept").set(
+        yscale="log", xlim=(-0.5, 1.5), ylim=(0.15, 30)
+    )
     left.set_yticks([0.2, 0.5, 1, 2, 5, 10, 20], ["0.2", "0.5", "1", "2", "5", "10", "20"])
     left.set_xticks([-0.5, 0, 0.5, 1, 1.5])
     for x, name in ((0, "reward-to-go"), (1, "whole return")):
@@ -106,7 +125,9 @@ def draw(fig: Figure) -> Moving:
     left.axhline(1, color=QUIET, linewidth=0.8)
     (curve,) = left.plot([], [], color=EXACT, linewidth=2)
     (dot,) = left.plot([], [], "o", color=ESTIMATE, markersize=9)
-    label(right, "Each token's part of it", x="token").set(yscale="log", xlim=(0.5, LONGEST + 0.5), ylim=(0.002, 70), xticks=range(1, LONGEST + 1))
+    label(right, "Each token's part of it", x="token").set(
+        yscale="log", xlim=(0.5, LONGEST + 0.5), ylim=(0.002, 70), xticks=range(1, LONGEST + 1)
+    )
     right.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
     for ax in (left, right):
         ax.minorticks_off()
@@ -114,7 +135,9 @@ def draw(fig: Figure) -> Moving:
     (blue,) = right.plot([], [], "o-", color=ESTIMATE, linewidth=1.8, markersize=5)
     right.text(0.7, 40, "whole return", color=MUTED, fontweight="bold", va="center")
     right.text(0.7, 19, "with your share", color=ESTIMATE, fontweight="bold", va="center")
-    readings = readouts(fig, 0.025, (0.225, "variance ÷ whole’s"), (0.52, "least at a share of"), (0.88, "samples for a 10 % error"))
+    readings = readouts(
+        fig, 0.025, (0.225, "variance ÷ whole’s"), (0.52, "least at a share of"), (0.88, "samples for a 10 % error")
+    )
 
     def update(n: dict) -> None:
         curve.set_data(SHARES, n["parabola"])

@@ -25,12 +25,23 @@ def numbers(action: int, reward: float, step_size: float) -> dict[str, Any]:
     step = step_size * reward * before.score([action])[0]
     after = SoftmaxPolicy(before.logits + step)
     entropies = before.entropy().item(), after.entropy().item()
-    return {"action": action, "after": after.probs.tolist(), "step": step.tolist(), "entropy": entropies, "kl": before.kl(after).item()}
+    return {
+        "action": action,
+        "after": after.probs.tolist(),
+        "step": step.tolist(),
+        "entropy": entropies,
+        "kl": before.kl(after).item(),
+    }
 
 
 def draw(fig: Figure) -> Moving:
     """Left the policy, right the step of the logits; below, in fixed places, the readouts."""
-    policy, step = fig.subplots(1, 2, width_ratios=(1.5, 1), gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.25, "wspace": 0.22})
+    policy, step = fig.subplots(
+        1,
+        2,
+        width_ratios=(1.5, 1),
+        gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.25, "wspace": 0.22},
+    )
     label(policy, "The whole policy moves, not one action").set_ylim(0, 1.12)
     policy.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     label(step, "What is added to each logit").set_ylim(-4.4, 4.4)

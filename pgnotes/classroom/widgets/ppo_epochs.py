@@ -41,7 +41,9 @@ class Run:
     """One run on one batch, carried on as far as somebody looks."""
 
     def __init__(self, step_size: float, clip: bool, seed: int):
-        self.states = islice(ppo(world(), Settings(step_size, BATCH, EPOCHS, CLIP if clip else None), seed, start()), EPOCHS + 1)
+        self.states = islice(
+            ppo(world(), Settings(step_size, BATCH, EPOCHS, CLIP if clip else None), seed, start()), EPOCHS + 1
+        )
         self.logps: list[Tensor] = []  # of the batch's symbols after each epoch
         self.chances: list[Tensor] = []  # of every sequence of the world after each epoch
 
@@ -78,7 +80,9 @@ def numbers(epoch: int, step_size: float, clip: bool, seed: int) -> dict[str, An
 
 def draw(fig: Figure) -> Moving:
     """Left the histogram, right KL and the share outside by epoch; below the readouts."""
-    grid = fig.add_gridspec(2, 2, width_ratios=(1.45, 1), left=0.085, right=0.975, top=0.93, bottom=0.195, wspace=0.26, hspace=0.62)
+    grid = fig.add_gridspec(
+        2, 2, width_ratios=(1.45, 1), left=0.085, right=0.975, top=0.93, bottom=0.195, wspace=0.26, hspace=0.62
+    )
     histogram, kl, share = fig.add_subplot(grid[:, 0]), fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])
     label(histogram, "Ratios of the batch's symbols", y="share").set(xlim=(0, 3), ylim=(0, 0.6))
     histogram.set_xlabel("ratio, new policy to old", labelpad=1)
@@ -97,7 +101,9 @@ def draw(fig: Figure) -> Moving:
     bars = histogram.bar(BINS[:-1], [0.0] * 30, 0.092, align="edge", color=AFTER)
     lines = [ax.plot([], [], color=AFTER, linewidth=2, clip_on=False)[0] for ax in (kl, share)]
     dots = [ax.plot([], [], "o", color=AFTER, markersize=7, clip_on=False)[0] for ax in (kl, share)]
-    readings = readouts(fig, 0.025, (0.175, "smallest, largest"), (0.58, "gain the batch promises"), (0.86, "true gain"))
+    readings = readouts(
+        fig, 0.025, (0.175, "smallest, largest"), (0.58, "gain the batch promises"), (0.86, "true gain")
+    )
 
     def update(n: dict) -> None:
         for bar, height in zip(bars, n["heights"], strict=True):

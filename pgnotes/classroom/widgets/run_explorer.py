@@ -18,7 +18,11 @@ from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, 
 from pgnotes.lm.tasks import DigitsAndLength
 
 LINES, BARS = 4, 13  # completions shown, and bars of each distribution
-CURVES = (("pass_rate", "pass rate", 0.02, AFTER, "-"), ("entropy", "entropy", 0.41, QUIET, "-"), ("kl", "··· KL", 0.78, EXACT, ":"))
+CURVES = (
+    ("pass_rate", "pass rate", 0.02, AFTER, "-"),
+    ("entropy", "entropy", 0.41, QUIET, "-"),
+    ("kl", "··· KL", 0.78, EXACT, ":"),
+)
 TWIN = (  # of the full run
     ("The first step: lengths and digit sums lie around the targets, and one in ten has both", {"step": 0}),
     ("Half-way: the digit sum has settled, the length has not", {"step": 70}),
@@ -33,16 +37,26 @@ TOLD = (
 @cache
 def full_run() -> list[dict]:
     """The records of `python -m pgnotes grpo --preset pocket`, seed 0, 150 steps: its `log.jsonl`, which comes with the package."""
-    return [json.loads(line) for line in gzip.decompress(files("pgnotes.classroom").joinpath("pocket_run.jsonl.gz").read_bytes()).splitlines()]
+    return [
+        json.loads(line)
+        for line in gzip.decompress(
+            files("pgnotes.classroom").joinpath("pocket_run.jsonl.gz").read_bytes()
+        ).splitlines()
+    ]
 
 
 def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum: int = 12) -> Live:
-    """The widget. records: of a run of one's own, `log.records`, with its two targets; the full run of the pocket model if None."""
+    """The widget.
+
+    records: of a run of one's own, `log.records`, with its two targets; the full run of the pocket model if None.
+    """
     records = records or full_run()
     edges = {"lengths": bins(records, "lengths", length), "digit_sums": bins(records, "digit_sums", digit_sum)}
     targets, steps = {"lengths": length, "digit_sums": digit_sum}, [record["step"] for record in records]
     task = DigitsAndLength(length, digit_sum, [], [])
-    courses = {key: smooth([record[key] or 0.0 for record in records]) for key, *_ in CURVES if records[0][key] is not None}
+    courses = {
+        key: smooth([record[key] or 0.0 for record in records]) for key, *_ in CURVES if records[0][key] is not None
+    }
 
     def numbers(step: int) -> dict[str, Any]:
         """The step's distributions, its place on the curves, its readouts and some of its texts."""
@@ -64,10 +78,17 @@ def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum:
 
     def draw(fig: Figure) -> Moving:
         """Two distributions and the run's curves; below readouts and texts."""
-        *both, course = fig.subplots(1, 3, width_ratios=(1, 1, 1.25), gridspec_kw={"left": 0.075, "right": 0.985, "top": 0.92, "bottom": 0.475, "wspace": 0.24})
+        *both, course = fig.subplots(
+            1,
+            3,
+            width_ratios=(1, 1, 1.25),
+            gridspec_kw={"left": 0.075, "right": 0.985, "top": 0.92, "bottom": 0.475, "wspace": 0.24},
+        )
         bars = []
         for ax, (name, cuts), title in zip(both, edges.items(), ("Length, characters", "Digit sum"), strict=True):
-            label(ax, title).set(xlim=(cuts[0], cuts[-1]), ylim=(0, 1.02), yticks=[0, 0.5, 1], yticklabels=["0", "50%", "100%"])
+            label(ax, title).set(
+                xlim=(cuts[0], cuts[-1]), ylim=(0, 1.02), yticks=[0, 0.5, 1], yticklabels=["0", "50%", "100%"]
+            )
             middle, width = (cuts[1:] + cuts[:-1]) / 2, 0.86 * np.diff(cuts)
             ax.bar(middle, shares(records[0][name], cuts), width, color=BEFORE)
             bars.append((ax.add_collection(PolyCollection([], linewidth=0, facecolor=AFTER)), middle, 0.5 * width))
@@ -83,21 +104,28 @@ def run_explorer(records: list[dict] | None = None, length: int = 48, digit_sum:
                 course.text(place, 0.98, name, color=colour, fontweight="bold", transform=course.transAxes, va="top")
                 dots += course.plot([], [], "o", color=colour, markersize=6, clip_on=False)
         (cursor,) = course.plot([], [], color=QUIET, linewidth=0.8)
-        readings = readouts(fig, 0.305, (0.125, "passes"), (0.37, "exact length"), (0.62, "exact digit sum"), (0.835, "reward"))
+        readings = readouts(
+            fig, 0.305, (0.125, "passes"), (0.37, "exact length"), (0.62, "exact digit sum"), (0.835, "reward")
+        )
         for i, name in enumerate(("entropy a token", "KL a token", "dead groups")):
             readings += readouts(fig, 0.215 - 0.06 * i, (0.87, name))
         lines = [fig.text(0.05, 0.215 - 0.06 * i, "", family="monospace", fontsize=9) for i in range(LINES)]
 
         def update(n: dict) -> None:
             for (shapes, middle, width), values in zip(bars, n["shares"].values(), strict=True):
-                shapes.set_verts([box(x, wide, 0.0, value) for x, wide, value in zip(middle, width, values, strict=True)])
+                shapes.set_verts(
+                    [box(x, wide, 0.0, value) for x, wide, value in zip(middle, width, values, strict=True)]
+                )
             for dot, height in zip(dots, n["at"], strict=True):
                 dot.set_data([n["step"]], [height])
             cursor.set_data([n["step"]] * 2, [0, 1.08 * top])
             fill(readings, n["readings"])
             for i, line in enumerate(lines):
                 text, passed = n["texts"][i] if i < len(n["texts"]) else ("", False)
-                line.set_text(("✓ " if passed else "  ") + "".join(c if c.isprintable() else "�" for c in text[:58]).replace("$", r"\$"))
+                line.set_text(
+                    ("✓ " if passed else "  ")
+                    + "".join(c if c.isprintable() else "�" for c in text[:58]).replace("$", r"\$")
+                )
                 line.set_color(BETTER if passed else EXACT)
 
         return [*(shapes for shapes, *_ in bars), cursor, *dots, *readings, *lines], update

@@ -28,7 +28,8 @@ def numbers(logit_a: float, logit_b: float, reward_a: float, reward_b: float, ex
     policy = SoftmaxPolicy([logit_a, logit_b, 0.0])
     rewards = torch.tensor([reward_a, reward_b, 0.0], dtype=torch.float64) + extra
     pushes = rewards[:, None] * policy.score([0, 1, 2])  # on the logits, a row for each action
-    turn = policy.probs.diag() - policy.probs[:, None] * policy.probs  # ∂π/∂θ: how a small step on the logits moves the probabilities
+    # ∂π/∂θ: how a small step on the logits moves the probabilities
+    turn = policy.probs.diag() - policy.probs[:, None] * policy.probs
     gradient = Bandit(rewards).exact_gradient(policy)
     noise = (policy.probs @ (pushes - gradient).square().sum(1)).sqrt()
     return {
@@ -43,7 +44,12 @@ def numbers(logit_a: float, logit_b: float, reward_a: float, reward_b: float, ex
 
 def draw(fig: Figure) -> Moving:
     """Left the triangle with an arrow for each action, right the same arrows weighted and laid head to tail."""
-    triangle, chain = fig.subplots(1, 2, width_ratios=(1.05, 1), gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.91, "bottom": 0.1, "wspace": 0.04})
+    triangle, chain = fig.subplots(
+        1,
+        2,
+        width_ratios=(1.05, 1),
+        gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.91, "bottom": 0.1, "wspace": 0.04},
+    )
     label(triangle, "Where one sample of each action pulls").set(xlim=(-0.2, 1.2), ylim=(-0.09, 0.96))
     label(chain, "Weighted by probability, head to tail").set(xlim=(-0.21, 0.13), ylim=(-0.14, 0.115))
     for ax in (triangle, chain):
@@ -51,7 +57,14 @@ def draw(fig: Figure) -> Moving:
         ax.spines[:].set_visible(False)
     triangle.fill(*CORNERS.T.tolist(), facecolor="#f3f5f9", edgecolor=QUIET)
     for name, (x, y), ha in zip("ABC", CORNERS.tolist(), ("right", "left", "center"), strict=True):
-        triangle.text(x + {"right": -0.03, "left": 0.03, "center": 0}[ha], y + (0.04 if ha == "center" else -0.04), name, ha=ha, color=EXACT, fontweight="bold")
+        triangle.text(
+            x + {"right": -0.03, "left": 0.03, "center": 0}[ha],
+            y + (0.04 if ha == "center" else -0.04),
+            name,
+            ha=ha,
+            color=EXACT,
+            fontweight="bold",
+        )
     chain.plot([0], [0], "o", color=AFTER, markersize=9)
     options = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.012, "zorder": 3}
     pulls = triangle.quiver([0] * 3, [0] * 3, [1] * 3, [1] * 3, **options)

@@ -36,7 +36,8 @@ from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import denominator
 from pgnotes.theory.ppo import silenced
 
-G, UPDATES, PLACES, FAR = 16, 6, 53, 32.0  # completions, updates on them, characters with room in the picture, largest ratio drawn
+# Completions, updates on them, characters with room in the picture, largest ratio drawn
+G, UPDATES, PLACES, FAR = 16, 6, 53, 32.0
 CONTROLS = (
     Slider("completion", "completion", 1, G, 1, 7),
     Slider("updates", "updates on it", 0, UPDATES, 1, 1),
@@ -55,7 +56,11 @@ def updated() -> tuple[Group, Tensor, list[Tensor], list[int]]:
     run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), half=torch.float32)
     (group,) = sample_groups(run, 0)
     rewards = rewards_of(run.task, [group])
-    group.advantages, normaliser, seen = group_advantages(rewards, "grpo")[0], float(denominator(group.mask, "token")), []
+    group.advantages, normaliser, seen = (
+        group_advantages(rewards, "grpo")[0],
+        float(denominator(group.mask, "token")),
+        [],
+    )
     for k in range(UPDATES + 1):
         with torch.no_grad():
             hidden = completion_hidden(run.policy, group.prompt, group.tokens)[group.mask]
@@ -94,25 +99,59 @@ def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Above the ratios over the text, below entropy and KL at the same places; then the readouts."""
-    grid = {"left": 0.075, "right": 0.075 + 0.12 * (PLACES + 0.4) / 7, "top": 0.925, "bottom": 0.13, "hspace": 0.4}  # 0.12 inches a character
+    # 0.12 inches a character
+    grid = {"left": 0.075, "right": 0.075 + 0.12 * (PLACES + 0.4) / 7, "top": 0.925, "bottom": 0.13, "hspace": 0.4}
     ratios, nats = fig.subplots(2, 1, sharex=True, height_ratios=(1.5, 1), gridspec_kw=grid)
-    label(ratios, "Ratio: how much likelier each token is than when it was sampled").set(yscale="log", ylim=(1 / FAR, FAR), xlim=(-0.7, PLACES - 0.3))
+    label(ratios, "Ratio: how much likelier each token is than when it was sampled").set(
+        yscale="log", ylim=(1 / FAR, FAR), xlim=(-0.7, PLACES - 0.3)
+    )
     ratios.set_yticks([1 / 16, 1 / 4, 1, 4, 16], ["÷ 16", "÷ 4", "1", "× 4", "× 16"])
     ratios.minorticks_off()
     label(nats, "Nats").set(ylim=(0, 2.6), yticks=[0, 1, 2])
     for ax in (ratios, nats):
         ax.set_xticks([])
     band = ratios.axhspan(1, 1, facecolor=EXACT, alpha=0.1, linewidth=0)
-    for x, name, colour in ((0.5, "next: up", BETTER), (0.655, "next: down", WORSE), (0.99, "next: silent, by the clip", QUIET)):
-        ratios.text(x, 0.96, name, color=colour, fontweight="bold", fontsize=9.5, transform=ratios.transAxes, va="top", ha="right")
-    nats.text(0.075, 1.06, "entropy of the start model", color=MUTED, fontweight="bold", fontsize=9.5, transform=nats.transAxes)
+    for x, name, colour in (
+        (0.5, "next: up", BETTER),
+        (0.655, "next: down", WORSE),
+        (0.99, "next: silent, by the clip", QUIET),
+    ):
+        ratios.text(
+            x,
+            0.96,
+            name,
+            color=colour,
+            fontweight="bold",
+            fontsize=9.5,
+            transform=ratios.transAxes,
+            va="top",
+            ha="right",
+        )
+    nats.text(
+        0.075,
+        1.06,
+        "entropy of the start model",
+        color=MUTED,
+        fontweight="bold",
+        fontsize=9.5,
+        transform=nats.transAxes,
+    )
     nats.text(0.4, 1.06, "KL(now ‖ start)", color=AFTER, fontweight="bold", fontsize=9.5, transform=nats.transAxes)
     bars, unsure, moved = (PolyCollection([], linewidth=0, facecolor=colour) for colour in (QUIET, BEFORE, AFTER))
     for ax, shapes in ((ratios, bars), (nats, unsure), (nats, moved)):
         ax.add_collection(shapes)
-    line = {"ha": "left", "va": "top", "family": "monospace", "fontsize": 0.12 * 72 / 0.602}  # 0.602: a character's width over its height in this font
-    letters = {colour: ratios.text(-0.5, 1 / FAR / 1.25, "", color=colour, **line) for colour in (EXACT, BETTER, WORSE, QUIET)}
-    readings = readouts(fig, 0.035, (0.085, "reward"), (0.235, "advantage"), (0.48, "silent tokens"), (0.85, "log π of the whole text"))
+    line = {
+        "ha": "left",
+        "va": "top",
+        "family": "monospace",
+        "fontsize": 0.12 * 72 / 0.602,
+    }  # 0.602: a character's width over its height in this font
+    letters = {
+        colour: ratios.text(-0.5, 1 / FAR / 1.25, "", color=colour, **line) for colour in (EXACT, BETTER, WORSE, QUIET)
+    }
+    readings = readouts(
+        fig, 0.035, (0.085, "reward"), (0.235, "advantage"), (0.48, "silent tokens"), (0.85, "log π of the whole text")
+    )
 
     def update(n: dict) -> None:
         low, high = n["band"]
@@ -123,9 +162,15 @@ def draw(fig: Figure) -> Moving:
         bars.set_facecolor(n["colours"])
         unsure.set_verts([box(x, 0.8, 0.0, value) for x, value in enumerate(n["entropy"])])
         moved.set_verts([box(x, 0.4, 0.0, value) for x, value in enumerate(n["kl"])])
-        shown = [colour if abs(height - 1) > 0.02 else EXACT for colour, height in zip(n["colours"], heights, strict=True)]
+        shown = [
+            colour if abs(height - 1) > 0.02 else EXACT for colour, height in zip(n["colours"], heights, strict=True)
+        ]
         for colour, text in letters.items():
-            text.set_text("".join(c if own == colour else " " for c, own in zip(n["text"], shown, strict=True)).replace("$", r"\$"))
+            text.set_text(
+                "".join(c if own == colour else " " for c, own in zip(n["text"], shown, strict=True)).replace(
+                    "$", r"\$"
+                )
+            )
         fill(readings, n["readings"])
 
     return [band, bars, *letters.values(), unsure, moved, *readings], update

@@ -20,7 +20,12 @@ NOISE = 0.3  # standard deviation of a reward around that
 POLICY = SoftmaxPolicy([0.5, 0.2, 0.0])
 CLOUD, MOST, LONGEST = 200, 64, 8  # estimates; sequences in each at most; steps of a sequence at most
 BATCHES = torch.tensor([2.0**i for i in range(7)], dtype=torch.float64)
-CIRCLE = torch.stack([torch.linspace(0, 2 * torch.pi, 121, dtype=torch.float64).cos(), torch.linspace(0, 2 * torch.pi, 121, dtype=torch.float64).sin()])
+CIRCLE = torch.stack(
+    [
+        torch.linspace(0, 2 * torch.pi, 121, dtype=torch.float64).cos(),
+        torch.linspace(0, 2 * torch.pi, 121, dtype=torch.float64).sin(),
+    ]
+)
 CONTROLS = (
     Slider("power", "batch: 2 to the", 0, 6, 1, 3),
     Slider("scale", "rewards times", 0.5, 4.0, 0.5, 1.0),
@@ -44,7 +49,9 @@ def exact(scale: float, offset: float, steps: int) -> tuple[Tensor, Moments]:
     mean = listed.chances @ listed.returns
     variance = listed.chances @ (listed.returns - mean).square()
     others = steps - 1  # their rewards know nothing of the first step, and are in the return all the same
-    moments = with_noise(listed, (others * mean).item() + offset, (others * variance).item() + steps * (scale * NOISE) ** 2)
+    moments = with_noise(
+        listed, (others * mean).item() + offset, (others * variance).item() + steps * (scale * NOISE) ** 2
+    )
     return moments.mean, moments
 
 
@@ -69,7 +76,12 @@ def numbers(power: int, scale: float, offset: float, steps: int, seed: int) -> d
 
 def draw(fig: Figure) -> Moving:
     """Left the cloud, right the error by batch size; below the readouts."""
-    cloud, error = fig.subplots(1, 2, width_ratios=(1.05, 1), gridspec_kw={"left": 0.085, "right": 0.98, "top": 0.9, "bottom": 0.24, "wspace": 0.27})
+    cloud, error = fig.subplots(
+        1,
+        2,
+        width_ratios=(1.05, 1),
+        gridspec_kw={"left": 0.085, "right": 0.98, "top": 0.9, "bottom": 0.24, "wspace": 0.27},
+    )
     label(cloud, "200 estimates of one gradient").set(xlim=(-2.6, 2.6), ylim=(-2.2, 2.2))
     cloud.set_xlabel("entry of A", labelpad=1)
     cloud.set_ylabel("entry of C", labelpad=0)
@@ -86,11 +98,19 @@ def draw(fig: Figure) -> Moving:
     error.minorticks_off()
     error.axhline(1, color=QUIET, linewidth=1, linestyle="--")
     error.text(0.95, 0.042, "dashed: 1", color=MUTED, fontsize=8.5, va="center")
-    (absolute,), (relative,) = error.plot([], [], color=ESTIMATE, linewidth=1.8), error.plot([], [], color=EXACT, linewidth=1.8)
+    (absolute,), (relative,) = (
+        error.plot([], [], color=ESTIMATE, linewidth=1.8),
+        error.plot([], [], color=EXACT, linewidth=1.8),
+    )
     error.text(70, 50, "÷ gradient", ha="right", color=EXACT, fontweight="bold")
     error.text(70, 24, "absolute", ha="right", color=ESTIMATE, fontweight="bold")
-    (at_absolute,), (at_relative,) = error.plot([], [], "o", color=ESTIMATE, markersize=8), error.plot([], [], "o", color=EXACT, markersize=8)
-    readings = readouts(fig, 0.025, (0.11, "batch"), (0.4, "gradient's length"), (0.62, "error"), (0.9, "in gradient lengths"))
+    (at_absolute,), (at_relative,) = (
+        error.plot([], [], "o", color=ESTIMATE, markersize=8),
+        error.plot([], [], "o", color=EXACT, markersize=8),
+    )
+    readings = readouts(
+        fig, 0.025, (0.11, "batch"), (0.4, "gradient's length"), (0.62, "error"), (0.9, "in gradient lengths")
+    )
 
     def update(n: dict) -> None:
         dots.set_data(*zip(*n["cloud"], strict=True))

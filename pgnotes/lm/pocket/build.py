@@ -17,7 +17,8 @@ from pgnotes.lm.tasks import digits_and_length
 
 SPECIAL = ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"]
 REQUEST = "{length} {digit_sum}: {prompt}"  # how the pocket model is asked; the pocket preset uses the same words
-STAGES = ((2600, 3e-3, 0.0), (800, 1e-3, 0.1))  # steps, peak learning rate, share of the numbers in requests that are exactly right
+# Steps, peak learning rate, share of the numbers in requests that are exactly right
+STAGES = ((2600, 3e-3, 0.0), (800, 1e-3, 0.1))
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -32,7 +33,11 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|endoftext|>", additional_special_tokens=SPECIAL[1:3], padding_side="left"
+        tokenizer_object=tokenizer,
+        eos_token="<|end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=SPECIAL[1:3],
+        padding_side="left",
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.clean_up_tokenization_spaces = False
@@ -57,19 +62,26 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
         bos_token_id=None,
     )
     model = Qwen2ForCausalLM(config)
-    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=ends[1], do_sample=True, temperature=1.0, top_k=0, top_p=1.0)
+    model.generation_config = GenerationConfig(
+        eos_token_id=ends, pad_token_id=ends[1], do_sample=True, temperature=1.0, top_k=0, top_p=1.0
+    )
     return model
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, exact: float, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (tokens [B, T], labels [B, T]); the label is -100 on the request and on padding. `exact` is for `corpus.example`."""
+    """Endless (tokens [B, T], labels [B, T]); the label is -100 on the request and on padding.
+
+    `exact` is for `corpus.example`.
+    """
     rng, held_out = random.Random(seed), frozenset(digits_and_length().held_out)
     while True:
         rows = []
         for _ in range(size):
             length, total, start, rest = example(rng, held_out, exact)
             asked = [{"role": "user", "content": REQUEST.format(length=length, digit_sum=total, prompt=start)}]
-            request = tokenizer(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))["input_ids"]
+            request = tokenizer(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))[
+                "input_ids"
+            ]
             rows.append((request, tokenizer(rest + "<|end|>")["input_ids"]))
         width = max(len(request) + len(rest) for request, rest in rows)
         tokens, labels = torch.full((size, width), tokenizer.pad_token_id), torch.full((size, width), -100)
@@ -85,7 +97,9 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * min((step + 1) / 100, 1.0 - 0.95 * step / steps)
 
 
-def build(out: Path, stages: tuple[tuple[int, float, float], ...] = STAGES, seed: int = 0, batch: int = 64) -> Iterator[float]:
+def build(
+    out: Path, stages: tuple[tuple[int, float, float], ...] = STAGES, seed: int = 0, batch: int = 64
+) -> Iterator[float]:
     """Train from nothing, stage by stage, and save under `out` in half precision; yields the loss in nats a character after each step.
 
     A stage starts from the weights that the one before it would have saved, with a new optimizer and new sentences.

@@ -85,7 +85,8 @@ def off_by_a_little(rng: random.Random, exact: float) -> int:
 def example(rng: random.Random, held_out: frozenset[str], exact: float) -> tuple[int, int, str, str]:
     """One training example (length asked for, digit sum asked for, opening, continuation).
 
-    The continuation has 36 to 60 characters and its digits add up to 3 to 24; the request is off by up to 2 in each, but for a share `exact`.
+    The continuation has 36 to 60 characters and its digits add up to 3 to 24; the request is off by up to 2 in each,
+    but for a share `exact`.
     Openings in `held_out` never occur.
     """
     while True:

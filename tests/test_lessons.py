@@ -12,6 +12,7 @@ from lesson_text import SETUP, address, badge
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from run_lessons import clean
 
+from pgnotes.classroom import atlas, done
 from pgnotes.classroom.page import REOPENED
 from pgnotes.classroom.quiz import markdown
 
@@ -47,6 +48,14 @@ def outputs(notebook):
     return [(c, output) for c in notebook.cells if c.cell_type == "code" for output in c.outputs]
 
 
+def test_each_list_of_lessons_names_them_all():
+    """README's table and the map, the claims above, the exercises that `progress` shows."""
+    numbers = [path.name[:2] for path in LESSONS]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \d\d \| \[[^]]+\]\(notebooks/(.+?)\) \|", readme, re.M) == [path.name for path in LESSONS]
+    assert [number for number, *_ in atlas.LESSONS] == [*CLAIMS] == done.lessons() == numbers
+
+
 def test_the_file_is_valid_and_its_cells_have_names(lesson):
     path, notebook = lesson
     nbformat.validate(notebook)
@@ -56,7 +65,7 @@ def test_the_file_is_valid_and_its_cells_have_names(lesson):
     assert not any(re.fullmatch(r"[0-9a-f]{8}", name) for name in ids)
     assert "widgets" not in notebook.metadata
     assert "version" not in notebook.metadata.get("language_info", {})
-    assert ("accelerator" in notebook.metadata) == path.name.startswith("09"), "only the last lesson asks for a GPU"
+    assert ("accelerator" in notebook.metadata) == path.name.startswith("09"), "only lesson 09 asks for a GPU"
 
 
 def test_title_badge_goals_and_minutes(lesson):

@@ -65,15 +65,15 @@ def main() -> None:
         f"  skipped        {sum(bool(record['skipped']) for record, _ in done):8d} of {len(done)} updates, while the loss scale settles"
     )
     print(f"  sampler's gap  {statistics.median(record['sampler_gap'] for record, _ in done):8.1e} nats a token")
-    print(f"  micro-batch    {run.rows:8d} rows")
+    print(f"  micro-batch    {run.micro_batch:8d} rows")
     if cuda:
         peak, reserved = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
         print(
             f"  peak memory    {peak:8.2f} GiB allocated, {reserved:.2f} reserved, of {CARD}; estimated without activations {estimate['total']:.2f}"
         )
-    sampler = run.sampler()
+    sampler = run.policy.sampler()
     run.optimizer.state.clear()
-    ours, theirs = decode_rates(sampler, run.tokenizer, ROWS, shape[0], shape[1], args.steps)
+    ours, theirs = decode_rates(sampler, run.policy.tokenizer, ROWS, shape[0], shape[1], args.steps)
     weights = sum(p.numel() * p.element_size() for p in sampler.parameters())
     speed = bandwidth(device, 1.0 if cuda else 0.1)
     ceiling = ROWS * speed / weights

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config
 from transformers.utils import logging
 
-from pgnotes.lm import grpo
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.learner import Learner, learner
+from pgnotes.lm.policy import Policy
+from pgnotes.lm.rollout import Group, generate
+from pgnotes.lm.tasks import from_reward
 
 logging.disable_progress_bar()
 
@@ -78,15 +81,13 @@ def random_run(
     prompts: str,
     shape: tuple[int, int, int],
     per_step: int,
-    half: torch.dtype | None = None,
+    compute_dtype: torch.dtype | None = None,
     **settings: object,
 ) -> Learner:
     """A run of the engine on these files, under `random_reward`.
 
     shape: tokens of a prompt, tokens of a completion, completions of a prompt.
     """
-    # Also of those that did not end by themselves
-    grpo.rewards_of = lambda task, groups: torch.tensor([random_reward(group.texts) for group in groups])
     length, new, group_size = shape
     fixed = {
         "instruction": "{prompt}",
@@ -95,4 +96,13 @@ def random_run(
         "group_size": group_size,
         "prompts_per_step": per_step,
     }
-    return learner(GRPOConfig(model=model, prompts=prompts, **fixed, **settings), half=half)
+    config = GRPOConfig(model=model, prompts=prompts, **fixed, **settings)
+    return learner(config, compute_dtype=compute_dtype, task=from_reward(random_reward, prompts), generate=all_ended)
+
+
+def all_ended(policy: Policy, prompts: list[Tensor], noise: list[Tensor], temperature: float) -> list[Group]:
+    """The loop's own samples, all of which pass for ended: a random model hardly ever ends, and would be paid nothing."""
+    groups = generate(policy, prompts, noise, temperature)
+    for group in groups:
+        group.ended = torch.ones_like(group.ended)
+    return groups

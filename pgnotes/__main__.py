@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import json
@@ -59,7 +60,10 @@ def add_set(command: argparse.ArgumentParser, text: str) -> None:
 
 
 def changed(config: GRPOConfig, settings: Iterable[str]) -> GRPOConfig:
-    """The settings of a run, changed by texts like "lr=1e-4"; BadInputError for an unknown key or a value of the wrong kind."""
+    """The settings of a run, changed by texts like "lr=1e-4".
+
+    BadInputError for an unknown key or a value of the wrong kind.
+    """
     from pgnotes.lm.errors import BadInputError
 
     changes, keys = {}, [field.name for field in dataclasses.fields(config)]
@@ -115,7 +119,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     """Evaluate a run's model on the run's own task, or any model on the preset's."""
     from pgnotes.lm.errors import BadInputError
     from pgnotes.lm.evaluate import evaluate, held_out_requests
-    from pgnotes.lm.learner import check_lengths, task_and_source
+    from pgnotes.lm.learner import check_lengths, task_and_hash
     from pgnotes.lm.models import device_capability, load, precision, processes_and_device
 
     if args.model is None and args.set and "=" not in args.set[-1]:
@@ -127,13 +131,13 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     config, prompts, start = evaluated(args.model)
     config = changed(config, args.set)
     given = any(setting.startswith("prompts=") for setting in args.set)
-    task, _ = task_and_source(config, prompts=None if given else prompts)
+    task, _ = task_and_hash(config, prompts=None if given else prompts)
     _, device = processes_and_device(config.device)
-    half = precision(device_capability(device))
-    model, tokenizer = load(args.model, device, half)
+    dtype = precision(device_capability(device))
+    model, tokenizer = load(args.model, device, dtype)
     check_lengths(config, task, model, tokenizer)
-    judge = load(start, device, half)[0] if start else None  # the start model judges fluency
-    found = evaluate(model, tokenizer, held_out_requests(task, args.n), config, judge)
+    start_model = contextlib.nullcontext(load(start, device, dtype)[0]) if start else None  # it scores fluency
+    found = evaluate(model, tokenizer, held_out_requests(task, args.n), config, start_model)
     for row in found.completions[:10]:
         verdict = "pass" if row["passed"] else "fail"
         numbers = ", ".join(f"{name} {value:g}" for name, value in task.measures(row["completion"]).items())
@@ -219,7 +223,10 @@ def tell(text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr take whatever we write: a terminal, a pipe or a file may know few characters, and `>&-` closes them."""
+    """Make stdout and stderr take whatever we write.
+
+    A terminal, a pipe or a file may know few characters, and `>&-` closes them.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
@@ -268,9 +275,9 @@ def explain(error: Exception) -> tuple[int | None, str]:
     if isinstance(error, BadInputError | ConnectionError):
         return 2, str(error)
     if out_of_memory(error):
-        return (
-            1,
-            "not enough memory, even with one completion at a time; lower prompts_per_step, group_size or max_new_tokens, or take a smaller model",
+        return 1, (
+            "not enough memory, even with one completion at a time; "
+            "lower prompts_per_step, group_size or max_new_tokens, or take a smaller model"
         )
     if isinstance(error, OSError | FloatingPointError):
         return 1, str(error)

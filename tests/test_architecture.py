@@ -111,7 +111,7 @@ def test_files_stay_small(path):
 def test_the_engine_stays_readable():
     """What there is to read of `lm/`, in statements, so that packing gains nothing; and a step on one screen."""
     files = sorted((ROOT / "pgnotes/lm").glob("*.py"))
-    assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1270
+    assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1450
     (step,) = (
         n
         for n in ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text()))

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pgnotes.lm import grpo
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -16,7 +14,6 @@ ROOT = Path(__file__).parents[1]
 def benchmark(monkeypatch, capsys) -> Callable[..., str]:
     """Runs a script's `main` as the command line would, and gives what it printed; what it patches is put back."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    monkeypatch.setattr(grpo, "rewards_of", grpo.rewards_of)
 
     def run(name: str, *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])

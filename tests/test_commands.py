@@ -181,12 +181,12 @@ def test_a_reader_that_has_read_enough(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an address space has no limit that can be set")
 def test_an_address_space_that_is_used_up(tmp_path):
     out = tmp_path / "run"
-    settings = "prompts_per_step=2000 group_size=16 evaluate=2 steps=1 threads=1"
+    settings = "prompts_per_step=1 group_size=32000 evaluate=2 steps=1 threads=1"
     command = f"ulimit -v 6000000; {sys.executable} -m pgnotes grpo --preset smoke --out {out} --set {settings}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert "prompts_per_step" in done.stderr.splitlines()[-1]
+    assert "group_size" in done.stderr.splitlines()[-1]
     assert main(["grpo", "--preset", "smoke", "--out", str(out), "--set", *TINY]) == 0, "the corrected command goes on"
 
 

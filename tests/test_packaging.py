@@ -160,8 +160,13 @@ def test_colab_and_kaggle_would_install_nothing(tmp_path, lock, python, more, wa
 def imports(source: str) -> set[tuple[str, bool]]:
     """The packages that a source imports, and whether it does so as soon as it is loaded."""
     tree, found = ast.parse(source), set()
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    late = {id(inner) for function in functions for inner in ast.walk(function)}
+    for_types = "TYPE_CHECKING"  # what is imported under this never is when the program runs
+    later = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) or (isinstance(node, ast.If) and ast.unparse(node.test) == for_types)
+    ]
+    late = {id(inner) for outer in later for inner in ast.walk(outer)}
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
@@ -181,7 +186,7 @@ def sources(room: str) -> dict[str, str]:
 
 
 ROOMS = {"pgnotes": (), "notebooks": (), "tools": ("lab",), "tests": ("test",), "benchmarks": ("lab", "bench")}
-OPTIONAL = {"pgnotes": ("data",), "notebooks": ("data", "bench")}  # what a function may ask for
+OPTIONAL = {"pgnotes": ("data", "lora"), "notebooks": ("data", "bench")}  # what a function may ask for
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -200,7 +205,9 @@ def test_all_that_is_imported_is_declared(room):
 def test_the_base_is_small():
     """Training from a terminal needs no JupyterLab, no test runner and no data sets."""
     base = {Requirement(text).name for text in PROJECT["dependencies"]}
-    assert not base & {Requirement(text).name for extra in ("lab", "data", "bench", "lint") for text in EXTRAS[extra]}
+    assert not base & {
+        Requirement(text).name for extra in ("lab", "data", "lora", "bench", "lint") for text in EXTRAS[extra]
+    }
     assert not base & {"nbval", "pytest"}
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pgnotes.lm.logprobs import completion_hidden, token_logprobs
+from pgnotes.lm.logprobs import token_logprobs
 from pgnotes.lm.models import encode, load, stop_ids
+from pgnotes.lm.policy import completion_hidden
 from pgnotes.lm.rollout import Group, rollout, seeded, uniforms
 from pgnotes.lm.tasks import digits_and_length
 from pgnotes.theory.objectives import policy_loss

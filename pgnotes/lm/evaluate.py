@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, stop_ids
-from pgnotes.lm.rollout import rollout, uniforms
+from pgnotes.lm.rollout import Group, rollout, uniforms
 from pgnotes.lm.tasks import Task
 
 ROWS = 128  # completions sampled at a time
@@ -21,7 +22,10 @@ Request = tuple[Task, str]  # a task and the prompt that it puts to the model
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found; `completions` has one entry (prompt, completion, ended, passed, and the task's measures) for each sample."""
+    """What `evaluate` found.
+
+    `completions` has one entry for each sample: prompt, completion, ended, passed, and the task's measures.
+    """
 
     pass_rate: float  # share of completions that ended by themselves and pass
     logprob: float  # mean log-probability in nats a character under the start model, the stop token included
@@ -36,7 +40,7 @@ def held_out_requests(task: Task, n: int) -> list[Request]:
 
 
 def unseen_requests(task: Task, n: int) -> list[Request]:
-    """Held-out prompts under neighbouring targets, which training never asked for; none where the task has no neighbours."""
+    """Held-out prompts under neighbouring targets, which training never asked for; none where the task has none."""
     near = task.neighbours() if hasattr(task, "neighbours") else []
     return list(islice(zip(cycle(near), cycle(task.held_out), strict=False), n))
 
@@ -47,35 +51,26 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     requests: list[Request],
     config: GRPOConfig,
-    start_model: PreTrainedModel | None = None,
+    start_model: contextlib.AbstractContextManager[PreTrainedModel] | None = None,
 ) -> Evaluation:
     """Sample one completion for each request, at temperature 1, and judge it (lesson 09).
 
     The noise depends on the seed and the request's place alone.
-    config: of the run; its seed and its limits on tokens count here.  start_model: scores fluency; without one, the
-    model itself does.
+    config: of the run; its seed and its limits on tokens count here.  start_model: a context with the model that scores
+    fluency (`Policy.reference`); without one, the model itself does.
     """
-    prompts = [
-        encode(tokenizer, task.message(cut(tokenizer, prompt, config.prompt_tokens))) for task, prompt in requests
-    ]
+    shortened = [(task, cut(tokenizer, prompt, config.prompt_tokens)) for task, prompt in requests]
+    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened]
     noise = [uniforms(1, config.token_limit, config.seed, "evaluate", place) for place in range(len(requests))]
-    batches = [slice(start, start + ROWS) for start in range(0, len(requests), ROWS)]
-    groups = [
-        group
-        for batch in batches
-        for group in rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
-    ]
-    judge, nats, rows = start_model or model, 0.0, []
-    for (task, prompt), group in zip(requests, groups, strict=True):
-        text, ended = group.texts[0], bool(group.ended[0])
-        row = {
-            "prompt": prompt,
-            "completion": text,
-            "ended": ended,
-            "passed": ended and bool(task.passed(text, prompt)),
-        }
-        rows.append(row | task.measures(text))
-        nats += completion_logprobs(judge, group.prompt, group.tokens, group.mask)[0].sum().item()
+    groups: list[Group] = []
+    for start in range(0, len(requests), ROWS):
+        batch = slice(start, start + ROWS)
+        groups += rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
+
+    rows = [judged(task, prompt, group) for (task, prompt), group in zip(requests, groups, strict=True)]
+    with start_model or contextlib.nullcontext(model) as scorer:
+        scored = [completion_logprobs(scorer, g.prompt, g.tokens, g.mask, entropy="none")[0] for g in groups]
+    nats = sum(logp.sum().item() for logp in scored)
     return Evaluation(
         pass_rate=sum(row["passed"] for row in rows) / len(rows),
         logprob=nats / max(sum(len(row["completion"]) for row in rows), 1),
@@ -85,7 +80,17 @@ def evaluate(
     )
 
 
+def judged(task: Task, prompt: str, group: Group) -> dict:
+    """The only completion of a group, and what the task says of it."""
+    text, ended = group.texts[0], bool(group.ended[0])
+    passed = ended and bool(task.passed(text, prompt))
+    return {"prompt": prompt, "completion": text, "ended": ended, "passed": passed} | task.measures(text)
+
+
 def distinct_in_100(texts: list[str]) -> float:
-    """Different texts in every 100: the smallest count over blocks of 100 (a last, shorter block is scaled up only if it is the only one)."""
+    """Different texts in every 100: the smallest count over blocks of 100.
+
+    A last, shorter block is scaled up, and only if it is the only one.
+    """
     blocks = [texts[i : i + 100] for i in range(0, len(texts) - 99, 100)] or [texts]
     return min(100 * len(set(block)) / len(block) for block in blocks)

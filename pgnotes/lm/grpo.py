@@ -1,7 +1,4 @@
-"""GRPO in one file: sample groups, reward them, compare within each group, follow the gradient.
-
-Lesson 09 walks through it.
-"""
+"""GRPO in one file: sample groups, reward them, compare within each group, follow the gradient (lesson 09)."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,26 +14,61 @@ from torch import Tensor
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import RewardError, out_of_memory, release_frames
-from pgnotes.lm.evaluate import Request, evaluate, held_out_requests, unseen_requests
-from pgnotes.lm.learner import (
-    BAD_REWARD,
-    Learner,
-    begin,
-    check_same_task,
-    compare,
-    task_and_source,
-    with_absolute_paths,
-)
+from pgnotes.lm.evaluate import held_out_requests, unseen_requests
+from pgnotes.lm.learner import Learner
 from pgnotes.lm.logprobs import completion_logprobs
-from pgnotes.lm.models import cut, encode, load, quiet
+from pgnotes.lm.models import cut, encode, quiet
 from pgnotes.lm.monitor import describe, measure, summary
-from pgnotes.lm.rollout import Group, rollout, seeded, uniforms
+from pgnotes.lm.rollout import Group, Sampler, generate, seeded, uniforms
+from pgnotes.lm.runs import (
+    BAD_REWARD,
+    NOT_FINITE,
+    RunLog,
+    evaluate_and_save,
+    finish,
+    finished_run,
+    save_overflow,
+    setup_run,
+)
 from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task, paid
 from pgnotes.theory.advantages import group_advantages
-from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
+from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss, sampler_weights
 
-NOT_FINITE = "the gradient is not finite"
+
+def train_step(run: Learner, step: int) -> tuple[dict, dict]:
+    """One step of GRPO: its record, and the seconds its parts took (lesson 09; Shao et al. 2024, algorithm 1)."""
+    config, figures = run.config, []
+    started = time.perf_counter()
+
+    # 1 roll out: G completions of each prompt
+    groups = run.groups = sample_groups(run, step)
+    sampled = time.perf_counter()
+
+    # 2 reward each completion
+    rewards = run.accelerator.gather(rewards_of(run.task, groups).to(run.device)).cpu()
+
+    # 3 advantages: how much better than the others of its group
+    advantages = group_advantages(rewards, config.advantages)[run.local_groups()]
+    for group, own in zip(groups, advantages, strict=True):
+        group.advantages = own
+
+    # 4 the loss and its gradient, one group at a time, under one normaliser for the whole step
+    normaliser = sum(denominator(group.mask, config.aggregate, config.token_limit) for group in groups)
+    normaliser = run.all_reduce_sum(normaliser)
+    for _ in range(config.epochs):
+        groups, seen = accumulate(run, groups, normaliser)
+        figures += seen
+
+        # 5 clip and step
+        outcome = update(run)
+
+    # 6 record
+    record = {"step": step} | describe(run, run.groups, rewards) | summary(run, figures) | outcome
+    return finite(record), {"step": step, "rollout_s": sampled - started, "train_s": time.perf_counter() - sampled}
+
+
+# 1 · roll out
 
 
 def chosen_prompts(config: GRPOConfig, task: Task, step: int) -> list[str]:
@@ -50,19 +81,35 @@ def chosen_prompts(config: GRPOConfig, task: Task, step: int) -> list[str]:
 
 
 def sample_groups(run: Learner, step: int) -> list[Group]:
-    """This process's share of the step's groups; a group's noise is seeded from (seed, step, group), whoever samples it."""
-    config = run.config
-    prompts = chosen_prompts(config, run.task, step)[mine(run)]
-    shortened = [cut(run.tokenizer, prompt, config.prompt_tokens) for prompt in prompts]
-    requests = [encode(run.tokenizer, run.task.message(prompt)) for prompt in shortened]
-    noise = [
-        uniforms(config.group_size, config.token_limit, config.seed, step, g)
-        for g in range(config.prompts_per_step)[mine(run)]
-    ]
-    groups = rollout(run.sampler(), run.tokenizer, requests, noise, run.stops, config.temperature)
+    """This process's share of the step's groups; if memory runs out, fewer of them are sampled at once.
+
+    A group's noise is seeded from (seed, step, group), whoever samples it.
+    """
+    config, policy = run.config, run.policy
+    prompts = chosen_prompts(config, run.task, step)[run.local_groups()]
+    shortened = [cut(policy.tokenizer, prompt, config.prompt_tokens) for prompt in prompts]
+    requests = [encode(policy.tokenizer, run.task.message(prompt)) for prompt in shortened]
+    places = range(config.prompts_per_step)[run.local_groups()]
+    noise = [uniforms(config.group_size, config.token_limit, config.seed, step, place) for place in places]
+
+    while True:
+        blocks = [slice(i, i + run.prompts_at_once) for i in range(0, len(prompts), run.prompts_at_once)]
+        try:
+            sampled = [run.generate(policy, requests[block], noise[block], config.temperature) for block in blocks]
+            break
+        except RuntimeError as error:
+            if run.prompts_at_once == 1 or not out_of_memory(error):
+                raise
+        run.prompts_at_once = (run.prompts_at_once + 1) // 2
+        clear_device_cache(garbage_collection=True)
+
+    groups = list(itertools.chain(*sampled))
     for group, prompt in zip(groups, prompts, strict=True):
         group.source = prompt
     return groups
+
+
+# 2 · reward
 
 
 def rewards_of(task: Task, groups: list[Group]) -> Tensor:
@@ -74,81 +121,64 @@ def rewards_of(task: Task, groups: list[Group]) -> Tensor:
     return rewards * torch.stack([group.ended for group in groups]).to(rewards)
 
 
-def train_step(run: Learner, step: int) -> tuple[dict, dict]:
-    """One step of GRPO (lesson 09; Shao et al. 2024, algorithm 1).
-
-    Returns the step's record and the seconds its parts took.
-    """
-    config, seen = run.config, []
-    started = time.perf_counter()
-
-    # 1 roll out: G completions of each prompt
-    groups = run.groups = sample_groups(run, step)
-    sampled = time.perf_counter()
-
-    # 2 reward each completion
-    rewards = run.accelerator.gather(rewards_of(run.task, groups).to(run.device)).cpu()
-
-    # 3 advantages: how much better than the others of its group
-    for group, advantages in zip(groups, group_advantages(rewards, config.advantages)[mine(run)], strict=True):
-        group.advantages = advantages
-
-    # 4 the loss and its gradient, one group at a time, under one normaliser for the whole step
-    normaliser = total(run, sum(denominator(group.mask, config.aggregate, config.token_limit) for group in groups))
-    for _ in range(config.epochs):
-        groups, figures = accumulate(run, groups, normaliser)
-        seen += figures
-
-        # 5 clip and step
-        fate = update(run)
-
-    # 6 record
-    record = finite({"step": step} | describe(run, run.groups, rewards) | summary(run, seen) | fate)
-    return record, {"step": step, "rollout_s": sampled - started, "train_s": time.perf_counter() - sampled}
+# 4 · loss and gradient
 
 
-def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[list[Group], list[Tensor]]:
+def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[list[Group], list[dict[str, Tensor]]]:
     """The gradient of the step's loss, one micro-batch after the other. Returns the micro-batches and their figures.
 
-    If memory runs out it is done again from the start with half the rows in each; the loss is a sum over rows, so that
-    the gradient stays the same.
+    If memory runs out it is done again from the start with half the completions in each; the loss is a sum over
+    completions, so that the gradient stays the same.
     """
     config = run.config
     while True:
-        parts, seen = [part for group in groups for part in group.split(run.rows)], []
+        parts = [part for group in groups for part in group.split(run.micro_batch)]
+        figures = []
         try:
             for part in parts:
-                # Else a dead group has nothing to say
+                # A dead group has something to say only where more than its advantages counts.
                 if part.advantages.any() or config.beta > 0 or config.entropy_bonus > 0:
                     loss, numbers = loss_of(run, part, normaliser)
                     run.scaler.scale(loss).backward()
-                    seen += [] if numbers is None else [numbers]
-            return parts, seen
+                    figures += [] if numbers is None else [numbers]
+            return parts, figures
         except RuntimeError as error:
-            if run.rows == 1 or not out_of_memory(error):
+            if run.micro_batch == 1 or not out_of_memory(error):
                 raise
-        # With its graph, if the backward pass ran out; the error, and all that it held on to, is gone by now
-        loss = None
-        run.rows = (run.rows + 1) // 2
+        loss = (
+            None  # with its graph, if the backward pass ran out; the error, and all that it held on to, is gone by now
+        )
+        run.micro_batch = (run.micro_batch + 1) // 2
         run.optimizer.zero_grad()
         clear_device_cache(garbage_collection=True)
 
 
-def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, Tensor | None]:
-    """One micro-batch's share of the loss: policy gradient, KL to the start model, entropy bonus; and its figures for the record."""
+def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict[str, Tensor] | None]:
+    """One micro-batch's share of the loss, and its figures for the record.
+
+    The loss: policy gradient, KL to the start model, entropy bonus. After an overflow in half precision it is NaN, and
+    there are no figures: `update` then skips the step.
+    """
     config, args = run.config, (part.prompt, part.tokens, part.mask, run.config.temperature)
-    with run.autocast():
-        logp, entropy = completion_logprobs(run.policy, *args)
-    with torch.no_grad():
-        logp_ref = completion_logprobs(run.reference, *args)[0].to(logp) if run.reference is not None else logp.detach()
+    with run.policy.autocast():
+        how = "trained" if config.entropy_bonus > 0 else "logged"
+        logp, entropy = completion_logprobs(run.policy.model, *args, entropy=how)
+    logp_ref = logp.detach()
+    if config.beta > 0:
+        with torch.no_grad(), run.policy.reference() as start_model:
+            logp_ref = completion_logprobs(start_model, *args, entropy="none")[0].to(logp)
     if not torch.stack([logp, logp_ref, part.logp.to(logp)])[:, part.mask].isfinite().all():
-        # An overflow in half precision: the gradient is then not finite, and `update` skips the step
         return logp.sum() * math.nan, None
+
     if part.logp_old is None:
         part.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
-    loss = policy_loss(
-        logp, part.logp_old, part.advantages.to(logp), part.mask, config.loss, config.clip, config.aggregate, normaliser
-    )
+    advantages = part.advantages.to(logp)
+    if config.sampler_cap > 0:
+        weights = sampler_weights(part.logp_old, part.logp.to(logp), part.mask, config.sampler_cap)
+        advantages = advantages[:, None] * weights
+    how = (config.loss, config.clip, config.aggregate, normaliser)
+    loss = policy_loss(logp, part.logp_old, advantages, part.mask, *how)
+
     kl = kl_estimate(logp, logp_ref, config.kl)
     if config.beta > 0:
         loss = loss + config.beta * aggregate(kl, part.mask, config.aggregate, normaliser)
@@ -157,41 +187,37 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, Tenso
     return loss, measure(part, loss, logp, entropy, kl, config.clip)
 
 
-def update(run: Learner) -> dict:
-    """Sum the gradient over processes, clip it, and take a step, unless no group gave a gradient or it is not finite.
+# 5 · clip and step
 
-    Says what became of it.
+
+def update(run: Learner) -> dict:
+    """Sum the gradient over processes, clip it, and take a step; says what became of it.
+
+    No step is taken if no group gave a gradient, or if it is not finite.
     """
-    trained = list(run.policy.parameters())
-    fate = {"grad_norm": 0.0, "lr": run.config.learning_rate(run.updates), "skipped": ""}  # the norm before clipping
-    if total(run, sum(p.grad is not None for p in trained)) == 0:
-        return fate | {"skipped": "every group was dead"}  # a step would still move the weights: AdamW has momentum
+    trained = list(run.policy.trainable().values())
+    outcome = {"grad_norm": 0.0, "lr": run.config.learning_rate(run.updates), "skipped": ""}  # the norm before clipping
+    if run.all_reduce_sum(sum(p.grad is not None for p in trained)) == 0:
+        return outcome | {"skipped": "every group was dead"}  # a step would still move the weights: AdamW has momentum
     if run.accelerator.num_processes > 1:
         for p in trained:
             p.grad = run.accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
+
     for group in run.optimizer.param_groups:
-        group["lr"] = fate["lr"]
+        group["lr"] = outcome["lr"]
     run.scaler.unscale_(run.optimizer)
-    fate["grad_norm"] = torch.nn.utils.clip_grad_norm_(trained, run.config.grad_clip).item()
-    if math.isfinite(fate["grad_norm"]):
+    outcome["grad_norm"] = torch.nn.utils.clip_grad_norm_(trained, run.config.grad_clip).item()
+    if math.isfinite(outcome["grad_norm"]):
         run.scaler.step(run.optimizer)
         run.updates += 1
     else:
-        fate["skipped"] = NOT_FINITE
+        outcome["skipped"] = NOT_FINITE
     run.scaler.update()
     run.optimizer.zero_grad()
-    return fate
+    return outcome
 
 
-def mine(run: Learner) -> slice:
-    """This process's groups among the step's: a run of neighbours."""
-    share = run.config.prompts_per_step // run.accelerator.num_processes
-    return slice(run.accelerator.process_index * share, (run.accelerator.process_index + 1) * share)
-
-
-def total(run: Learner, value: float) -> float:
-    """The sum of a number over all processes."""
-    return run.accelerator.reduce(torch.tensor(float(value), device=run.device), "sum").item()
+# a whole run
 
 
 def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
@@ -204,55 +230,28 @@ def loop(run: Learner, folder: RunFolder) -> Iterator[dict]:
         folder.append("log.jsonl", record)
         folder.append("times.jsonl", seconds)
         if record["skipped"] == NOT_FINITE:
-            keep_for_a_look(run, folder)
+            save_overflow(run, folder)
         if (step + 1) % run.config.checkpoint_every == 0 or step + 1 == run.config.steps:
             folder.save_checkpoint(step + 1, run.state())
         yield record
 
 
-def keep_for_a_look(run: Learner, folder: RunFolder) -> None:
-    """Write the batch whose gradient was not finite.
-
-    FloatingPointError, naming what to try, after several such steps in a row.
-    """
-    folder.put(
-        "not_finite.pt",
-        lambda place: torch.save({"record": run.records[-1], "groups": [vars(group) for group in run.groups]}, place),
-    )
-    patience = 20 if run.half == torch.float16 else 3  # float16's loss scale needs a few to settle
-    if [r["skipped"] for r in run.records[-patience:]] == [NOT_FINITE] * patience:
-        folder.write("stopped.json", {"step": run.records[-1]["step"], "reason": NOT_FINITE})
-        raise FloatingPointError(
-            f"the gradient was not finite {patience} steps in a row; go on with a smaller lr, or a larger beta: "
-            f"--resume --set lr={run.config.lr / 4:.2g} (see {folder / 'not_finite.pt'})"
-        )
-
-
 def steps(
-    config: GRPOConfig, out: str | Path | None = None, resume: bool = False, task: Task | None = None
+    config: GRPOConfig,
+    out: str | Path | None = None,
+    resume: bool = False,
+    task: Task | None = None,
+    generate: Sampler = generate,
 ) -> Iterator[dict]:
-    """Train, yielding a record after each step; progress bars, pictures and early stops are up to whoever iterates (lesson 09).
+    """Train, yielding a record after each step; bars, pictures and early stops are up to whoever iterates (lesson 09).
 
-    out: the run's folder; a temporary one if None.  task: instead of the one that `config` names.  Raises what `train` raises.
+    out: the run's folder; a temporary one if None.  task, generate: as in `train`.  Raises what `train` raises.
     """
-    run, folder = begin(config, out, resume, task)
+    run, folder = setup_run(config, out, resume, task, generate)
     try:
         yield from loop(run, folder)
     finally:
         folder.release()
-
-
-@dataclass(frozen=True)
-class RunLog:
-    """A finished run: `log["pass_rate"]` is a column of its records, `result` what the command prints, `folder` where it lies."""
-
-    records: list[dict]
-    result: dict
-    folder: Path
-
-    def __getitem__(self, key: str) -> list:
-        """One value a step."""
-        return [record[key] for record in self.records]
 
 
 def train(
@@ -262,13 +261,14 @@ def train(
     task: Task | None = None,
     consumers: tuple[Callable[[dict], None], ...] = (),
     say: Callable[[str], None] = print,
+    generate: Sampler = generate,
 ) -> RunLog:
     """Evaluate, train, evaluate again, and save the model in `out` (lesson 09).
 
     Each consumer is called with every record.
-    resume: go on with the run in `out`, or start it if there is none.  task: what is learned, instead of the task that
-    `config` names (`tasks.from_reward` makes one of a reward function).  say: is told, in a line, where a resumed run
-    stands.
+    out: the run's folder; a temporary one if None.  resume: go on with the run in `out`, or start it if there is none.
+    task: what is learned, instead of the task that `config` names (`tasks.from_reward` makes one of a reward function).
+    say: is told, in a line, where a resumed run stands.  generate: what samples the completions of a step.
     BadInputError for settings that can't work or that differ from those of the run to resume; ConnectionError for a
     model or prompts out of reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last
     checkpoint is whole.
@@ -278,7 +278,7 @@ def train(
             for consume in consumers:
                 consume(record)
         return finished
-    run, folder = begin(config, out, resume, task)
+    run, folder = setup_run(config, out, resume, task, generate)
     try:
         if resume:
             done, total_steps = len(run.records), config.steps
@@ -290,7 +290,7 @@ def train(
         after = evaluate_and_save(run, folder, "after", held_out_requests)
         unseen = evaluate_and_save(run, folder, "unseen", unseen_requests)
         with quiet():
-            folder.save_model(run.policy, run.tokenizer)
+            folder.save_model(run.policy.merged(), run.policy.tokenizer)
         return finish(run, folder, before, after, unseen)
     except BaseException as error:
         if isinstance(error, RewardError):
@@ -300,55 +300,3 @@ def train(
         raise
     finally:
         folder.release()
-
-
-def finished_run(config: GRPOConfig, folder: RunFolder, task: Task | None, say: Callable[[str], None]) -> RunLog | None:
-    """The run in a folder, if it is finished and went as far as is asked for.
-
-    BadInputError if it had other settings.
-    """
-    stored, result = folder.read_run(), folder.read("result.json")
-    if stored is None or not result or result["steps"] < config.steps or not (folder / "model").is_dir():
-        return None
-    old = GRPOConfig.from_json(stored["config"])
-    compare(replace(with_absolute_paths(config), steps=old.steps), old, folder)
-    check_same_task(task_and_source(with_absolute_paths(config), task)[1], stored)
-    asked = "" if result["steps"] == config.steps else f", more than the {config.steps} asked for"
-    say(f"already finished, all {result['steps']} steps{asked}: this is what was found; another folder starts anew")
-    return RunLog(folder.lines("log.jsonl")[: result["steps"]], result, folder.path)
-
-
-def finish(run: Learner, folder: RunFolder, before: dict, after: dict, unseen: dict) -> RunLog:
-    """The result of a run that is over, also written to `result.json`.
-
-    Its seconds are those of all steps and evaluations, in all sessions.
-    """
-    seconds = sum(line["rollout_s"] + line["train_s"] for line in folder.lines("times.jsonl"))
-    result = {
-        "pass_rate_before": before["pass_rate"],
-        "pass_rate_after": after["pass_rate"],
-        "pass_rate_unseen": unseen["pass_rate"],
-        "logprob_before": before["logprob"],
-        "logprob_after": after["logprob"],
-        "distinct": after["distinct"],
-        "seconds": round(seconds + sum(found.get("seconds", 0.0) for found in (before, after, unseen)), 1),
-        "steps": run.config.steps,
-        "reward": run.config.reward,
-    }
-    folder.write("result.json", finite(result))
-    return RunLog(run.records, result, folder.path)
-
-
-def evaluate_and_save(
-    run: Learner, folder: RunFolder, when: str, requests: Callable[[Task, int], list[Request]]
-) -> dict:
-    """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`."""
-    started = time.perf_counter()
-    start_model = run.reference or load(run.config.model, run.device, run.half)[0]
-    asked = requests(run.task, run.config.evaluate)
-    if not asked:  # the task has no neighbours
-        return {"pass_rate": None}
-    found = asdict(evaluate(run.sampler(), run.tokenizer, asked, run.config, start_model))
-    found = finite(found | {"seconds": round(time.perf_counter() - started, 2)})
-    folder.write(f"evaluation_{when}.json", found)
-    return found

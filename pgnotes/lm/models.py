@@ -1,4 +1,4 @@
-"""A causal language model and its tokenizer from the hub, a folder, or the bundled pocket model; precision by device."""
+"""A causal language model and its tokenizer, from the hub, a folder or the bundled model; devices and precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -22,17 +22,17 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.cache_utils import DynamicLayer
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
 from pgnotes.lm.errors import BadInputError, out_of_memory
-from pgnotes.lm.logprobs import completion_logprobs
+from pgnotes.lm.policy import check_logprobs
 
 
 def precision(capability: tuple[int, int] | None) -> torch.dtype:
-    """What to compute in on a CUDA device of this compute capability: bfloat16 from sm_80 on, float16 before; without CUDA (None) float32.
+    """What to compute in: bfloat16 on CUDA devices from compute capability 8.0 on, float16 on older ones, else float32.
 
+    capability: (major, minor), or None without CUDA.
     `torch.cuda.is_bf16_supported()` is no help: it says yes on a T4 (sm_75), where bfloat16 is emulated.
     """
     if capability is None:
@@ -60,7 +60,8 @@ def processes_and_device(name: str = "auto") -> tuple[Accelerator, torch.device]
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not has[name] or several:
         raise BadInputError(
-            f"device is {name!r}, which {'the processes do not share' if several else 'this machine does not have'}; try auto"
+            f"device is {name!r}, which {'the processes do not share' if several else 'this machine does not have'}; "
+            "try auto"
         )
     return accelerator, torch.device(name)
 
@@ -80,9 +81,10 @@ def why_no_hub(seconds: float = 3.0) -> str | None:
 
 
 def locate(name: str) -> str:
-    """Where to load a model from: the bundled folder for "pocket", a folder as given (a run's own `model/` inside it), else a hub id.
+    """Where to load a model from: the bundled folder for "pocket", a folder as given, else a hub id.
 
-    BadInputError for a folder that holds no model or a name that is neither; ConnectionError for a hub id not in the cache while the hub is out of reach.
+    A run's folder stands for the `model/` in it.  BadInputError for a folder that holds no model or a name that is
+    neither; ConnectionError for a hub id that is not in the cache while the hub is out of reach.
     """
     if name == "pocket":
         return str(files("pgnotes.lm.pocket"))
@@ -91,12 +93,14 @@ def locate(name: str) -> str:
         found = next((f for f in (folder, folder / "model") if (f / "config.json").is_file()), None)
         if found is None:
             raise BadInputError(
-                f"model is {name!r}, a folder without config.json; give a folder written by save_pretrained, a hub id, or 'pocket'"
+                f"model is {name!r}, a folder without config.json; "
+                "give a folder written by save_pretrained, a hub id, or 'pocket'"
             )
         return str(found)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise BadInputError(
-            f"model is {name!r}, which is neither a folder here nor a hub id like 'Qwen/Qwen2.5-0.5B-Instruct'; the bundled model is 'pocket'"
+            f"model is {name!r}, which is neither a folder here nor a hub id like 'Qwen/Qwen2.5-0.5B-Instruct'; "
+            "the bundled model is 'pocket'"
         )
     cached = try_to_load_from_cache(name, "config.json")
     reason = why_no_hub()
@@ -104,13 +108,14 @@ def locate(name: str) -> str:
         return name
     if not isinstance(cached, str):
         raise ConnectionError(
-            f"model is {name!r}, which is not on this machine, and the hub can't be reached ({reason}); --set model=pocket needs no network"
+            f"model is {name!r}, which is not on this machine, and the hub can't be reached ({reason}); "
+            "--set model=pocket needs no network"
         )
     return str(Path(cached).parent)  # given the folder itself, nothing waits for a hub that does not answer
 
 
 def is_pocket(name: str) -> bool:
-    """True for the bundled model and for a folder with a model built like it, which are asked in the same few characters."""
+    """True for the bundled model and for a folder with one built like it: both are asked in the same few characters."""
     templates = [Path(locate(place)) / "chat_template.jinja" for place in ("pocket", name)]
     return all(file.is_file() for file in templates) and templates[0].read_bytes() == templates[1].read_bytes()
 
@@ -140,7 +145,8 @@ def load(
         model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, attn_implementation="sdpa")
     if model.config._attn_implementation != "sdpa":
         raise BadInputError(
-            f"model is {name!r}, which has no SDPA attention; eager attention would add a boolean mask instead of applying it"
+            f"model is {name!r}, which has no SDPA attention; "
+            "eager attention would add a boolean mask instead of applying it"
         )
     model = model.to(device).eval()
     check_logprobs(model, name)
@@ -149,7 +155,10 @@ def load(
 
 @contextlib.contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Make a fault while a model is read a BadInputError: damaged files, missing ones, and kinds unknown here each fail in their own way."""
+    """Make a fault while a model is read a BadInputError.
+
+    Damaged files, missing ones, and kinds unknown here each fail in their own way.
+    """
     try:
         yield
     except Exception as error:
@@ -161,7 +170,10 @@ def loading(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet(is_local: bool = True) -> Iterator[None]:
-    """No bars while files of this machine are read or written, which would bury the one that matters; a download shows its own."""
+    """No bars while files of this machine are read or written: they would bury the one that matters.
+
+    A download shows its own.
+    """
     shown = logging.is_progress_bar_enabled()
     if is_local:
         logging.disable_progress_bar()
@@ -170,52 +182,6 @@ def quiet(is_local: bool = True) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-@torch.no_grad()
-def check_logprobs(model: PreTrainedModel, name: str) -> None:
-    """BadInputError unless the way in which completions are scored here gives the model's own log-probabilities.
-
-    Two completions of five tokens after a prompt of four, beside the model's own forward pass. It catches models that
-    do something to their logits after the head (Granite and Cohere scale them), and those whose layers keep a running
-    state instead of keys and values.
-    """
-    kind, head = model.config.model_type, model.get_output_embeddings()
-    if head is None:
-        raise BadInputError(f"model is {name!r}, of type {kind}, which has no head over a vocabulary of its own")
-    layers = DynamicCache(config=model.config).layers
-    if odd := next(
-        (
-            type(layer).__name__
-            for layer in layers
-            if "LinearAttention" in type(layer).__name__ or not isinstance(layer, DynamicLayer)
-        ),
-        None,
-    ):
-        raise BadInputError(
-            f"model is {name!r}, of type {kind}, with a {odd}: it keeps a running state, which completions can't share; "
-            "give a model with attention in every layer"
-        )
-    # Any tokens will do, the same each time
-    ids = (7919 * torch.arange(1, 15, device=model.device)) % head.weight.shape[0]
-    prompt, tokens = ids[:4], ids[4:].view(2, 5)
-    try:
-        found, _ = completion_logprobs(model, prompt, tokens, torch.ones_like(tokens, dtype=torch.bool))
-        logits = model(input_ids=torch.cat([prompt.expand(2, -1), tokens], dim=1)).logits[:, 3:-1]
-    except (AttributeError, TypeError, IndexError, RuntimeError) as error:
-        if out_of_memory(error):
-            raise
-        raise BadInputError(
-            f"model is {name!r}, of type {kind}, which can't be run as training needs it: {error}"
-        ) from error
-    expected = logits.to(found.dtype).log_softmax(-1).gather(2, tokens[..., None])[..., 0]
-    gap = (found - expected).abs().max().item()
-    # 0.003 nats in float32, 0.3 in float16; what is wrong is wrong by more
-    if gap > 10 * torch.finfo(model.dtype).eps ** 0.5:
-        raise BadInputError(
-            f"model is {name!r}, of type {kind}: scored here, a token's log-probability is up to {gap:.2g} nats off the model's own, "
-            "which does more to its logits than its head; this kind can't be trained here"
-        )
 
 
 def text_limit(model: PreTrainedModel) -> int | None:
@@ -230,14 +196,17 @@ def text_limit(model: PreTrainedModel) -> int | None:
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token that ends a completion: those of the generation settings and the tokenizer's own (Qwen2.5-Instruct has two)."""
+    """Every token that ends a completion: the generation settings' and the tokenizer's (Qwen2.5-Instruct has two)."""
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     return sorted({e for e in [*ends, tokenizer.eos_token_id] if e is not None})
 
 
 def cut(tokenizer: PreTrainedTokenizerBase, prompt: str, max_tokens: int) -> str:
-    """The prompt's first `max_tokens` tokens as text, with the names of special tokens defused ('<|end|>' in a text must not end it)."""
+    """The prompt's first `max_tokens` tokens as text.
+
+    The names of special tokens in it are defused: '<|end|>' in a text must not end it.
+    """
     for special in tokenizer.all_special_tokens:
         prompt = prompt.replace(special, f"{special[:1]} {special[1:]}")
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -250,8 +219,9 @@ def cut(tokenizer: PreTrainedTokenizerBase, prompt: str, max_tokens: int) -> str
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, message: str) -> Tensor:
-    """Token ids [P] of one user message, ready for the completion: in the model's chat template, or as it is where there is none.
+    """Token ids [P] of one user message, ready for the completion.
 
+    In the model's chat template, or as it is where there is none.
     ValueError for a message of no tokens: there would be nothing to continue.
     """
     if tokenizer.chat_template is None:
@@ -263,10 +233,3 @@ def encode(tokenizer: PreTrainedTokenizerBase, message: str) -> Tensor:
     if not ids:
         raise ValueError(f"message is {message!r}, which has no tokens")
     return torch.tensor(ids)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Parameters for AdamW: matrices decay, biases and norms don't."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

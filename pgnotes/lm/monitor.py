@@ -12,47 +12,68 @@ from pgnotes.theory.objectives import Clip
 from pgnotes.theory.ppo import silenced
 
 SAMPLES = 4  # completions kept as text in each record
+SUMS = ("loss", "tokens", "entropy", "kl", "clip_low", "clip_high", "sampler_gap")
+PEAK = ("kl_max", "kl_max_token")
 
 
-def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, clip: Clip) -> Tensor:
-    """One micro-batch in numbers [9]: seven sums over its live tokens, its largest KL, the token that has it.
+def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, clip: Clip) -> dict[str, Tensor]:
+    """One micro-batch in numbers: sums over its live tokens (`SUMS`), its largest KL, and the token that has it.
 
     logp, entropy, kl: [G, R].
     """
     advantages = part.advantages.to(logp)[:, None]
     silent = silenced(torch.exp(logp - part.logp_old), advantages, clip)  # dead tokens have ratio 1
-    clipped = silent & (advantages < 0), silent & (advantages > 0)
-    sums = [values.sum() for values in (loss, part.mask, entropy, kl, *clipped, (part.logp_old - part.logp).abs())]
-    return torch.stack([value.detach().float() for value in (*sums, kl.max(), part.tokens.flatten()[kl.argmax()])])
+    figures = {
+        "loss": loss,
+        "tokens": part.mask.sum(),
+        "entropy": entropy.sum(),
+        "kl": kl.sum(),
+        "clip_low": (silent & (advantages < 0)).sum(),
+        "clip_high": (silent & (advantages > 0)).sum(),
+        "sampler_gap": (part.logp_old - part.logp).abs().sum(),
+        "kl_max": kl.max(),
+        "kl_max_token": part.tokens.flatten()[kl.argmax()],
+    }
+    return {name: value.detach().float() for name, value in figures.items()}
 
 
-def summary(run: Learner, seen: list[Tensor]) -> dict:
-    """The step's loss, the means over its tokens, and its token of largest KL, from the micro-batches of all processes."""
-    sums, peaks = torch.stack(seen or [torch.zeros(9, device=run.device)]).split([7, 2], dim=1)
-    own = torch.cat([sums.sum(0), peaks[peaks[:, 0].argmax()]])
-    sums, peaks = run.accelerator.gather(own[None]).cpu().split([7, 2], dim=1)
-    loss, tokens, *sums = sums.sum(0).tolist()
-    entropy, kl, clip_low, clip_high, gap = (value / tokens if tokens else None for value in sums)
-    kl_max, token = peaks[peaks[:, 0].argmax()].tolist()
-    compared = run.reference is not None and tokens > 0
+def summary(run: Learner, figures: list[dict[str, Tensor]]) -> dict:
+    """The step's loss, the means over its tokens, and its token of largest KL, from all processes' micro-batches."""
+    names = [*SUMS, *PEAK]
+    nothing = torch.zeros(1, len(names), device=run.device)
+    table = torch.stack([torch.stack([one[name] for name in names]) for one in figures]) if figures else nothing
+    own = torch.cat([table[:, : len(SUMS)].sum(0), peak_of(table)])
+
+    table = run.accelerator.gather(own[None]).cpu()  # one row for each process
+    sums = dict(zip(SUMS, table[:, : len(SUMS)].sum(0).tolist(), strict=True))
+    kl_max, token = peak_of(table).tolist()
+    tokens = sums["tokens"]
+    mean = {name: sums[name] / tokens if tokens else None for name in SUMS}
+    compared = run.config.beta > 0 and tokens > 0
     return {
-        "loss": loss,  # near zero by construction; it never measures progress
-        "entropy": entropy,
+        "loss": sums["loss"],  # near zero by construction; it never measures progress
+        "entropy": mean["entropy"],
         "entropy_weight": run.config.entropy_bonus,
-        "kl": kl if compared else None,
+        "kl": mean["kl"] if compared else None,
         "kl_max": kl_max if compared else None,
-        "kl_max_token": run.tokenizer.decode([int(token)]) if compared else None,
-        "clip_low": clip_low,  # share of tokens no longer pushed down; 0 with one epoch, where every ratio is 1
-        "clip_high": clip_high,
-        "sampler_gap": gap,  # |log-probability when sampled - when scored|, mean
-        "rows": run.rows,  # completions in a micro-batch; fewer than a group after memory ran out
+        "kl_max_token": run.policy.tokenizer.decode([int(token)]) if compared else None,
+        "clip_low": mean["clip_low"],  # share of tokens no longer pushed down; 0 with one epoch: every ratio is 1
+        "clip_high": mean["clip_high"],
+        "sampler_gap": mean["sampler_gap"],  # |log-probability when sampled - when scored|
+        "rows": run.micro_batch,  # completions in a micro-batch; fewer than a group after memory ran out
     }
 
 
-def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
-    """The step's completions in numbers, of all processes: means and spreads of the task's measures, pass rate, dead groups.
+def peak_of(table: Tensor) -> Tensor:
+    """The largest KL in a table of figures, one row each, and the token that has it: [2]."""
+    peaks = table[:, len(SUMS) :]
+    return peaks[peaks[:, 0].argmax()]
 
-    rewards: [P, G].
+
+def describe(run: Learner, groups: list[Group], rewards: Tensor) -> dict:
+    """The step's completions in numbers: means and spreads of the task's measures, pass rate, dead groups.
+
+    Of all processes.  rewards: [P, G].
     """
     written = [
         (group.source, text, ended)

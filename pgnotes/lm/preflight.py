@@ -11,12 +11,13 @@ from pgnotes.lm.grpo import train_step
 from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import CHUNK_LOGITS
 from pgnotes.lm.models import device_capability, loading, locate, precision
+from pgnotes.lm.policy import add_adapters
 
 GIB = 2**30
 
 
 def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = None) -> dict[str, float]:
-    """GiB that full fine-tuning takes, by part, from the model's configuration alone: nothing is loaded (lesson 09).
+    """GiB that training takes, by part, from the model's configuration alone: nothing is loaded (lesson 09).
 
     capability: of the CUDA device, None for a CPU.  Activations of one group are not counted; they come on top of
     "total".
@@ -24,25 +25,30 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
     with loading(config.model), torch.device("meta"):
         shape = AutoConfig.from_pretrained(locate(config.model))
         model = AutoModelForCausalLM.from_config(shape)
+        parameters = sum(p.numel() for p in model.parameters())
+        if config.lora_rank:
+            add_adapters(model, config.lora_rank)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = parameters if config.lora_rank else 0  # kept in half precision, and start model and sampler as well
     shape = shape.get_text_config()
-    parameters = sum(p.numel() for p in model.parameters())
+
     half = precision(capability).itemsize
     attention_heads = getattr(shape, "num_attention_heads", 1)
     heads = getattr(shape, "num_key_value_heads", None) or attention_heads
     width = getattr(shape, "head_dim", None) or shape.hidden_size // attention_heads
+    embedding = 0 if frozen else shape.vocab_size * shape.hidden_size
     tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
+    logits = min(CHUNK_LOGITS, config.group_size * config.token_limit * shape.vocab_size)
     parts = {
-        "weights": 4 * parameters,
-        "gradients": 4 * parameters,
-        "optimizer": 8 * parameters,
-        "half-precision copy": half * parameters if half == 2 else 0,
-        "reference": half * parameters if config.beta > 0 else 0,
+        "weights": 4 * trained + half * frozen,
+        "gradients": 4 * trained,
+        "optimizer": 8 * trained,
+        "half-precision copy": half * parameters if half == 2 and not frozen else 0,
+        "reference": half * parameters if config.beta > 0 and not frozen else 0,
         "key/value cache": 2 * shape.num_hidden_layers * heads * width * half * tokens,
-        "autocast's copies": half * (parameters - shape.vocab_size * shape.hidden_size) if half == 2 else 0,
-        # What is added up, and what is added
-        "embedding's gradient on its way": 8 * shape.vocab_size * shape.hidden_size,
-        # And log-probabilities, probabilities, gradient
-        "logits": 16 * min(CHUNK_LOGITS, config.group_size * config.token_limit * shape.vocab_size),
+        "autocast's copies": half * (trained - embedding) if half == 2 else 0,
+        "embedding's gradient on its way": 8 * embedding,  # what is added up, and what is added
+        "logits": 16 * logits,  # and log-probabilities, probabilities, gradient
     }
     return {name: size / GIB for name, size in parts.items()} | {"total": sum(parts.values()) / GIB}
 

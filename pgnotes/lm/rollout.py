@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from pgnotes.lm.logprobs import head_logits, hidden_states, key_mask, prefill
+from pgnotes.lm.policy import Policy, head_logits, hidden_states, prefill
 
 BLOCK = 256  # tokens whose probabilities are added up together when one is drawn
 DROP = 0.25  # finished rows leave the batch when they are so large a share of it: each time costs a copy of the cache
@@ -28,8 +30,7 @@ class Group:
     ended: Tensor  # [G] bool: True where the model itself wrote a stop token
     texts: list[str]  # G completions, the stop token not shown
     advantages: Tensor | None = None  # [G], once they are known
-    # [G, R] log-probabilities when sampled, as the scorer sees them; set by the first training pass
-    logp_old: Tensor | None = None
+    logp_old: Tensor | None = None  # [G, R] the same as the scorer sees them; set by the first training pass
     source: str = ""  # the prompt as the task knows it, uncut
 
     def split(self, rows: int) -> list[Group]:
@@ -51,8 +52,23 @@ class Group:
         )
 
 
+class Sampler(Protocol):
+    """What samples the completions of a step: `generate`, or one of your own (examples/vllm_sampler.py is one)."""
+
+    def __call__(self, policy: Policy, prompts: list[Tensor], noise: list[Tensor], temperature: float) -> list[Group]:
+        """One group for each prompt [P] of ids.
+
+        noise: a tensor [R, G] of numbers in [0, 1) for each prompt: R is the most tokens a completion may have, G how
+        many completions are wanted, and the numbers decide what is drawn, where the sampler lets them. The groups'
+        log-probabilities are those under which the tokens were drawn.
+        """
+
+
 class RoomyLayer(DynamicLayer):
-    """A cache layer with room for the whole completion: a token is written in place, where DynamicLayer copies all that came before."""
+    """A cache layer with room for the whole completion.
+
+    A token is written in place, where DynamicLayer copies all that came before.
+    """
 
     def __init__(self, layer: DynamicLayer, room: int):
         """Take over `layer`'s keys and values [B, heads, P, D], and leave `room` places behind them."""
@@ -93,28 +109,36 @@ def uniforms(group_size: int, max_new_tokens: int, *seeds: int | str) -> Tensor:
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """One token a row by inverting the cumulative distribution. probabilities [B, V], uniform [B] in [0, 1).
+    """One token a row by inverting the cumulative distribution: ids [B].
 
-    Returns ids [B].
-    First the block of tokens is found, then the token in it, which is faster than one long sum, and rounds less. A
-    token of probability 0 is never drawn.
-    Where an overflow left NaN some token is drawn, and the training step is skipped.
+    probabilities: [B, V].  uniform: [B] in [0, 1).  First the block of tokens is found, then the token in it, which is
+    faster than one long sum, and rounds less. A token of probability 0 is never drawn. Where an overflow left NaN some
+    token is drawn, and the training step is skipped.
     """
-
-    def first_above(terms: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-        """The first place whose cumulative sum exceeds the threshold (held below the total, against rounding), and the sum before it; all [B, 1]."""
-        sums = terms.cumsum(-1)
-        place = torch.searchsorted(
-            sums, torch.minimum(threshold, sums[:, -1:].nextafter(sums.new_zeros(1))), right=True
-        ).clamp(max=terms.shape[1] - 1)
-        return place, F.pad(sums, (1, 0)).gather(1, place)
-
     blocks = F.pad(probabilities, (0, -probabilities.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
     totals = blocks.sum(-1)
     threshold = uniform.to(probabilities)[:, None] * totals.sum(-1, keepdim=True)
+
     block, before = first_above(totals, threshold)
     inside = blocks[torch.arange(len(blocks), device=blocks.device), block[:, 0]]
-    return (block * BLOCK + first_above(inside, threshold - before)[0])[:, 0].clamp(max=probabilities.shape[1] - 1)
+    place, _ = first_above(inside, threshold - before)
+    return (block * BLOCK + place)[:, 0].clamp(max=probabilities.shape[1] - 1)
+
+
+def first_above(terms: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place whose cumulative sum exceeds the threshold, and the sum before it; both [B, 1].
+
+    terms: [B, n].  threshold: [B, 1], held below the total, against rounding.
+    """
+    sums = terms.cumsum(-1)
+    below_total = sums[:, -1:].nextafter(sums.new_zeros(1))
+    place = torch.searchsorted(sums, torch.minimum(threshold, below_total), right=True).clamp(max=terms.shape[1] - 1)
+    return place, F.pad(sums, (1, 0)).gather(1, place)
+
+
+def generate(policy: Policy, prompts: list[Tensor], noise: list[Tensor], temperature: float = 1.0) -> list[Group]:
+    """The loop's own `Sampler`: the policy, or its half-precision copy, one token after the other."""
+    return rollout(policy.sampler(), policy.tokenizer, prompts, noise, policy.stops, temperature)
 
 
 @torch.no_grad()
@@ -129,26 +153,30 @@ def rollout(
     """Sample a group of completions for each prompt, all groups in one batch, which finished rows leave.
 
     prompts: one [P] tensor of ids each.  noise: one [R, G] tensor each, from `uniforms`; R is the most tokens a
-    completion may have.
-    stops: ids that end a completion.  A group's samples do not depend on the groups beside it, but for rounding in the
-    model's own arithmetic.
+    completion may have.  stops: ids that end a completion.
+    A group's samples do not depend on the groups beside it, but for rounding in the model's own arithmetic.
     """
-    limit, group_size = noise[0].shape
+    device, (limit, group_size) = model.device, noise[0].shape
     last, cache, lengths = prefill(model, prompts)
+    width = int(lengths.max())
+
+    # One row for each completion, with room for its keys and values.
     cache.batch_repeat_interleave(group_size)
     for i, layer in enumerate(cache.layers):
-        # A sliding window keeps its own kind
-        cache.layers[i] = RoomyLayer(layer, limit) if type(layer) is DynamicLayer else layer
-    width, uniform = int(lengths.max()), torch.cat(noise, dim=1).to(model.device)
+        if type(layer) is DynamicLayer:  # a sliding window keeps its own kind
+            cache.layers[i] = RoomyLayer(layer, limit)
     last, lengths = last.repeat_interleave(group_size, 0), lengths.repeat_interleave(group_size)
-    visible = key_mask(lengths, width, limit)[:, :, -1:]
-    ends = torch.tensor(stops, device=model.device)
-    tokens = torch.zeros(len(last), limit, dtype=torch.long, device=model.device)
-    logps, mask = (
-        torch.zeros(tokens.shape, dtype=torch.promote_types(last.dtype, torch.float32), device=model.device),
-        tokens.bool(),
-    )
-    rows = torch.arange(len(last), device=model.device)  # those in the batch
+    uniform = torch.cat(noise, dim=1).to(device)
+
+    # What a row may see: its prompt without the padding, and all that it has written.
+    written = torch.ones(len(last), limit, dtype=torch.bool, device=device)
+    visible = torch.cat([torch.arange(width, device=device) < lengths[:, None], written], dim=1)[:, None, None]
+
+    ends = torch.tensor(stops, device=device)
+    tokens = torch.zeros(len(last), limit, dtype=torch.long, device=device)
+    logps = torch.zeros(tokens.shape, dtype=torch.promote_types(last.dtype, torch.float32), device=device)
+    mask = tokens.bool()
+    rows = torch.arange(len(last), device=device)  # those in the batch
     alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that are still being written
     for done in range(limit):
         logits = head_logits(model, last, temperature)
@@ -156,6 +184,7 @@ def rollout(
         token = draw((logits - norm).exp_(), uniform[done, rows])
         tokens[rows, done], mask[rows, done] = token, alive
         logps[rows, done] = (logits.gather(1, token[:, None]) - norm)[:, 0] * alive
+
         alive = alive & ~torch.isin(token, ends)
         left = int(alive.sum())
         if left == 0 or done + 1 == limit:
@@ -163,9 +192,9 @@ def rollout(
         if left <= (1 - DROP) * len(rows):
             cache.batch_select_indices(alive.nonzero()[:, 0])
             rows, lengths, visible, token, alive = (x[alive] for x in (rows, lengths, visible, token, alive))
-        last = hidden_states(model, token[:, None], (lengths + done)[:, None], visible[..., : width + done + 1], cache)[
-            :, 0
-        ]
+        seen = visible[..., : width + done + 1]
+        last = hidden_states(model, token[:, None], (lengths + done)[:, None], seen, cache)[:, 0]
+
     ended = torch.isin(tokens, ends).logical_and(mask).any(-1)
     columns = [column.view(len(prompts), group_size, *column.shape[1:]) for column in (tokens, mask, logps, ended)]
     return [trimmed(tokenizer, prompt, *parts) for prompt, *parts in zip(prompts, *columns, strict=True)]
@@ -179,3 +208,13 @@ def trimmed(
     rows = [row[:count] for row, count in zip(tokens.tolist(), counts, strict=True)]
     texts = tokenizer.batch_decode(rows, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return Group(prompt, tokens[:, :width], mask[:, :width], logp[:, :width], ended, texts)
+
+
+def group_of(policy: Policy, prompt: Tensor, completions: list[list[int]], logps: list[list[float]]) -> Group:
+    """The group that another sampler wrote: each completion's ids, the stop token included, and log-probabilities."""
+    tokens = pad_sequence([torch.tensor(ids) for ids in completions], batch_first=True).to(policy.device)
+    logp = pad_sequence([torch.tensor(row) for row in logps], batch_first=True).to(policy.device)
+    counts = torch.tensor([len(ids) for ids in completions], device=policy.device)
+    mask = torch.arange(tokens.shape[1], device=policy.device) < counts[:, None]
+    ended = torch.tensor([ids[-1] in policy.stops for ids in completions], device=policy.device)
+    return trimmed(policy.tokenizer, prompt, tokens, mask, logp, ended)

@@ -54,7 +54,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def finite(value: Any) -> Any:
-    """The same with None for numbers that are not finite, which JSON does not have: a norm that overflowed, a loss that is NaN."""
+    """The same with None for numbers that are not finite, which JSON does not have: a norm that overflowed, a NaN."""
     if isinstance(value, dict):
         return {key: finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -63,7 +63,7 @@ def finite(value: Any) -> Any:
 
 
 class RunFolder:
-    """`run.json`, `prompts.json`, `log.jsonl`, `times.jsonl`, `checkpoints/`, `model/` and `result.json` under one path."""
+    """A run under one path: run.json, prompts.json, log.jsonl, times.jsonl, checkpoints/, model/, result.json."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path).expanduser()
@@ -141,7 +141,8 @@ class RunFolder:
             return state
         if damaged:
             raise BadInputError(
-                f"the run in {str(self.path)!r} can't go on: {' and '.join(place.name for place in reversed(damaged))} are damaged. "
+                f"the run in {str(self.path)!r} can't go on: "
+                f"{' and '.join(place.name for place in reversed(damaged))} are damaged. "
                 "Nothing was changed; restore one, or delete checkpoints/ to start again from step 0"
             )
         return None
@@ -192,7 +193,8 @@ class RunFolder:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise BadInputError(
-                f"out is {str(self.path)!r}, where another process is training at this moment; wait for it, stop it, or choose another folder"
+                f"out is {str(self.path)!r}, where another process is training at this moment; "
+                "wait for it, stop it, or choose another folder"
             ) from error
         except (OSError, NotImplementedError):
             return  # a drive that knows no locks

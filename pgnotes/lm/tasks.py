@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import importlib.util
 import inspect
@@ -12,31 +11,20 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pgnotes.lm.errors import BadInputError, RewardError
+from pgnotes.lm.prompts import load_prompts, split
 
-IN_WORDS = "Continue the text below with exactly {length} characters whose digits add up to {digit_sum}. Write only the continuation.\n\n{prompt}"
+IN_WORDS = (
+    "Continue the text below with exactly {length} characters whose digits add up to {digit_sum}. "
+    "Write only the continuation.\n\n{prompt}"
+)
 BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON's, are text like any other
 BLANKS = ("length", "digit_sum", "prompt")
 REWARDS = ("binary", "shaped")
-OPENWEBTEXT = (
-    ("Skylion007/openwebtext", None),
-    ("Skylion007/openwebtext", "refs/convert/parquet"),
-    ("sam2ai/openwebtext-10k", "refs/convert/parquet"),
-)
-# The longer marks first: UTF-32's begins with UTF-16's.
-BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-STRANGE = 0.1  # of the characters of a text file may be undecodable or control characters
-STREAMED = 2000  # openings taken from a streamed data set; a few megabytes are read, never the whole set
+TASK_PARTS = ("prompts", "held_out", "message", "reward", "passed", "measures")
 
 
 @runtime_checkable
@@ -104,6 +92,11 @@ def digit_sum(text: str) -> int:
     return sum(int(c) for c in text if c in string.digits)
 
 
+def has_digit(text: str) -> bool:
+    """True if there is an ASCII digit in `text`."""
+    return any(c in string.digits for c in text)
+
+
 def text_of(completion: Any, name: str) -> str:
     """The text of a completion: a string, or the last message of a chat, whose content may be a list of parts.
 
@@ -149,12 +142,9 @@ class DigitsAndLength:
         return BLANK.sub(lambda blank: values[blank[1]], self.instruction)
 
     def passed(self, completion: str, prompt: str = "") -> bool:
-        """True if the text has exactly `length` characters and at least one ASCII digit, and its ASCII digits add up to `digit_sum`."""
-        return (
-            len(completion) == self.length
-            and any(c in string.digits for c in completion)
-            and digit_sum(completion) == self.digit_sum
-        )
+        """True if the text has exactly `length` characters and ASCII digits that add up to `digit_sum`, one at least."""
+        fits = len(completion) == self.length and digit_sum(completion) == self.digit_sum
+        return fits and has_digit(completion)
 
     def measures(self, completion: str) -> dict[str, float]:
         """Length in characters, and the sum of the digits."""
@@ -167,13 +157,15 @@ class DigitsAndLength:
         return [replace(self, length=length, digit_sum=total) for length, total in targets if length > 0 and total >= 0]
 
     def shaped(self, completion: str) -> float:
-        """Partial credit in [0, 1]: 1 for a pass, else up to 0.2 for the length and, if it has a digit, up to 0.2 for the digit sum."""
+        """Partial credit in [0, 1]: 1 for a pass, else up to 0.2 for the length and up to 0.2 for the digit sum.
+
+        The latter only if there is a digit.
+        """
         if self.passed(completion):
             return 1.0
-        has_digit = any(c in string.digits for c in completion)
-        return 0.2 * closeness(len(completion), self.length) + 0.2 * has_digit * closeness(
-            digit_sum(completion), self.digit_sum
-        )
+        for_length = closeness(len(completion), self.length)
+        for_digits = has_digit(completion) * closeness(digit_sum(completion), self.digit_sum)
+        return 0.2 * for_length + 0.2 * for_digits
 
     def reward(self, completions: Sequence, **columns) -> list[float]:
         """One reward in [0, 1] for each completion, in TRL's calling convention (other columns are ignored).
@@ -284,6 +276,15 @@ def load_function(place: str) -> tuple[Callable, str]:
     return getattr(module, name), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def source_hash(task: Task) -> str:
+    """The SHA-256 of a task's reward function as it is written, or of its class; "" where there is no source."""
+    try:
+        text = inspect.getsource(getattr(task, "function", type(task)))
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def check_instruction(instruction: str, known: Sequence[str] = BLANKS) -> None:
     """BadInputError if it does not show the opening, or has a name in braces that stands for nothing."""
     names = BLANK.findall(instruction)
@@ -292,78 +293,3 @@ def check_instruction(instruction: str, known: Sequence[str] = BLANKS) -> None:
     if unknown := [f"{{{name}}}" for name in names if name not in known]:
         filled = ", ".join(f"{{{name}}}" for name in known)
         raise BadInputError(f"instruction has {', '.join(unknown)} in it; only {filled} are filled in")
-
-
-def split(prompts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Prompts without duplicates, about 80 % for training and 20 % held out; a prompt's own hash decides, so no other prompt matters."""
-    unique = list(dict.fromkeys(p.strip() for p in prompts if p.strip()))
-    train, held_out = [], []
-    for prompt in unique:
-        chance = hashlib.sha256(prompt.encode("utf-8", "replace")).digest()[0]
-        (held_out if chance % 5 == 0 else train).append(prompt)
-    if not train or not held_out:
-        raise BadInputError(
-            f"prompts has {len(unique)} different lines, {len(train)} for training and {len(held_out)} held out; give a few dozen at least"
-        )
-    return train, held_out
-
-
-def load_prompts(source: str) -> list[str]:
-    """Openings from "bundled", "openwebtext" (streamed), or a text file, one a line.
-
-    BadInputError for what is no text file.
-    """
-    if source == "bundled":
-        return files("pgnotes.lm").joinpath("prompts.txt").read_text(encoding="utf-8").splitlines()
-    if source == "openwebtext":
-        return stream_openwebtext()
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise BadInputError(
-            f"prompts is {source!r}, which is no file here; give 'bundled', 'openwebtext' or a text file with one prompt a line"
-        )
-    try:
-        return decoded(path.read_bytes(), source).splitlines()
-    except OSError as error:
-        raise BadInputError(f"prompts is {source!r}, which can't be read: {error.strerror}") from error
-
-
-def decoded(data: bytes, source: str) -> str:
-    """The text of a prompts file: UTF-8, or what its byte-order mark says; a stray byte becomes "\ufffd".
-
-    BadInputError if a tenth of it is no text: an archive, a model's weights, another encoding.
-    """
-    encoding = next((name for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
-    text = data.decode(encoding, errors="replace")
-    strange = sum(c == "\ufffd" or (c < " " and c not in "\t\n\r\f\v\x1b") for c in text)
-    if strange > STRANGE * len(text):
-        raise BadInputError(
-            f"prompts is {source!r}, which is no text in UTF-8, as far as one can tell; save it as UTF-8, one prompt a line"
-        )
-    return text
-
-
-def stream_openwebtext(count: int = STREAMED) -> list[str]:
-    """The first 300 characters of `count` web texts, streamed.
-
-    ConnectionError, naming the bundled prompts, where they can't be reached.
-    """
-    from pgnotes.lm.models import why_no_hub
-
-    failures = [why_no_hub()]
-    for name, revision in () if failures[0] else OPENWEBTEXT:
-        try:
-            from datasets import load_dataset  # seconds, and in vain where there is no network
-
-            rows = load_dataset(name, revision=revision, split="train", streaming=True)
-            return [" ".join(row["text"][:300].split()) for row in itertools.islice(rows, count)]
-        except ModuleNotFoundError as error:
-            raise ConnectionError(
-                f"prompts is 'openwebtext', which needs the package {error.name}: pip install datasets; or use --set prompts=bundled"
-            ) from error
-        except Exception as error:  # each source fails in its own way; all of them are reported together below
-            failures.append(f"{name}: {type(error).__name__}")
-    reasons = "; ".join(filter(None, failures))
-    raise ConnectionError(
-        f"openwebtext could not be reached ({reasons}); use --set prompts=bundled, which needs no network"
-    )

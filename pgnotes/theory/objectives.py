@@ -206,3 +206,21 @@ def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str) -> Tensor:
         if values.isnan().any():
             raise ValueError(f"{name} holds NaN")
     return KL_KINDS[kind](logp_ref - logp)
+
+
+def sampler_weights(logp: Tensor, logp_sampler: Tensor, mask: Tensor, cap: float) -> Tensor:
+    """min(π/π_sampler, cap) for each token: what a sample is worth that another distribution drew (lesson 09).
+
+    Truncated importance sampling (Ionides 2008; for tokens of a faster sampler Yao et al. 2025): without the cap the
+    weighted mean is the policy's own, and one token may outweigh all others; with it the variance is bounded and what
+    the sampler draws too rarely counts too little.
+    logp, logp_sampler: [B, T] log-probabilities in nats under the policy and under what drew them.  mask: [B, T] bool.
+    cap: above 0.  Returns [B, T], 0 where the mask is False; no gradient flows through it.  ValueError, naming the
+    argument, for anything else.
+    """
+    if not 0 < cap < math.inf:
+        raise ValueError(f"cap is {cap}; it must be greater than 0")
+    mask = fitting_mask("logp", logp, mask)
+    numbers("logp_sampler", logp_sampler, logp.shape)
+    gap = live_only("logp", logp.detach(), mask) - live_only("logp_sampler", logp_sampler, mask).detach()
+    return torch.where(mask, gap.clamp(max=math.log(cap)).exp(), 0.0)

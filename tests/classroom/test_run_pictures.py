@@ -68,7 +68,7 @@ def test_the_viewer_trains_on_the_cpu_in_float32_whatever_the_machine_has(monkey
         return Accelerator(), torch.device("cpu" if name == "cpu" else "meta")
 
     def seen(run, step):
-        raise Seen(run.device, run.half, next(run.policy.parameters()).device)
+        raise Seen(run.device, run.policy.compute_dtype, next(run.policy.model.parameters()).device)
 
     preset = dataclasses.replace(GRPOConfig.preset("pocket"), device="auto")
     monkeypatch.setattr(GRPOConfig, "preset", lambda name: preset)

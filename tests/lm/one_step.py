@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import torch
+from fixed import FixedRewards
 from transformers.models.qwen2 import modeling_qwen2
 
 from pgnotes.lm import grpo, learner, models
@@ -26,12 +27,13 @@ def one_step(beta: float, patch: Callable = setattr) -> tuple[int, dict]:
     patch(modeling_qwen2.Qwen2RMSNorm, "forward", norm)
     patch(learner, "load", lambda name, device="cpu", dtype=None: models.load(name, device, torch.float64))
     smoke = grpo.GRPOConfig.preset("smoke")
-    run = learner.learner(dataclasses.replace(smoke, threads=1, beta=beta, lr=1e-9, grad_clip=1e9))
-    patch(grpo, "rewards_of", lambda task, groups: REWARDS[grpo.mine(run)])
+    config = dataclasses.replace(smoke, threads=1, beta=beta, lr=1e-9, grad_clip=1e9, max_new_tokens=90)
+    run = learner.learner(config)
+    run.task = FixedRewards(REWARDS[run.local_groups()].tolist(), config.length, config.digit_sum)
     taken, step = {}, run.optimizer.step
 
     def keep_and_step():
-        taken.update({name: p.grad.clone() for name, p in run.policy.named_parameters()})
+        taken.update({name: p.grad.clone() for name, p in run.policy.model.named_parameters()})
         return step()
 
     run.optimizer.step = keep_and_step

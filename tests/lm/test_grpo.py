@@ -8,34 +8,44 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fixed import FixedRewards
 
 from pgnotes.__main__ import changed
-from pgnotes.lm import grpo
+from pgnotes.lm import grpo, rollout
 from pgnotes.lm.config import PRESETS, GRPOConfig
 from pgnotes.lm.grpo import steps, train, train_step
 from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import precision
+from pgnotes.lm.tasks import from_reward
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.groups import dead_share
 
 SMOKE = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1)
-SMALL = dataclasses.replace(SMOKE, prompts_per_step=3, group_size=4, length=20, digit_sum=5)
+SMALL = dataclasses.replace(SMOKE, prompts_per_step=3, group_size=4, length=20, digit_sum=5, max_new_tokens=90)
 
 
 def gradients(monkeypatch, config, rewards, rows=None):
     """The gradient of one step's loss under the given rewards, before clipping; `rows` in a micro-batch."""
-    run, found = learner(config), {}
-    run.rows = rows or run.rows
+    run, found = learner(config, task=FixedRewards(rewards)), {}
+    run.micro_batch = rows or run.micro_batch
+
+    def keep(run):
+        found.update({name: p.grad for name, p in run.policy.trainable().items() if p.grad is not None})
+        return {}
+
     with monkeypatch.context() as patch:
-        patch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(rewards))
-        patch.setattr(
-            grpo,
-            "update",
-            lambda run: found.update({n: p.grad for n, p in run.policy.named_parameters() if p.grad is not None}) or {},
-        )
+        patch.setattr(grpo, "update", keep)
         train_step(run, 0)
     return run, found
+
+
+def ended(*args):
+    """The loop's own samples, all of which pass for ended."""
+    groups = rollout.generate(*args)
+    for group in groups:
+        group.ended = torch.ones_like(group.ended)
+    return groups
 
 
 REWARDS = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]]
@@ -49,10 +59,10 @@ def test_the_steps_gradient_is_the_policy_gradient_written_out(monkeypatch, kind
     groups = grpo.sample_groups(run, 0)
     flat = 0.0
     for group, advantage in zip(groups, group_advantages(torch.tensor(REWARDS), kind), strict=True):
-        logp, _ = completion_logprobs(run.policy, group.prompt, group.tokens, group.mask)
+        logp, _ = completion_logprobs(run.policy.model, group.prompt, group.tokens, group.mask)
         flat = flat - (advantage[:, None] * logp).sum()
     (flat / sum(g.mask.sum() for g in groups)).backward()
-    for name, p in run.policy.named_parameters():
+    for name, p in run.policy.model.named_parameters():
         torch.testing.assert_close(found[name], p.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -67,7 +77,7 @@ def test_the_steps_gradient_depends_on_no_way_of_computing_it(monkeypatch, doubl
     config, real = dataclasses.replace(SMALL, beta=0.1, entropy_bonus=0.01), completion_logprobs
 
     def found(rows=4, **way):
-        monkeypatch.setattr(grpo, "completion_logprobs", lambda *args: real(*args, **way))
+        monkeypatch.setattr(grpo, "completion_logprobs", lambda *args, entropy: real(*args, entropy=entropy, **way))
         return gradients(monkeypatch, config, REWARDS, rows)[1]
 
     expected = found()
@@ -91,25 +101,28 @@ def test_when_memory_runs_out_the_same_gradient_comes_from_smaller_micro_batches
     config, real, sampled, failed = dataclasses.replace(SMALL, beta=0.1, epochs=2), completion_logprobs, [], []
     _, expected = gradients(monkeypatch, dataclasses.replace(config, epochs=1), REWARDS)
 
-    def tight(model, prompt, tokens, *args):
+    def tight(model, prompt, tokens, *args, **how):
         if len(tokens) > 2 or (len(tokens) == 2 and prompt is run.groups[1].prompt):
             failed.append(len(tokens))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return real(model, prompt, tokens, *args)
+        return real(model, prompt, tokens, *args, **how)
 
-    run, found = learner(config), {}
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: sampled.append(groups) or torch.tensor(REWARDS))
+    def generate(*args):
+        sampled.append(args)
+        return rollout.generate(*args)
+
+    run, found = learner(config, task=FixedRewards(REWARDS), generate=generate), {}
     monkeypatch.setattr(grpo, "completion_logprobs", tight)
     real_update = grpo.update
 
     def update(run):
-        found.update({n: p.grad.clone() for n, p in run.policy.named_parameters()} if not found else {})
+        found.update({n: p.grad.clone() for n, p in run.policy.model.named_parameters()} if not found else {})
         return real_update(run)
 
     monkeypatch.setattr(grpo, "update", update)
     record, _ = train_step(run, 0)
     assert failed == [4, 2]
-    assert (record["rows"], run.state()["rows"], len(sampled), run.updates) == (1, 1, 1, 2)
+    assert (record["rows"], run.state()["micro_batch"], len(sampled), run.updates) == (1, 1, 1, 2)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-9)
 
@@ -129,8 +142,8 @@ def test_when_the_backward_pass_runs_out_its_graph_is_gone_before_the_next_try(m
         def backward(ctx, gradient):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    def tight(model, prompt, tokens, *args):
-        logp, entropy = real(model, prompt, tokens, *args)
+    def tight(*args, **how):
+        logp, entropy = real(*args, **how)
         alive.append([graph() is not None for graph in graphs])
         return (logp if graphs else Tight.apply(logp)), entropy
 
@@ -143,8 +156,8 @@ def test_when_the_backward_pass_runs_out_its_graph_is_gone_before_the_next_try(m
 
 def test_a_process_whose_groups_are_all_dead_takes_part_in_a_float16_update():
     """It gets zeros from the others' sum, and has never scaled a loss."""
-    run = learner(SMALL, half=torch.float16)
-    for parameter in run.policy.parameters():
+    run = learner(SMALL, compute_dtype=torch.float16)
+    for parameter in run.policy.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     assert grpo.update(run)["skipped"] == ""
 
@@ -153,18 +166,18 @@ def test_a_process_whose_groups_are_all_dead_takes_part_in_a_float16_update():
 def test_a_run_that_is_stopped_leaves_no_model_behind_in_a_notebook(monkeypatch, where):
     """IPython keeps the last traceback: a T4 has no room for the old run beside the one that is started next."""
     models = []
-    real = grpo.begin
+    real = grpo.setup_run
 
-    def begin(*args):
+    def setup_run(*args):
         run, folder = real(*args)
-        models.append(weakref.ref(run.policy))
+        models.append(weakref.ref(run.policy.model))
         return run, folder
 
     def stop(*args):
         del args  # as a frame of the package, which is emptied
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(grpo, "begin", begin)
+    monkeypatch.setattr(grpo, "setup_run", setup_run)
     if where == "within a step":
         monkeypatch.setattr(grpo, "update", stop)
     with pytest.raises(KeyboardInterrupt) as kept:
@@ -176,14 +189,14 @@ def test_a_run_that_is_stopped_leaves_no_model_behind_in_a_notebook(monkeypatch,
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError("another fault")])
 def test_what_smaller_micro_batches_cannot_cure_is_raised(monkeypatch, error):
-    def failing(*args):
+    def failing(*args, **how):
         raise error
 
     run = learner(SMALL)
     monkeypatch.setattr(grpo, "completion_logprobs", failing)
     with pytest.raises(RuntimeError, match=str(error)[:12]):
         train_step(run, 0)
-    assert run.rows == (1 if "memory" in str(error) else SMALL.group_size)
+    assert run.micro_batch == (1 if "memory" in str(error) else SMALL.group_size)
 
 
 @pytest.mark.parametrize(("capability", "gap"), [((7, 5), 5e-3), ((8, 0), 5e-2)])
@@ -191,54 +204,59 @@ def test_half_precision_trains_float32_weights_from_half_precision_samples(monke
     """A T4's float16 with a loss scale, and bfloat16, here on whatever device there is."""
     half = precision(capability)
     config = dataclasses.replace(SMALL, prompts_per_step=2, group_size=2, beta=0.1, lr=1e-3, warmup=0)
-    run = learner(config, half=half)
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    rewards = [[1.0, 0.0], [0.0, 1.0]]
+    run = learner(config, compute_dtype=half, task=FixedRewards(rewards))
     seen, real = [], grpo.completion_logprobs
-    monkeypatch.setattr(
-        grpo,
-        "completion_logprobs",
-        lambda model, *args: seen.append((model, torch.is_autocast_enabled("cpu"))) or real(model, *args),
-    )
-    before = [p.clone() for p in run.policy.parameters()]
+
+    def watched(model, *args, **how):
+        seen.append((model, torch.is_autocast_enabled("cpu")))
+        return real(model, *args, **how)
+
+    monkeypatch.setattr(grpo, "completion_logprobs", watched)
+    before = [p.clone() for p in run.policy.model.parameters()]
     scale = run.scaler.get_scale()
     records = [train_step(run, step)[0] for step in range(3)]
-    assert {p.dtype for p in run.policy.parameters()} == {torch.float32}
-    assert {p.dtype for model in (run.copy, run.reference) for p in model.parameters()} == {half}
+    assert {p.dtype for p in run.policy.model.parameters()} == {torch.float32}
+    assert {p.dtype for model in (run.policy.sampling_copy, run.policy.start_model) for p in model.parameters()} == {
+        half
+    }
     assert run.scaler.is_enabled() == (half == torch.float16)
-    assert (run.policy, True) in seen
-    assert (run.reference, False) in seen
-    kept = [
-        record for record in records if not record["skipped"]
-    ]  # float16's first scale may be too large for the first gradient
+    assert (run.policy.model, True) in seen
+    assert (run.policy.start_model, False) in seen
+    # Float16's first scale may be too large for the first gradient.
+    kept = [record for record in records if not record["skipped"]]
     assert len(kept) >= 1
-    whole, _ = train_step(learner(dataclasses.replace(run.config, lr=1e-9)), kept[0]["step"])
-    assert kept[0]["grad_norm"] == pytest.approx(whole["grad_norm"], rel=0.5), (
-        "of the gradient itself, not of the scaled one"
-    )
+    in_float32 = learner(dataclasses.replace(run.config, lr=1e-9), task=FixedRewards(rewards))
+    whole, _ = train_step(in_float32, kept[0]["step"])
+    assert kept[0]["grad_norm"] == pytest.approx(whole["grad_norm"], rel=0.5), "of the gradient, not of the scaled one"
     assert run.updates == len(kept)
     assert (run.scaler.get_scale() < scale) == (len(kept) < len(records))
-    assert any(not torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(before, run.policy.model.parameters(), strict=True))
     assert all(0 < record["sampler_gap"] < gap for record in kept)
     assert all(
-        torch.equal(a, b.to(half)) for a, b in zip(run.sampler().parameters(), run.policy.parameters(), strict=True)
+        torch.equal(a, b.to(half))
+        for a, b in zip(run.policy.sampler().parameters(), run.policy.model.parameters(), strict=True)
     )
     run.scaler.update(512.0)
-    again = learner(run.config, half=half)
+    again = learner(run.config, compute_dtype=half)
     again.restore(run.state())
     assert again.scaler.get_scale() == run.scaler.get_scale()
-    assert all(torch.equal(a, b) for a, b in zip(again.sampler().parameters(), run.sampler().parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(again.policy.sampler().parameters(), run.policy.sampler().parameters(), strict=True)
+    )
 
 
-def test_any_causal_model_learns(monkeypatch, gpt2):
-    """A random GPT-2 is paid for tokens from the first half of its vocabulary, and comes to write hardly any others."""
-    run = learner(dataclasses.replace(SMALL, model=gpt2, lr=3e-3, beta=0.0, group_size=8))
-    assert run.tokenizer.chat_template is None
-    assert run.policy.config.attn_pdrop > 0
+def test_any_causal_model_learns(gpt2):
+    """A random GPT-2, whose tokens are bytes, is paid for ASCII, and comes to write hardly anything else."""
 
-    def share(group):
-        return ((group.tokens < len(run.tokenizer) // 2) & group.mask).sum(1) / group.mask.sum(1)
+    def ascii_share(completions):
+        return [sum(c.isascii() for c in text) / max(len(text), 1) for text in completions]
 
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.stack([share(group) for group in groups]))
+    config = dataclasses.replace(SMALL, model=gpt2, lr=3e-3, beta=0.0, group_size=8, max_new_tokens=36)
+    run = learner(config, task=from_reward(ascii_share), generate=ended)
+    assert run.policy.tokenizer.chat_template is None
+    assert run.policy.model.config.attn_pdrop > 0
     rewards = [train_step(run, step)[0]["reward"] for step in range(30)]
     assert sum(rewards[:3]) / 3 < 0.6
     assert sum(rewards[-3:]) / 3 > 0.9
@@ -249,9 +267,7 @@ def test_dead_groups_are_skipped_and_change_nothing_but_the_normaliser(monkeypat
     real = grpo.loss_of
     monkeypatch.setattr(grpo, "loss_of", lambda *args: forwards.append(1) or real(*args))
     config = dataclasses.replace(SMALL, beta=0.0)
-    run = learner(config)
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
-    record, _ = train_step(run, 0)
+    record, _ = train_step(learner(config, task=FixedRewards(REWARDS)), 0)
     assert len(forwards) == 2
     assert record["dead_fail"] == pytest.approx(1 / 3)
 
@@ -260,32 +276,29 @@ def test_a_dead_group_keeps_its_kl_term(monkeypatch):
     forwards = []
     real = grpo.loss_of
     monkeypatch.setattr(grpo, "loss_of", lambda *args: forwards.append(1) or real(*args))
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
-    train_step(learner(dataclasses.replace(SMALL, beta=0.1)), 0)
+    train_step(learner(dataclasses.replace(SMALL, beta=0.1), task=FixedRewards(REWARDS)), 0)
     assert len(forwards) == 3
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
-def test_when_every_group_is_dead_the_weights_stay(monkeypatch, value):
+def test_when_every_group_is_dead_the_weights_stay(value):
     """Eight rewards of 0.1 are equal, whatever their rounded mean says; AdamW's momentum must not move on."""
-    run = learner(dataclasses.replace(SMALL, beta=0.0))
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
+    rewards = [*REWARDS, *torch.full((3, 4), value).tolist()]
+    run = learner(dataclasses.replace(SMALL, beta=0.0), task=FixedRewards(rewards))
     train_step(run, 0)  # gives the optimizer some momentum
-    before = [p.clone() for p in run.policy.parameters()]
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.full((3, 4), value))
+    before = [p.clone() for p in run.policy.model.parameters()]
     record, _ = train_step(run, 1)
     assert record["skipped"] == "every group was dead"
     assert run.updates == 1
-    assert all(torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, run.policy.model.parameters(), strict=True))
 
 
-def test_several_epochs_leave_ratio_one(monkeypatch):
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
-    run = learner(dataclasses.replace(SMALL, epochs=4, lr=5e-3, warmup=0, beta=0.0))
+def test_several_epochs_leave_ratio_one():
+    run = learner(dataclasses.replace(SMALL, epochs=4, lr=5e-3, warmup=0, beta=0.0), task=FixedRewards(REWARDS))
     record, _ = train_step(run, 0)
     assert run.updates == 4
     assert record["clip_low"] + record["clip_high"] > 0
-    once, _ = train_step(learner(dataclasses.replace(SMALL, beta=0.0)), 0)
+    once, _ = train_step(learner(dataclasses.replace(SMALL, beta=0.0), task=FixedRewards(REWARDS)), 0)
     assert once["clip_low"] == once["clip_high"] == 0, "with one epoch the ratio is 1 by construction"
 
 
@@ -307,27 +320,27 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_stops_the_run(m
     assert all(group["tokens"].shape == group["mask"].shape == group["logp"].shape for group in kept["groups"])
 
 
-@pytest.mark.parametrize("who", ["policy", "reference"])
+@pytest.mark.parametrize("who", ["model", "start_model"])
 def test_log_probabilities_that_overflow_skip_one_update_and_raise_nothing(monkeypatch, who):
     """The first update of two is skipped; the second, at the weights that sampled, is made."""
-    run, real, broken = learner(dataclasses.replace(SMALL, beta=0.1, epochs=2)), grpo.completion_logprobs, [True]
-    before = [p.clone() for p in run.policy.parameters()]
+    run = learner(dataclasses.replace(SMALL, beta=0.1, epochs=2), task=FixedRewards(REWARDS))
+    real, broken = grpo.completion_logprobs, [True]
+    before = [p.clone() for p in run.policy.model.parameters()]
     real_update, fates = grpo.update, []
 
-    def overflowing(model, *args):
-        logp, entropy = real(model, *args)
-        return (logp * float("nan") if broken and model is getattr(run, who) else logp), entropy
+    def overflowing(model, *args, **how):
+        logp, entropy = real(model, *args, **how)
+        return (logp * float("nan") if broken and model is getattr(run.policy, who) else logp), entropy
 
     def update(run):
         fate = real_update(run)
-        moved = any(not torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
+        moved = any(not torch.equal(a, b) for a, b in zip(before, run.policy.model.parameters(), strict=True))
         fates.append((fate["skipped"], moved))
         broken.clear()
         return fate
 
     monkeypatch.setattr(grpo, "completion_logprobs", overflowing)
     monkeypatch.setattr(grpo, "update", update)
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.tensor(REWARDS))
     train_step(run, 0)
     assert fates == [("the gradient is not finite", False), ("", True)]
 

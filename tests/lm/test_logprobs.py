@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pgnotes.lm.logprobs import completion_logprobs, key_mask
+from pgnotes.lm.logprobs import completion_logprobs
+from pgnotes.lm.policy import key_mask
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
@@ -75,7 +76,8 @@ def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(fresh, ch
     start, plain, fast = fresh(), fresh(), fresh()
 
     def ours(model, prompt, tokens, mask):
-        return completion_logprobs(model, prompt, tokens, mask, TEMPERATURE, chunk_logits, shared=path == "shared")
+        how = {"shared": path == "shared", "entropy": "trained"}
+        return completion_logprobs(model, prompt, tokens, mask, TEMPERATURE, chunk_logits, **how)
 
     with torch.no_grad():
         for model in (plain, fast):  # away from the start model, so that the KL has a gradient

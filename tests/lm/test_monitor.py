@@ -34,45 +34,57 @@ KL = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.6, 0.0]])
 def test_a_micro_batch_in_numbers():
     group = part()
     found = measure(group, torch.tensor(0.7), group.logp_old + LOGP, torch.full((2, 3), 0.5) * group.mask, KL, 0.2)
-    #        loss, tokens, entropy, KL, stopped low: second completion at ½, high: first at 2, gap, largest KL, its
-    # token
-    expected = [0.7, 5.0, 2.5, 1.6, 1.0, 1.0, 1.25, 0.6, 15.0]
-    torch.testing.assert_close(found, torch.tensor(expected))
+    expected = {
+        "loss": 0.7,
+        "tokens": 5,
+        "entropy": 2.5,
+        "kl": 1.6,
+        "clip_low": 1,  # the second completion at ½
+        "clip_high": 1,  # the first at 2
+        "sampler_gap": 1.25,
+        "kl_max": 0.6,
+        "kl_max_token": 15,
+    }
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(expected)
 
 
 def test_the_two_sides_of_the_clip_are_told_apart():
     group = part()
-    group.advantages = torch.tensor([-1.0, -1.0])  # both at ½ are stopped, neither at 2
-    assert measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, 0.2)[4:6].tolist() == [2, 0]
+
+    def stopped(clip):
+        found = measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, clip)
+        return [found["clip_low"].item(), found["clip_high"].item()]
+
+    group.advantages = torch.tensor([-1.0, -1.0])
+    assert stopped(0.2) == [2, 0], "both at ½ are stopped, neither at 2"
     group.advantages = torch.tensor([1.0, 1.0])
-    assert measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, 0.2)[4:6].tolist() == [0, 2]
-    assert measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, (0.2, 1.5))[4:6].tolist() == [0, 0], (
-        "the upper side is wider"
-    )
+    assert stopped(0.2) == [0, 2]
+    assert stopped((0.2, 1.5)) == [0, 0], "the upper side is wider"
 
 
-def run(reference: object = None) -> SimpleNamespace:
+def run(beta: float = 0.0) -> SimpleNamespace:
     accelerator = SimpleNamespace(gather=lambda x: x)
     tokenizer = SimpleNamespace(decode=lambda ids: f"token {ids[0]}")
     task = DigitsAndLength(4, 3, [], [])
     return SimpleNamespace(
         accelerator=accelerator,
         device=torch.device("cpu"),
-        tokenizer=tokenizer,
-        reference=reference,
-        rows=8,
-        config=SimpleNamespace(entropy_bonus=0.01),
+        policy=SimpleNamespace(tokenizer=tokenizer),
+        micro_batch=8,
+        config=SimpleNamespace(entropy_bonus=0.01, beta=beta),
         task=task,
     )
 
 
 def test_means_over_micro_batches_and_the_worst_token_of_all():
-    rows = [
-        torch.tensor([0.5, 10, 4, 1, 2, 0, 0.1, 0.3, 7]),
-        torch.tensor([-0.25, 30, 8, 3, 0, 1, 0.3, 0.9, 8]),
-        torch.tensor([0.0, 0, 0, 0, 0, 0, 0, 0.5, 9]),
+    names = ["loss", "tokens", "entropy", "kl", "clip_low", "clip_high", "sampler_gap", "kl_max", "kl_max_token"]
+    numbers = [
+        [0.5, 10, 4, 1, 2, 0, 0.1, 0.3, 7],
+        [-0.25, 30, 8, 3, 0, 1, 0.3, 0.9, 8],
+        [0.0, 0, 0, 0, 0, 0, 0, 0.5, 9],
     ]
-    found = summary(run(reference=object()), rows)
+    rows = [dict(zip(names, torch.tensor(row, dtype=torch.float32), strict=True)) for row in numbers]
+    found = summary(run(beta=0.1), rows)
     means = {
         "loss": 0.25,
         "entropy": 0.3,
@@ -85,9 +97,9 @@ def test_means_over_micro_batches_and_the_worst_token_of_all():
     assert {key: found[key] for key in means} == pytest.approx(means)
     assert (found["kl_max_token"], found["rows"], found["entropy_weight"]) == ("token 8", 8, 0.01)
     assert {summary(run(), rows)[key] for key in ("kl", "kl_max", "kl_max_token")} == {None}, (
-        "no reference, nothing to be far from"
+        "no leash, nothing to be far from"
     )
-    nothing = summary(run(reference=object()), [])
+    nothing = summary(run(beta=0.1), [])
     assert nothing["loss"] == 0
     assert {nothing[key] for key in ("entropy", "kl", "kl_max", "kl_max_token", "clip_low", "sampler_gap")} == {None}, (
         "a step of dead groups"

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fixed import FixedRewards
 
-from pgnotes.lm import grpo, learner, models
+from pgnotes.lm import grpo, learner, models, runs
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import BadInputError, out_of_memory, release_frames
 from pgnotes.lm.grpo import steps, train
@@ -232,7 +233,7 @@ def test_paths_are_kept_from_the_root(tmp_path, monkeypatch, pocket):
 
 def test_a_run_without_a_folder_keeps_no_checkpoints_and_goes_with_python(monkeypatch):
     removed = []
-    monkeypatch.setattr(learner.atexit, "register", lambda *args, **options: removed.append((args, options)))
+    monkeypatch.setattr(runs.atexit, "register", lambda *args, **options: removed.append((args, options)))
     log = train(TINY)
     assert (log.folder / "model/config.json").is_file()
     assert not (log.folder / "checkpoints").exists()
@@ -268,7 +269,7 @@ def test_two_that_begin_at_once_in_a_new_folder(tmp_path, monkeypatch):
             begun.append(next(steps(TINY, tmp_path / "run")))  # another one is faster
         return real(*args, **options)
 
-    monkeypatch.setattr(learner, "learner", slowly)
+    monkeypatch.setattr(runs, "learner", slowly)
     with pytest.raises(BadInputError, match="another process"):
         next(steps(dataclasses.replace(TINY, seed=1), tmp_path / "run"))
     assert RunFolder(tmp_path / "run").read_run()["config"]["seed"] == 0
@@ -299,11 +300,14 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 @pytest.mark.parametrize(("before", "after"), [(torch.float32, torch.float16), (torch.float16, torch.float32)])
 def test_a_run_goes_on_in_another_precision(before, after):
     """Colab gives a T4 today, a CPU or an L4 tomorrow."""
-    first = learner.learner(TINY, half=before)
+    first = learner.learner(TINY, compute_dtype=before)
     first.records.append(grpo.train_step(first, 0)[0])
-    second = learner.learner(TINY, half=after)
+    second = learner.learner(TINY, compute_dtype=after)
     second.restore(first.state())
-    assert all(torch.equal(a, b) for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.policy.model.parameters(), second.policy.model.parameters(), strict=True)
+    )
     assert second.scaler.is_enabled() == (after == torch.float16)
     record, _ = grpo.train_step(second, 1)
     assert record["lr"] > 0
@@ -437,15 +441,15 @@ def test_the_log_is_strict_json_also_where_a_gradient_was_not_finite(monkeypatch
 
 
 @pytest.mark.parametrize("kind", ["reinforce_pp", "batch_mean"])
-def test_a_batch_of_equal_rewards_moves_nothing(monkeypatch, kind):
+def test_a_batch_of_equal_rewards_moves_nothing(kind):
     """16 rewards of 0.1: their rounded mean is not 0.1, and AdamW would make a step of the difference."""
     config = dataclasses.replace(TINY, advantages=kind, beta=0.0, prompts_per_step=4, group_size=4)
     run = learner.learner(config)
-    before = [p.clone() for p in run.policy.parameters()]
-    monkeypatch.setattr(grpo, "rewards_of", lambda task, groups: torch.full((4, 4), 0.1))
+    before = [p.clone() for p in run.policy.model.parameters()]
+    run.task = FixedRewards([[0.1] * 4])
     record, _ = grpo.train_step(run, 0)
     assert record["skipped"] == "every group was dead"
-    assert all(torch.equal(a, b) for a, b in zip(before, run.policy.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, run.policy.model.parameters(), strict=True))
 
 
 # what a model can read

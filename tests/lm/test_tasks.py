@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgnotes.lm.errors import BadInputError
-from pgnotes.lm.tasks import digit_sum, digits_and_length, load_prompts, split
+from pgnotes.lm.prompts import load_prompts, split
+from pgnotes.lm.tasks import digit_sum, digits_and_length
 
 TASK = digits_and_length(12, 7)
 SHAPED = digits_and_length(12, 7, reward="shaped")

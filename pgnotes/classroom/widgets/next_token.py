@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, fill, label, readouts
-from pgnotes.lm.logprobs import head_logits, hidden_states, prefill
 from pgnotes.lm.models import encode, load
+from pgnotes.lm.policy import head_logits, hidden_states, prefill
 from pgnotes.lm.rollout import draw as inverse_sample
 from pgnotes.lm.rollout import uniforms
 from pgnotes.theory.policies import SoftmaxPolicy, reshaped

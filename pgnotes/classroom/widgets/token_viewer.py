@@ -30,7 +30,7 @@ from pgnotes.classroom.style import (
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
 from pgnotes.lm.learner import learner
-from pgnotes.lm.logprobs import completion_hidden, head_logits
+from pgnotes.lm.policy import completion_hidden, head_logits
 from pgnotes.lm.rollout import Group
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import denominator
@@ -53,7 +53,7 @@ def updated() -> tuple[Group, Tensor, list[Tensor], list[int]]:
     CPU and in float32, because the captions tell what came out there.
     """
     settings = {"prompts_per_step": 1, "group_size": G, "warmup": 0, "device": "cpu"}
-    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), half=torch.float32)
+    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), compute_dtype=torch.float32)
     (group,) = sample_groups(run, 0)
     rewards = rewards_of(run.task, [group])
     group.advantages, normaliser, seen = (
@@ -63,8 +63,8 @@ def updated() -> tuple[Group, Tensor, list[Tensor], list[int]]:
     )
     for k in range(UPDATES + 1):
         with torch.no_grad():
-            hidden = completion_hidden(run.policy, group.prompt, group.tokens)[group.mask]
-            seen.append(head_logits(run.policy, hidden, 1.0).double().log_softmax(-1))
+            hidden = completion_hidden(run.policy.model, group.prompt, group.tokens)[group.mask]
+            seen.append(head_logits(run.policy.model, hidden, 1.0).double().log_softmax(-1))
         if k < UPDATES:
             accumulate(run, [group], normaliser)
             update(run)

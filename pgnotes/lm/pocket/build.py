@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from pgnotes.lm.models import parameter_groups
 from pgnotes.lm.pocket.corpus import example
+from pgnotes.lm.policy import parameter_groups
 from pgnotes.lm.tasks import digits_and_length
 
 SPECIAL = ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"]
@@ -109,7 +109,9 @@ def build(
     for number, (steps, peak, exact) in enumerate(stages):
         if number:
             model.half().float()
-        optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.05), betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(
+            parameter_groups(dict(model.named_parameters()), weight_decay=0.05), betas=(0.9, 0.98)
+        )
         for step, (tokens, labels) in zip(range(steps), batches(tokenizer, seed + number, exact, batch), strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, peak)

@@ -1,10 +1,10 @@
 """What each part of the pocket run does: the run of lesson 09, with one thing changed at a time.
 
-    python benchmarks/ablations.py                       every variant, 75 steps, seeds 0 and 1 (about an hour on two
-    cores) python benchmarks/ablations.py "no leash" --seeds 2  one variant, another seed
+    python benchmarks/ablations.py                         every variant, 75 steps, seeds 0 and 1
+    python benchmarks/ablations.py "no leash" --seeds 2    one variant, another seed
 
-Each run lies in its own folder under --out and is not done twice. The table's columns are those of the command's last
-line.
+All of them take about an hour on two cores. Each run lies in its own folder under --out and is not done twice. The
+table's columns are those of the command's last line.
 """
 
 from __future__ import annotations

@@ -98,9 +98,8 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="small")
     args = parser.parse_args()
     size = SIZES[args.size]
-    print(
-        f"torch {torch.__version__}, transformers {transformers.__version__}; {torch.get_num_threads()} threads; medians of {args.repeats}"
-    )
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{versions}; {torch.get_num_threads()} threads; medians of {args.repeats}")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         model, tokenizer = load(write_model(folder / "decode", size))

@@ -1,9 +1,12 @@
-"""The t4 preset on a model of Qwen2.5-0.5B's exact shape, with random weights, float16 forced and memory capped at a T4's 14.7 GiB.
+"""The t4 preset on a model of Qwen2.5-0.5B's exact shape, float16 forced and memory capped at a T4's 14.7 GiB.
 
     python benchmarks/gpu.py [--steps 3]        on a CPU, to try the script: --size tiny --prompts 2
 
-Peak memory, seconds by part, and decoding beside `generate` and beside what the memory's bandwidth allows: each new token of a row reads all weights
-once for the whole batch. TRL beside it, where it is installed: python benchmarks/trl_side_by_side.py --size qwen --prompts 16 --shapes 128,80,8
+The weights are random. Peak memory, seconds by part, and decoding beside `generate` and beside what the memory's
+bandwidth allows: each new token of a row reads all weights once for the whole batch. TRL beside it, where it is
+installed:
+
+    python benchmarks/trl_side_by_side.py --size qwen --prompts 16 --shapes 128,80,8
 """
 
 from __future__ import annotations
@@ -49,7 +52,8 @@ def main() -> None:
     preset = GRPOConfig.preset("t4")
     shape = (preset.prompt_tokens, preset.token_limit, preset.group_size)
     print(
-        f"{name}, torch {torch.__version__}, {args.size} shape: {args.prompts} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}"
+        f"{name}, torch {torch.__version__}, {args.size} shape: "
+        f"{args.prompts} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}"
     )
     with tempfile.TemporaryDirectory() as place:
         model = write_model(Path(place) / "model", SIZES[args.size])
@@ -58,18 +62,18 @@ def main() -> None:
         estimate = memory_estimate(run.config, (7, 5))
     done = [train_step(run, step) for step in range(args.steps + 1)]
     times = {part: statistics.median(spent[part] for _, spent in done[1:]) for part in ("rollout_s", "train_s")}
-    print(
-        f"  step           {sum(times.values()):8.2f} s: sampling {times['rollout_s']:.2f}, training {times['train_s']:.2f}"
-    )
-    print(
-        f"  skipped        {sum(bool(record['skipped']) for record, _ in done):8d} of {len(done)} updates, while the loss scale settles"
-    )
-    print(f"  sampler's gap  {statistics.median(record['sampler_gap'] for record, _ in done):8.1e} nats a token")
+    rollout, train = times["rollout_s"], times["train_s"]
+    skipped = sum(bool(record["skipped"]) for record, _ in done)
+    gap = statistics.median(record["sampler_gap"] for record, _ in done)
+    print(f"  step           {rollout + train:8.2f} s: sampling {rollout:.2f}, training {train:.2f}")
+    print(f"  skipped        {skipped:8d} of {len(done)} updates, while the loss scale settles")
+    print(f"  sampler's gap  {gap:8.1e} nats a token")
     print(f"  micro-batch    {run.micro_batch:8d} rows")
     if cuda:
         peak, reserved = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
         print(
-            f"  peak memory    {peak:8.2f} GiB allocated, {reserved:.2f} reserved, of {CARD}; estimated without activations {estimate['total']:.2f}"
+            f"  peak memory    {peak:8.2f} GiB allocated, {reserved:.2f} reserved, of {CARD}; "
+            f"estimated without activations {estimate['total']:.2f}"
         )
     sampler = run.policy.sampler()
     run.optimizer.state.clear()
@@ -78,10 +82,12 @@ def main() -> None:
     speed = bandwidth(device, 1.0 if cuda else 0.1)
     ceiling = ROWS * speed / weights
     print(
-        f"  decoding       {ours:8,.0f} tokens/s at {ROWS} rows, groups of {GROUP}; generate {theirs:,.0f} (ratio {ours / theirs:.2f})"
+        f"  decoding       {ours:8,.0f} tokens/s at {ROWS} rows, groups of {GROUP}; "
+        f"generate {theirs:,.0f} (ratio {ours / theirs:.2f})"
     )
     print(
-        f"  ceiling        {ceiling:8,.0f} tokens/s: {weights / GIB:.2f} GiB of weights a token at {speed / 1e9:,.0f} GB/s"
+        f"  ceiling        {ceiling:8,.0f} tokens/s: "
+        f"{weights / GIB:.2f} GiB of weights a token at {speed / 1e9:,.0f} GB/s"
     )
 
 

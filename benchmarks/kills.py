@@ -1,9 +1,10 @@
-"""Kill a smoke run at moments spread evenly over its life after the first record, resume it, and compare with one never interrupted.
+"""Kill a smoke run at moments spread over its life, resume it, and compare with one never interrupted.
 
     python benchmarks/kills.py                          20 kills (about ten minutes)
     python benchmarks/kills.py --kills 1 --evaluate 4   what the tests do
 
-Exit status 1 if any ending differs in log.jsonl, in the model's weights, or in the result (its seconds aside).
+The moments are evenly spread, after the first record. Exit status 1 if any ending differs in log.jsonl, in the model's
+weights, or in the result (its seconds aside).
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ def main() -> None:
             finish(folder, given.evaluate)
             identical = ending(folder) == expected
             same += identical
+            verdict = "identical" if identical else "DIFFERENT"
             print(
-                f"killed {moment:5.2f} s after the first record, {lines} records, {checkpoints}: {'identical' if identical else 'DIFFERENT'}",
-                flush=True,
+                f"killed {moment:5.2f} s after the first record, {lines} records, {checkpoints}: {verdict}", flush=True
             )
         print(f"{same} of {kills} endings identical")
     raise SystemExit(same != kills)

@@ -1,4 +1,7 @@
-"""Models with random weights, a tokenizer of numbered words, and runs on them, for measurements that need a shape and not a skill."""
+"""Models with random weights, a tokenizer of numbered words, and runs on them.
+
+For measurements that need a shape and not a skill.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""What one change of a slider costs in the kernel: every widget, or those named, beside `interact` with a new figure each time, in the same run.
+"""What one change of a slider costs in the kernel, beside `interact` with a new figure each time.
 
-python benchmarks/sliders.py [--changes 200] [learning_lab past_noise]
+    python benchmarks/sliders.py [--changes 200] [learning_lab past_noise]
+
+Every widget, or those named; both ways in the same run.
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ def timed(action: Callable[[], None]) -> float:
 
 
 def with_interact(live: Live) -> Callable[[str, float], None]:
-    """The usual way: a new figure by pyplot for every change, shown as a PNG, drawing the same numbers with the same artists."""
+    """The usual way: a new figure by pyplot for every change, shown as a PNG.
+
+    It draws the same numbers with the same artists.
+    """
 
     def redraw(**settings: float) -> None:
         figure = plt.figure(figsize=(7, live.height), dpi=100)

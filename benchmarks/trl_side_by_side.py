@@ -1,11 +1,12 @@
-"""The same GRPO steps by pgnotes and by TRL's GRPOTrainer: seconds and memory, step by step in turn; and a task's reward used by both.
+"""The same GRPO steps by pgnotes and by TRL's GRPOTrainer: seconds and memory; and a task's reward used by both.
 
     python benchmarks/trl_side_by_side.py [--steps 5] [--shapes 128,48,8 …]     needs: pip install -e ".[bench]"
 
-Same model, prompts, completion lengths, precision, batch and optimizer; a random reward, so that no group is dead. TRL runs with all rows of a step in
-one micro-batch, with one group in each as pgnotes does, and with one group in each and checkpointed activations, its way of saving memory. Each way
-lives in a process of its own, waits for its turn, and reports the most memory that it ever held. The last row compares pgnotes with the fastest of the
-others in time, and with the smallest in memory.
+Step by step in turn, with the same model, prompts, completion lengths, precision, batch and optimizer; a random reward,
+so that no group is dead. TRL runs with all rows of a step in one micro-batch, with one group in each as pgnotes does,
+and with one group in each and checkpointed activations, its way of saving memory. Each way lives in a process of its
+own, waits for its turn, and reports the most memory that it ever held. The last row compares pgnotes with the fastest
+of the others in time, and with the smallest in memory.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from random_model import SIZES, random_reward, random_run, write_model, write_pr
 SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))
 SAVING = "trl, saving"
 WAYS = ("pgnotes", "trl", "trl, by group", SAVING)
+PARTS = ("rollout", "train", "whole")  # of a step, in seconds
 
 
 def wait() -> None:
@@ -42,7 +44,10 @@ def tell(**figures: float) -> None:
 
 
 def peak_mib() -> float:
-    """The most memory this process ever held: of the GPU where there is one, else its own (Linux; getrusage would count the parent's, too)."""
+    """The most memory this process ever held: of the GPU where there is one, else its own.
+
+    Linux only, since getrusage would count the parent's, too.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -162,9 +167,7 @@ def side_by_side(
     for way, worker in workers.items():
         figures[way].append(json.loads(worker.stdout.read().splitlines()[-1]))
     return {
-        way: {part: statistics.median(row[part] for row in rows[2:-1]) for part in ("rollout", "train", "whole")}
-        | rows[0]
-        | rows[-1]
+        way: {part: statistics.median(row[part] for row in rows[2:-1]) for part in PARTS} | rows[0] | rows[-1]
         for way, rows in figures.items()
     }
 
@@ -174,19 +177,15 @@ def print_table(shape: tuple[int, int, int], per_step: int, found: dict[str, dic
     print(f"\nprompt {shape[0]}, completion {shape[1]}, group {shape[2]}, {per_step} prompts a step")
     print(f"  {'':14s} {'rollout s':>10s} {'train s':>10s} {'whole s':>10s} {'peak MiB':>10s} {'… − start':>10s}")
     for way, row in found.items():
-        print(
-            f"  {way:14s} {row['rollout']:10.2f} {row['train']:10.2f} {row['whole']:10.2f} {row['peak']:10.0f} {row['peak'] - row['imported']:10.0f}"
-        )
+        times = " ".join(f"{row[part]:10.2f}" for part in PARTS)
+        print(f"  {way:14s} {times} {row['peak']:10.0f} {row['peak'] - row['imported']:10.0f}")
     ours, *theirs = found.values()
-    ratios = {part: min(row[part] for row in theirs) / ours[part] for part in ("rollout", "train", "whole", "peak")}
-    print(
-        f"  {'ratio':14s} {ratios['rollout']:10.2f} {ratios['train']:10.2f} {ratios['whole']:10.2f} {ratios['peak']:10.2f}",
-        flush=True,
-    )
+    ratios = [min(row[part] for row in theirs) / ours[part] for part in (*PARTS, "peak")]
+    print(f"  {'ratio':14s} " + " ".join(f"{ratio:10.2f}" for ratio in ratios), flush=True)
 
 
 def task_in_trl(steps: int = 2, group_size: int = 4) -> None:
-    """Train the pocket model in TRL with the very reward function that pgnotes uses, and let both judge the same texts."""
+    """Train the pocket model in TRL with the very reward function that pgnotes uses; both judge the same texts."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -223,7 +222,8 @@ def task_in_trl(steps: int = 2, group_size: int = 4) -> None:
         assert rewards == task.reward(texts), "a chat and its text are judged alike"
     rewards = [value for _, values in seen for value in values]
     print(
-        f"\nTRL trained {steps} steps on lm.tasks' reward, unchanged: {len(rewards)} completions, mean reward {statistics.mean(rewards):.3f}"
+        f"\nTRL trained {steps} steps on lm.tasks' reward, unchanged: "
+        f"{len(rewards)} completions, mean reward {statistics.mean(rewards):.3f}"
     )
 
 

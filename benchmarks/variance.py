@@ -1,6 +1,8 @@
-"""What it costs to measure an estimator's variance: the engine by counts, merely drawing the actions, and the obvious loop, in one run.
+"""What it costs to measure an estimator's variance: by counts, merely drawing the actions, and in the obvious loop.
 
-python benchmarks/variance.py
+    python benchmarks/variance.py
+
+All in one run.
 """
 
 from __future__ import annotations
@@ -56,9 +58,8 @@ def main() -> None:
         engine = seconds(lambda n=n: monte_carlo(BANDIT, POLICY, n, SEED), 21)
         drawing = seconds(lambda n=n: torch.multinomial(POLICY.probs, n, replacement=True, generator=SEED), 3)
         whole = n * per_sample
-        print(
-            f"{n:>10,}  {1000 * engine:>8.2f}   {1000 * drawing:>10.1f}   {whole:>15.1f}   {whole / engine:>13,.0f}   {engine / drawing:>16.4f}"
-        )
+        times = f"{1000 * engine:>8.2f}   {1000 * drawing:>10.1f}   {whole:>15.1f}"
+        print(f"{n:>10,}  {times}   {whole / engine:>13,.0f}   {engine / drawing:>16.4f}")
     logits, before = torch.randn(8, 50, generator=SEED), peak_mib()
     print("\nsequences of 8 symbols out of 50     seconds   more memory than before, MiB")
     for n in (10**5, 10**6, 10**7):

@@ -1,8 +1,9 @@
 """The parts that all lessons share: the badge, the setup cell, the printed quiz.
 
 Their one source; `run_lessons.py` puts them into each lesson.
-python tools/lesson_text.py                                    put them in again, without running anything python
-tools/lesson_text.py https://github.com/someone/pgnotes    set the address where the project is published, everywhere
+
+    python tools/lesson_text.py                                       put them in again, without running anything
+    python tools/lesson_text.py https://github.com/someone/pgnotes    set the project's address, everywhere
 """
 
 from __future__ import annotations

@@ -29,7 +29,10 @@ def centred(rewards: Tensor) -> Tensor:
 
 
 def standardised(rewards: Tensor) -> Tensor:
-    """Reward minus its group's mean, in units of the group's unbiased standard deviation (lesson 08; Shao et al. 2024, GRPO). [P, G] -> [P, G]."""
+    """Reward minus its group's mean, in units of its standard deviation (lesson 08; Shao et al. 2024, GRPO).
+
+    [P, G] -> [P, G].  The standard deviation is the unbiased one.
+    """
     return centred(rewards) / (rewards.std(-1, keepdim=True) + EPSILON)
 
 
@@ -48,7 +51,10 @@ def batch_centred(rewards: Tensor) -> Tensor:
 
 
 def batch_standardised(rewards: Tensor) -> Tensor:
-    """Reward minus the batch's mean, in units of the batch's unbiased standard deviation (lesson 08; Hu et al. 2025, REINFORCE++). [P, G] -> [P, G]."""
+    """Reward minus the batch's mean, in units of its standard deviation (lesson 08; Hu et al. 2025, REINFORCE++).
+
+    [P, G] -> [P, G].  The standard deviation is the unbiased one.
+    """
     return batch_centred(rewards) / (rewards.std() + EPSILON)
 
 
@@ -70,7 +76,8 @@ def group_advantages(rewards: Tensor, kind: str) -> Tensor:
     numbers("rewards", rewards)
     if rewards.dim() != 2 or rewards.shape[0] < 1 or rewards.shape[1] < 2:
         raise ValueError(
-            f"rewards has shape {list(rewards.shape)}; it must be [P, G] with at least one prompt and G >= 2 completions each"
+            f"rewards has shape {list(rewards.shape)}; "
+            "it must be [P, G] with at least one prompt and G >= 2 completions each"
         )
     if not rewards.is_floating_point() or not rewards.isfinite().all():
         raise ValueError("rewards must be finite floating-point numbers")

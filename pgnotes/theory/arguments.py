@@ -62,7 +62,8 @@ def indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if tensor.dim() != dim or not whole or tensor.numel() == 0:
         raise ValueError(
-            f"{name} has shape {list(tensor.shape)} and type {tensor.dtype}; it must have {dim} axes of whole numbers, and not be empty"
+            f"{name} has shape {list(tensor.shape)} and type {tensor.dtype}; "
+            f"it must have {dim} axes of whole numbers, and not be empty"
         )
     tensor = tensor.long()
     if int(tensor.min()) < 0 or int(tensor.max()) >= stop:
@@ -73,9 +74,9 @@ def indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
 
 
 def numbers(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
-    """`value`, a tensor of real numbers that is not empty and has one of `shapes` (any, if none is given), in its own dtype.
+    """`value`, if it is a tensor of real numbers, not empty, with one of `shapes` (any, if none is given).
 
-    ValueError naming `name` otherwise. Does not look at the numbers themselves.
+    It keeps its dtype. ValueError naming `name` otherwise. Does not look at the numbers themselves.
     """
     if not isinstance(value, Tensor) or value.is_complex() or value.dtype == torch.bool:
         raise ValueError(f"{name} is {kind_of(value)}; it must be a tensor of real numbers")
@@ -83,9 +84,9 @@ def numbers(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
 
 
 def booleans(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
-    """`value` as a boolean tensor; it is one, or one of zeros and ones, not empty, with one of `shapes` (any, if none is given).
+    """`value` as a boolean tensor, not empty, with one of `shapes` (any, if none is given).
 
-    ValueError naming `name` otherwise.
+    It is one already, or holds zeros and ones. ValueError naming `name` otherwise.
     """
     if not isinstance(value, Tensor) or not (value.dtype == torch.bool or ((value == 0) | (value == 1)).all()):
         raise ValueError(f"{name} is {kind_of(value)}; it must be a tensor of True and False, or of 1 and 0")

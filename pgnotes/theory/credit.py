@@ -35,10 +35,10 @@ RULES: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def token_weights(rewards: Tensor, rule: str, gamma: float = 1.0, mask: Tensor | None = None) -> Tensor:
-    """What each token's score is multiplied by: `credit(rule, T, gamma)` times the rewards (lesson 06; Sutton et al. 2000).
+    """What each token's score is multiplied by: `credit(rule, T, gamma)` @ rewards (lesson 06; Sutton et al. 2000).
 
-    rewards: [..., T] floats in any unit.  mask: [..., T] bool; rewards where it is False do not count, and those tokens get 0.
-    Returns [..., T] in the rewards' unit and dtype.  ValueError naming the argument.
+    rewards: [..., T] floats in any unit.  mask: [..., T] bool; rewards where it is False do not count, and those tokens
+    get 0.  Returns [..., T] in the rewards' unit and dtype.  ValueError naming the argument.
     """
     live = counted(rewards, mask)
     weights = live @ credit(rule, live.shape[-1], gamma).to(live).T

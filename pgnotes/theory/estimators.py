@@ -1,4 +1,7 @@
-"""Gradient estimators: everything one sample can say, the exact mean and covariance of what batches say, and Monte Carlo where nothing can be listed."""
+"""Gradient estimators, exactly: everything one sample can say, and the mean and covariance of what batches say.
+
+Monte Carlo where outcomes cannot be listed.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class Moments(NamedTuple):
 
     @property
     def trace(self) -> Tensor:
-        """The mean squared distance of an estimate from the estimator's mean: the variances of all entries, added up."""
+        """The mean squared distance of an estimate from the mean: the variances of all entries, added up."""
         return self.covariance.trace()
 
     def bias(self, gradient: Tensor) -> Tensor:
@@ -44,7 +47,7 @@ class Moments(NamedTuple):
         return Moments(self.mean, self.covariance / count("n", n))
 
     def samples_needed(self, gradient: Tensor, relative: float = 0.1) -> float:
-        """How many estimates must be averaged until their standard error is `relative` of the gradient's length (lesson 05)."""
+        """How many estimates to average for a standard error of `relative` times the gradient's length (lesson 05)."""
         return (self.trace / (relative * gradient.norm()) ** 2).item()
 
 
@@ -60,7 +63,7 @@ def outcomes(world: Bandit | TokenWorld, policy: SoftmaxPolicy | PrefixPolicy) -
 
 
 def token_estimates(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:
-    """Σ_t w_t ∇ log π for each outcome, [P·N, D]: what a single sample says if its symbols are weighted so (lessons 05 and 06).
+    """Σ_t w_t ∇ log π for each outcome, [P·N, D]: what one sample with such weights says (lessons 05 and 06).
 
     weights: [P, N, T] real, 0 on masked symbols.  ValueError naming the argument.
     """
@@ -94,7 +97,7 @@ def mean_return(listed: Outcomes) -> float:
 
 
 def optimal_baseline(listed: Outcomes) -> float:
-    """b* = E[‖s‖² R] / E[‖s‖²], the number that makes the trace of the covariance smallest (lesson 05; Greensmith et al. 2004)."""
+    """b* = E[‖s‖² R] / E[‖s‖²], which makes the covariance's trace smallest (lesson 05; Greensmith et al. 2004)."""
     sizes = listed.chances * listed.scores.square().sum(1)
     return (sizes @ listed.returns / sizes.sum()).item()
 
@@ -105,13 +108,19 @@ def with_baseline(listed: Outcomes, baseline: float) -> Moments:
 
 
 def with_noise(listed: Outcomes, mean: float, variance: float) -> Moments:
-    """Moments of (R + ε)·s from one sample, with ε of this mean and variance independent of it (lesson 04): an offset, and what other steps earn."""
+    """Moments of (R + ε)·s from one sample, with ε of this mean and variance independent of it (lesson 04).
+
+    ε stands for an offset of the rewards, and for what other steps earn.
+    """
     moments = with_baseline(listed, -mean)
     return Moments(moments.mean, moments.covariance + variance * second(listed, torch.ones_like(listed.returns)))
 
 
 def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:
-    """Moments of a batch whose b is the mean of `window` earlier, independent returns (lesson 05): unbiased, and a little noisier than with b = J."""
+    """Moments of a batch whose b is the mean of `window` earlier, independent returns (lesson 05).
+
+    Unbiased, and a little noisier than with b = J.
+    """
     expected = mean_return(listed)
     # Of b itself, which the whole batch shares
     variance = listed.chances @ (listed.returns - expected).square() / count("window", window)
@@ -119,10 +128,11 @@ def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:
 
 
 def with_leave_one_out(listed: Outcomes, batch: int) -> Moments:
-    """Moments of a batch in which each return is compared with the mean of the others (lesson 05; RLOO, Ahmadian et al. 2024).
+    """Moments of a batch, each return compared with the mean of the others (lesson 05; RLOO, Ahmadian et al. 2024).
 
-    It is the sample covariance of return and score, unbiased, and a U-statistic, so that its covariance is exact at any batch size (Hoeffding 1948):
-    ((n-1) A + B - (n-2) ggᵀ) / (n (n-1)) with A = E[r² ssᵀ], B = E[r²] E[ssᵀ] and r centred, because scores average to zero.  batch: n >= 2.
+    It is the sample covariance of return and score, unbiased, and a U-statistic, so that its covariance is exact at any
+    batch size (Hoeffding 1948): ((n-1) A + B - (n-2) ggᵀ) / (n (n-1)) with A = E[r² ssᵀ], B = E[r²] E[ssᵀ] and r
+    centred, because scores average to zero.  batch: n >= 2.
     """
     n, (p, r, s) = count("batch", batch, 2), listed
     r = r - p @ r
@@ -164,7 +174,10 @@ def monte_carlo(
 
 
 def draw_counts(chances: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """How often each of M outcomes comes in n independent draws, [M] float64 whole numbers: a multinomial, as a chain of binomials."""
+    """How often each of M outcomes comes in n independent draws, [M] float64 whole numbers.
+
+    A multinomial, drawn as a chain of binomials.
+    """
     left, tail = torch.tensor(float(count("n", n)), dtype=torch.float64), chances.flip(0).cumsum(0).flip(0)
     counts = torch.zeros_like(chances)
     for m, share in enumerate((chances / tail.clamp(min=1e-300)).clamp(max=1.0)):
@@ -182,10 +195,11 @@ def monte_carlo_sequences(
     generator: torch.Generator,
     block: int = 2**16,
 ) -> tuple[Tensor, Tensor]:
-    """Measured mean and variance [T, V] of Σ_t w_t ∇ log π, for sequences too long or vocabularies too large to list (lessons 04 and 06).
+    """Measured mean and variance [T, V] of Σ_t w_t ∇ log π, for worlds too large to list (lessons 04 and 06).
 
-    logits: [T, V], a softmax row for each step, whatever came before.  reward_fn(sequences [n, T]) -> rewards [n, T].  weigh(rewards) -> w [n, T], such as
-    `reward_to_go`.  Drawn and added up `block` sequences at a time, so that memory does not grow with `samples`, which must be at least 2.
+    logits: [T, V], a softmax row for each step, whatever came before.  reward_fn(sequences [n, T]) -> rewards [n, T].
+    weigh(rewards) -> w [n, T], such as `reward_to_go`.  Drawn and added up `block` sequences at a time, so that memory
+    does not grow with `samples`, which must be at least 2.
     """
     probs, n = real("logits", logits, 2).softmax(1), count("samples", samples, 2)
     first, squared = torch.zeros_like(probs), torch.zeros_like(probs)

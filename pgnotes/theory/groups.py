@@ -1,4 +1,7 @@
-"""Groups of completions: the exact mean and covariance of what a step of G completions for each prompt says, under every rule of the family (lesson 08)."""
+"""Groups of completions: exactly what a step of G completions for each prompt says, under every rule (lesson 08).
+
+Its mean and its covariance, by listing every group.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ MOST = 10**6  # groups, or steps of several groups, that are listed
 
 
 def knock_world(partial: bool = True) -> TokenWorld:
-    """Knock as often as you are asked to, then stop: one knock for prompt 0, three for prompt 1, at most four tokens (lesson 08).
+    """Knock as often as you are asked to, then stop: once for prompt 0, three times for prompt 1 (lesson 08).
 
-    Symbol 1 is a knock, 0 the stop. The stop pays 1 if the count is right; with `partial`, also a share for being near: 1 - |knocks - asked| / asked.
+    At most four tokens: symbol 1 is a knock, 0 the stop. The stop pays 1 if the count is right; with `partial`, also a
+    share for being near: 1 - |knocks - asked| / asked.
     """
 
     def reward(sequences: Tensor, prompt: int) -> Tensor:
@@ -43,7 +47,10 @@ def knocker(stops: Any) -> PrefixPolicy:
 
 
 class Completions(NamedTuple):
-    """Everything one completion of a prompt can be: how likely [M], what it earns [M], each token's score [M, T, D], its tokens and which count [M, T]."""
+    """Everything one completion of a prompt can be.
+
+    How likely [M], what it earns [M], each token's score [M, T, D], its tokens, and which of them count [M, T].
+    """
 
     chances: Tensor
     returns: Tensor
@@ -77,9 +84,10 @@ def completions(world: TokenWorld, policy: PrefixPolicy) -> list[Completions]:
 
 
 def groups(chances: Any, size: int) -> tuple[Tensor, Tensor]:
-    """Every group of `size` draws from M outcomes, its order forgotten: members [C, size], indices that never fall, and how likely each is [C].
+    """Every group of `size` draws from M outcomes, its order forgotten, and how likely each is.
 
-    A group enters a mean over its members only through how often each outcome came, so C = (M + G - 1 choose G) rows stand for M^G: a multinomial.
+    Returns members [C, size], indices that never fall, and probabilities [C]. A group enters a mean over its members
+    only through how often each outcome came, so C = (M + G - 1 choose G) rows stand for M^G: a multinomial.
     """
     chances = distributions("chances", real("chances", chances, 1))
     total = math.comb(len(chances) + count("size", size) - 1, size)
@@ -201,7 +209,10 @@ def jointly(
 
 
 def estimates(one: Completions, members: Tensor, weights: Tensor, average: str) -> Tensor:
-    """Σ_i Σ_t w_it s_it / (G · divisor) of each group, [C, D]; the divisor is 1, the completion's length ("sequence"), or T ("dr_grpo")."""
+    """Σ_i Σ_t w_it s_it / (G · divisor) of each group, [C, D].
+
+    The divisor is 1 ("sum"), the completion's length ("sequence"), or T ("dr_grpo").
+    """
     divisors = {
         "sum": torch.ones(len(one.mask)),
         "sequence": one.mask.sum(1),
@@ -224,7 +235,10 @@ def given(listed: list[Completions]) -> list[Completions]:
 
 
 def true_values(one: Completions) -> Tensor:
-    """V of what has been written before each token, and after the last: [M, T + 1], the mean return of all completions that begin so (lesson 05)."""
+    """V of what has been written before each token, and after the last, [M, T + 1] (lesson 05).
+
+    V is the mean return of all completions that begin so.
+    """
     rows = by_state(one)
     values = one.returns[:, None].repeat(1, one.mask.shape[1] + 1)
     for t in range(one.mask.shape[1]):
@@ -234,10 +248,11 @@ def true_values(one: Completions) -> Tensor:
 
 
 def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments:
-    """Exact moments of a step whose tokens are weighted with V̂(after) - V̂(before), each V̂ a mean of `rollouts` fresh returns (Kazemnejad et al. 2024, VinePPO).
+    """Exact moments of a step whose tokens are weighted with V̂(after) - V̂(before) (Kazemnejad et al. 2024, VinePPO).
 
-    The fresh returns are independent of the completion, so the mean is the gradient; the error of V̂_t adds Var(R | prefix) / K times the square of
-    the difference of the two scores beside it.  size: completions a prompt.  The finished text is not guessed: its value is its return.
+    Each V̂ is a mean of K = `rollouts` fresh returns. They are independent of the completion, so the mean is the
+    gradient; the error of V̂_t adds Var(R | prefix) / K times the square of the difference of the two scores beside it.
+    The finished text is not guessed: its value is its return.  size: completions a prompt.
     """
     parts = []
     for one in given(listed):
@@ -256,15 +271,19 @@ def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments
 
 
 def dead_share(pass_rate: Any, size: int) -> Tensor:
-    """p^G + (1-p)^G: how likely all of `size` answers are right, or all wrong, so that the group says nothing (lesson 08; Yu et al. 2025, DAPO)."""
+    """p^G + (1-p)^G: how likely a group of `size` answers is dead (lesson 08; Yu et al. 2025, DAPO).
+
+    All answers are right, or all are wrong, and the group says nothing.
+    """
     p = rate(pass_rate)
     return p ** count("size", size) + (1 - p) ** size
 
 
 def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
-    """f(p) in E[ĝ] = f(p) ∇p, for rewards 0 and 1 and a rule that compares within the group: 1 for RLOO, (G-1)/G for Dr. GRPO (lesson 08, claim C18).
+    """f(p) in E[ĝ] = f(p) ∇p, for rewards 0 and 1 and a rule that compares within the group (lesson 08, claim C18).
 
-    Every right answer has the same advantage, and E[∇ log π | right] is ∇p / p; so f is a sum over how many of the group are right, a binomial.
+    It is 1 for RLOO, (G-1)/G for Dr. GRPO. Every right answer has the same advantage, and E[∇ log π | right] is ∇p / p;
+    so f is a sum over how many of the group are right, a binomial.
     pass_rate: in (0, 1), any shape.  kind: "rloo", "dr_grpo" or "grpo".  ValueError naming the argument.
     """
     p, n = rate(pass_rate), count("size", size, 2)

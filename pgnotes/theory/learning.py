@@ -1,4 +1,4 @@
-"""What baselines do to learning: many bandits trained at once, and what a prefix is worth, exactly and as a table that learns it."""
+"""What baselines do to learning: many bandits trained at once, and what a prefix is worth, exactly and learned."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def train_bandits(
     batch: int = 1,
     shift: float = 0.0,
 ) -> Iterator[Tensor]:
-    """REINFORCE on many copies of a bandit side by side: π before each step, [runs, K], without end (lesson 05; Chung et al. 2020).
+    """REINFORCE on many copies of a bandit: π before each step, [runs, K], without end (lesson 05; Chung et al. 2020).
 
-    logits: [K], where all copies start.  baseline: one of `BASELINES`, for each copy its own; `shift` is added to it.  batch: actions a step.
-    The random numbers depend on runs, batch and seed alone.  ValueError naming the argument.
+    logits: [K], where all copies start.  baseline: one of `BASELINES`, for each copy its own; `shift` is added to it.
+    batch: actions a step.  The random numbers depend on runs, batch and seed alone.  ValueError naming the argument.
     """
     start = shaped("logits", real("logits", logits, 1), bandit.mean_rewards.shape).detach()
     choose, size, more = (
@@ -105,23 +105,27 @@ def score_sizes(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
 
 
 def prefix_values(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
-    """V(prefix) = E[R | prefix], the whole return that a prefix leads to on average, [rows]; 0 for prefixes that never happen (lesson 05).
+    """V(prefix) = E[R | prefix], the whole return that a prefix leads to on average, [rows] (lesson 05).
 
-    world: with one prompt.  ValueError otherwise, or if the policy is not of its size.
+    0 for prefixes that never happen.  world: with one prompt.  ValueError otherwise, or if the policy is not of its
+    size.
     """
     return averaged(world, policy, torch.ones(world.mask.shape, dtype=torch.float64))
 
 
 def symbol_values(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
-    """Q(prefix, symbol) = E[R | prefix, symbol], [rows, V]; less V(prefix) it is the symbol's advantage (lesson 05). 0 where nothing ever happens."""
+    """Q(prefix, symbol) = E[R | prefix, symbol], [rows, V]; less V(prefix) it is the symbol's advantage (lesson 05).
+
+    0 where nothing ever happens.
+    """
     chosen = torch.nn.functional.one_hot(single(world).sequences, world.vocab_size).double()
     return torch.stack([averaged(world, policy, chosen[..., symbol]) for symbol in range(world.vocab_size)], 1)
 
 
 def prefix_optimum(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
-    """b*(prefix) = E[‖s‖² R | prefix] / E[‖s‖² | prefix], [rows], with s the next symbol's score (lesson 05; Greensmith et al. 2004).
+    """b*(prefix) = E[‖s‖² R | prefix] / E[‖s‖² | prefix], [rows] (lesson 05; Greensmith et al. 2004).
 
-    The table with the smallest trace, as long as each prefix has logits of its own.
+    s is the next symbol's score. The table with the smallest trace, as long as each prefix has logits of its own.
     """
     return averaged(world, policy, score_sizes(world, policy))
 
@@ -133,7 +137,10 @@ def averaged(world: TokenWorld, policy: PrefixPolicy, weights: Tensor) -> Tensor
 
 
 def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
-    """Moments of Σ_t (R - b(prefix_t)) ∇ log π(symbol_t) from one sequence, b a table with an entry for each prefix, [rows] (lesson 05)."""
+    """Moments of Σ_t (R - b(prefix_t)) ∇ log π(symbol_t) from one sequence (lesson 05).
+
+    table: b, with an entry for each prefix, [rows].  ValueError naming the argument.
+    """
     entries = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1])[
         prefix_rows(single(world).sequences, world.vocab_size)
     ]
@@ -144,15 +151,18 @@ def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
 
 
 def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor:
-    """By how much the trace with this table exceeds the smallest possible: Σ_rows E[‖s‖²; passed] (b - b*)², a parabola in each entry (lesson 05)."""
+    """By how much the trace with this table exceeds the smallest possible (lesson 05).
+
+    Σ_rows E[‖s‖²; passed] (b - b*)², a parabola in each entry of the table [rows].
+    """
     off = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1]) - prefix_optimum(world, policy)
     return (prefix_totals(world, policy, score_sizes(world, policy)) * off.square()).sum()
 
 
 def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: float, seed: int) -> Iterator[Tensor]:
-    """The table [rows] before each batch of sequences, without end: each entry moves by the share `step` to the returns that passed it (lesson 05).
+    """The table of values [rows] before each batch of sequences, without end (lesson 05).
 
-    It starts at 0; the policy stays as it is.
+    Each entry moves by the share `step` to the returns that passed it. It starts at 0; the policy stays as it is.
     """
     generator, recipe = (
         torch.Generator().manual_seed(count("seed", seed, 0)),

@@ -29,7 +29,10 @@ def clip_range(clip: Clip) -> tuple[float, float]:
 
 
 def ratio_of(log_ratio: Tensor) -> Tensor:
-    """exp of a log-ratio, which is held within ±`LOG_RATIO_LIMIT`: beyond, a ratio would overflow single precision, and its slope is 0 here."""
+    """exp of a log-ratio, which is held within ±`LOG_RATIO_LIMIT`.
+
+    Beyond, a ratio would overflow single precision, and its slope is 0 here.
+    """
     return torch.exp(log_ratio.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
 
 
@@ -77,10 +80,13 @@ KINDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Clip], Tensor]] = {
 
 
 def denominator(mask: Tensor, how: str, length: int | None = None) -> float:
-    """What `aggregate` divides by for a whole batch; fix it once a step, then micro-batches of any size give the same gradient.
+    """What `aggregate` divides by for a whole batch.
 
-    mask: [B, T] bool, or 1 and 0.  "token": live tokens · "sequence", "sum": B · "dr_grpo": B times `length` (T if not given).
-    ValueError, naming the argument, for another kind of mask, an unknown `how`, or a length that is no whole number above 0.
+    Fix it once a step, then micro-batches of any size give the same gradient.
+    mask: [B, T] bool, or 1 and 0.  how: "token" gives the number of live tokens · "sequence" and "sum" B · "dr_grpo" B
+    times `length` (T if not given).
+    ValueError, naming the argument, for another kind of mask, an unknown `how`, or a length that is no whole number
+    above 0.
     """
     one_of("how", how, AGGREGATES)
     mask = booleans("mask", mask)
@@ -99,12 +105,13 @@ def denominator(mask: Tensor, how: str, length: int | None = None) -> float:
 
 
 def aggregate(per_token: Tensor, mask: Tensor, how: str, normaliser: float | None = None) -> Tensor:
-    """One number from per-token terms: their sum over live tokens divided by `denominator(mask, how)` (lesson 08, claim C18).
+    """One number from per-token terms: their sum over live tokens by `denominator(mask, how)` (lesson 08, claim C18).
 
-    per_token, mask: [B, T].  "sequence" first averages each sequence over its own tokens (GRPO's 1/|o|, Shao et al. 2024, eq. 3);
-    "dr_grpo" divides by a constant (Liu et al. 2025).  normaliser: divide by this instead; by 1 if there is nothing to divide by.
-    Terms that are not finite are added up like any other, dead ones never.  ValueError, naming the argument, for shapes that differ or are
-    empty, a mask that is neither boolean nor of 1 and 0, an unknown `how`, a normaliser below 0.
+    per_token, mask: [B, T].  "sequence" first averages each sequence over its own tokens (GRPO's 1/|o|, Shao et al.
+    2024, eq. 3); "dr_grpo" divides by a constant (Liu et al. 2025).  normaliser: divide by this instead; by 1 if there
+    is nothing to divide by.
+    Terms that are not finite are added up like any other, dead ones never.  ValueError, naming the argument, for shapes
+    that differ or are empty, a mask that is neither boolean nor of 1 and 0, an unknown `how`, a normaliser below 0.
     """
     mask = fitting_mask("per_token", per_token, mask)
     one_of("how", how, AGGREGATES)
@@ -126,13 +133,15 @@ def policy_loss(
     normaliser: float | None = None,
     length: int | None = None,
 ) -> Tensor:
-    """A scalar whose gradient is minus the policy gradient's estimate: minimise it, but don't read it (lessons 03, 07, 08).
+    """A scalar whose gradient is minus the policy gradient's estimate (lessons 03, 07, 08).
 
-    logp, logp_old: [B, T] log-probabilities in nats of the sampled tokens, now and when they were sampled.  advantages: [B] or [B, T].
-    mask: [B, T] bool, True on tokens the policy chose, the end token included.  kind: one of `KINDS`.
-    clip: ε or (low, high).  aggregate: see `aggregate`; `length` is for "dr_grpo".  Computes in the dtype of `logp`.
-    Values where the mask is False are never looked at.  ValueError, naming the argument, for shapes that differ or are empty, a mask that is
-    neither boolean nor of 1 and 0, numbers on live tokens that are not finite, an unknown kind or aggregate, a clip out of range.
+    Minimise it, but don't read it.
+    logp, logp_old: [B, T] log-probabilities in nats of the sampled tokens, now and when they were sampled.
+    advantages: [B] or [B, T].  mask: [B, T] bool, True on tokens the policy chose, the end token included.
+    kind: one of `KINDS`.  clip: ε or (low, high).  aggregate: see `aggregate`; `length` is for "dr_grpo".
+    Computes in the dtype of `logp`.  Values where the mask is False are never looked at.
+    ValueError, naming the argument, for shapes that differ or are empty, a mask that is neither boolean nor of 1 and 0,
+    numbers on live tokens that are not finite, an unknown kind or aggregate, a clip out of range.
     """
     one_of("kind", kind, KINDS), one_of("aggregate", aggregate, AGGREGATES), clip_range(clip)
     mask = fitting_mask("logp", logp, mask)
@@ -195,11 +204,13 @@ KL_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"k1": torch.neg, "k2": k2, "k
 
 
 def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str) -> Tensor:
-    """Estimate of KL(π ‖ reference) from samples of π, elementwise, in nats (lesson 08; Schulman, "Approximating KL divergence").
+    """Estimate of KL(π ‖ reference) from samples of π, elementwise, in nats (lesson 08; Schulman 2020).
 
-    With d = logp_ref - logp: "k1" -d, unbiased · "k2" d²/2, biased, never negative · "k3" eᵈ - 1 - d, unbiased and never negative.
-    As *losses* the three have different gradients: claim C14.  ValueError, naming the argument, for an unknown kind,
-    shapes that differ or are empty, and NaN; a token that the reference never chooses, -inf, passes, and its estimate is infinite.
+    With d = logp_ref - logp: "k1" -d, unbiased · "k2" d²/2, biased, never negative · "k3" eᵈ - 1 - d, unbiased and
+    never negative (J. Schulman, "Approximating KL divergence"). As *losses* the three have different gradients: claim
+    C14.
+    ValueError, naming the argument, for an unknown kind, shapes that differ or are empty, and NaN; a token that the
+    reference never chooses, -inf, passes, and its estimate is infinite.
     """
     one_of("kind", kind, KL_KINDS)
     for name, values in (("logp", numbers("logp", logp)), ("logp_ref", numbers("logp_ref", logp_ref, logp.shape))):

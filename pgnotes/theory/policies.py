@@ -1,4 +1,4 @@
-"""Policies as distributions: probabilities, samples, log-probabilities, and their gradients, the scores, in closed form."""
+"""Policies as distributions: probabilities, samples, log-probabilities, and their gradients, the scores."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class GaussianPolicy:
         return -0.5 * z**2 - self.std.log() - 0.5 * math.log(2 * math.pi)
 
     def score(self, a: Any) -> Tensor:
-        """[n, 2]: the derivatives of log π(a) by the mean, (a-μ)/σ², and by the log of std, (a-μ)²/σ² - 1 (lesson 01)."""
+        """The derivatives of log π(a) by the mean, (a-μ)/σ², and by log σ, (a-μ)²/σ² - 1, [n, 2] (lesson 01)."""
         z = (real("a", a, 1) - self.mean) / self.std
         return torch.stack([z / self.std, z**2 - 1], dim=1)
 
@@ -145,10 +145,11 @@ class PrefixPolicy:
         return sequences
 
     def score(self, sequences: Any, weights: Any = None, prompt: int = 0) -> Tensor:
-        """Σ_t w_t ∇_θ log π(symbol_t | those before it) of each sequence, [n, *logits.shape] (lesson 02): one-hot - π in each row it passes.
+        """Σ_t w_t ∇_θ log π(symbol_t | those before it) of each sequence, [n, *logits.shape] (lesson 02).
 
-        sequences: [n, T].  weights: [n, T] real, what each symbol's score is worth, 0 where it does not count; all 1 if not given.
-        No gradient flows through the result.
+        That is one-hot - π in each row that it passes.
+        sequences: [n, T].  weights: [n, T] real, what each symbol's score is multiplied with, 0 where it does not
+        count; all 1 if not given.  No gradient flows through the result.
         """
         symbols = self._symbols(sequences)
         worth = (
@@ -220,8 +221,9 @@ class StatePolicy:
 
 
 def row_scores(probs: Tensor, rows: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
-    """Σ_t w_t (one-hot(a_t) - π(· | row_t)), each put into its row: the score of a sequence of softmax decisions (lesson 02).
+    """Σ_t w_t (one-hot(a_t) - π(· | row_t)), each put into its row (lesson 02).
 
+    It is the score of a sequence of softmax decisions.
     probs: [rows, V].  rows, actions: [n, T] whole numbers.  weights: [n, T].  Returns [n, rows, V].
     """
     steps = weights[..., None] * (torch.nn.functional.one_hot(actions, probs.shape[1]) - probs[rows])

@@ -1,4 +1,4 @@
-"""Using a batch more than once: importance weights, and PPO on a world whose optimum is known (lesson 07; Schulman et al. 2017)."""
+"""Using a batch more than once: importance weights, and PPO (lesson 07; Schulman et al. 2017)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def effective_sample_size(weights: Any) -> Tensor:
 
 
 def outside(ratios: Any, clip: Clip) -> Tensor:
-    """True where a ratio (any shape) lies outside [1 - low, 1 + high]; the share of such tokens is what trainers plot as "clip fraction" (lesson 07)."""
+    """True where a ratio (any shape) lies outside [1 - low, 1 + high] (lesson 07).
+
+    The share of such tokens is what trainers plot as "clip fraction".
+    """
     low, high = clip_range(clip)
     ratios = torch.as_tensor(ratios)
     return (ratios < 1 - low) | (ratios > 1 + high)
@@ -78,14 +81,18 @@ def exact_kl(world: TokenWorld, policy: PrefixPolicy, other: PrefixPolicy) -> Te
 
 
 def divergence(chances: Tensor, others: Tensor) -> Tensor:
-    """Σ p log(p/q) in nats along the last axis, for probabilities p and q of the same listed outcomes; where p is 0 it adds nothing."""
+    """Σ p log(p/q) in nats along the last axis, for probabilities p and q of the same listed outcomes.
+
+    Where p is 0 it adds nothing.
+    """
     return torch.where(chances > 0, chances * (chances.log() - others.log()), 0.0).sum(-1)
 
 
 def exact_surrogate(world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, clip: Clip | None = None) -> Tensor:
-    """E_old Σ_t min(r A, clip(r) A) - A, with A the return less its mean: what PPO thinks it gains, without noise (lesson 07; Kakade & Langford 2002).
+    """E_old Σ_t min(r A, clip(r) A) - A: what PPO thinks it gains, without noise (lesson 07; Kakade & Langford 2002).
 
-    Without a clip its value, 0, and its gradient are those of J(policy) - J(old) at policy = old.  world: with one prompt.
+    A is the return less its mean. Without a clip its value, 0, and its gradient are those of J(policy) - J(old) at
+    policy = old.  world: with one prompt.
     """
     chances = world.probabilities(old)[0].detach()
     advantages = world.returns()[0] - chances @ world.returns()[0]
@@ -114,7 +121,8 @@ class Settings:
     batch: int = 64  # sequences an iteration
     epochs: int = 4  # μ: gradient steps on each batch
     clip: Clip | None = 0.2  # ε, or (low, high), or None for the bare surrogate
-    value_weight: float = 0.0  # c₁: weight of the squared error of a table of values, one a prefix; 0 subtracts the batch's mean return instead
+    # c₁: weight of the squared error of a table of values, one a prefix; 0 subtracts the batch's mean return instead
+    value_weight: float = 0.0
     entropy_bonus: float = 0.0  # c₂: nats of entropy at a visited prefix are worth so much reward
     reference_weight: float = 0.0  # β: nats of log(π/π_start) of a sequence cost so much reward
 

@@ -1,4 +1,4 @@
-"""REINFORCE on a world whose optimum is known, plain or with the usual additions, each a switch (lesson 03; Williams 1992)."""
+"""REINFORCE on a world whose optimum is known, plain or with the usual additions (lesson 03; Williams 1992)."""
 
 from __future__ import annotations
 
@@ -70,9 +70,10 @@ def reinforce(world: TokenWorld, recipe: Recipe, seed: int, logits: Tensor | Non
 
 
 def worth(policy: PrefixPolicy, batch: Rollout, recipe: Recipe, values: Tensor) -> Tensor:
-    """What each symbol's score is multiplied with, [n, T]: the sequence's return, normalised and less the prefix's value if the recipe says so.
+    """What each symbol's score is multiplied with, [n, T]: the sequence's return.
 
-    values: [rows], a guess of the return from each prefix; it moves towards the returns of this batch, in place, after it was used.
+    Normalised, and less the prefix's value, if the recipe says so.  values: [rows], a guess of the return from each
+    prefix; it moves towards the returns of this batch, in place, after it was used.
     """
     returns = batch.rewards.sum(1)
     if recipe.normalise:

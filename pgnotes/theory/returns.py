@@ -21,8 +21,9 @@ def discounted_return(rewards: Tensor, gamma: float = 1.0, mask: Tensor | None =
 
 
 def reward_to_go(rewards: Tensor, gamma: float = 1.0, mask: Tensor | None = None) -> Tensor:
-    """G_t = r_t + γ G_{t+1} = Σ_{k ≥ t} γ^{k-t} r_k: what is still to come, from each step on (lessons 03 and 06; Sutton & Barto 2018, eq. 3.9).
+    """G_t = Σ_{k ≥ t} γ^{k-t} r_k: what is still to come (lessons 03 and 06; Sutton & Barto 2018, eq. 3.9).
 
+    From each step on: G_t = r_t + γ G_{t+1}.
     rewards, gamma, mask and errors as in `discounted_return`.  Returns [..., T]; 0 where the mask is False.
     """
     live, between_0_and_1 = counted(rewards, mask), between("gamma", gamma, 0.0, 1.0)
@@ -37,7 +38,8 @@ def counted(rewards: Tensor, mask: Tensor | None) -> Tensor:
     """The rewards, 0 where they do not count.  ValueError as in `discounted_return`."""
     if numbers("rewards", rewards).dim() == 0 or not rewards.is_floating_point():
         raise ValueError(
-            f"rewards has shape {list(rewards.shape)} and type {rewards.dtype}; it must be [..., T], of floating-point numbers"
+            f"rewards has shape {list(rewards.shape)} and type {rewards.dtype}; "
+            "it must be [..., T], of floating-point numbers"
         )
     live = rewards if mask is None else torch.where(booleans("mask", mask, rewards.shape), rewards, 0.0)
     if not live.isfinite().all():

@@ -127,7 +127,7 @@ class TokenWorld:
         return (self.probabilities(policy) * self.returns(gamma)).sum(1).mean()
 
     def exact_gradient(self, policy: PrefixPolicy, gamma: float = 1.0) -> Tensor:
-        """∇J, in the logits' shape, by differentiating the sum over all outcomes; rows that no sequence reaches get 0."""
+        """∇J, in the logits' shape, by differentiating the sum over all outcomes; rows never reached get 0."""
         self._agree(policy)
         with torch.enable_grad():
             logits = policy.logits.detach().requires_grad_()
@@ -143,9 +143,10 @@ class TokenWorld:
 
 
 def sum_world(target: int = 6, vocab_size: int = 4, horizon: int = 4) -> TokenWorld:
-    """Write numbers from 1 to V-1 that add up to `target`, then stop by writing 0: lesson 09's task, small enough to list (lesson 03).
+    """Write numbers from 1 to V-1 that add up to `target`, then stop by writing 0 (lesson 03).
 
-    The reward comes at the stop: 1 if the sum is right, less in proportion to the error, 0 at twice the target and without a stop.
+    It is lesson 09's task, small enough to list. The reward comes at the stop: 1 if the sum is right, less in
+    proportion to the error, 0 at twice the target and without a stop.
     """
     target = count("target", target)
 
@@ -157,11 +158,13 @@ def sum_world(target: int = 6, vocab_size: int = 4, horizon: int = 4) -> TokenWo
 
 
 class TabularMDP:
-    """States, actions, chance: a Markov decision process whose trajectories are all listed (lesson 02; Sutton et al. 2000).
+    """A Markov decision process whose trajectories are all listed (lesson 02; Sutton et al. 2000).
 
-    transitions: [S, A, S], the probability of each next state.  rewards: [S, A], for taking an action in a state.  start: [S] probabilities.
-    horizon: T steps.  `states` and `actions` [N, T] list all N = (S·A)^T trajectories; `dynamics` [N] is each one's probability but for the policy's
-    part, start times transitions; `rewards_of_trajectories` [N, T].  ValueError for shapes that do not fit or rows that are no distributions.
+    transitions: [S, A, S], the probability of each next state.  rewards: [S, A], for taking an action in a state.
+    start: [S] probabilities.  horizon: T steps.
+    `states` and `actions` [N, T] list all N = (S·A)^T trajectories; `dynamics` [N] is each one's probability but for
+    the policy's part, start times transitions; `rewards_of_trajectories` [N, T].
+    ValueError for shapes that do not fit or rows that are no distributions.
     """
 
     def __init__(self, transitions: Any, rewards: Any, start: Any, horizon: int):
@@ -194,7 +197,10 @@ class TabularMDP:
         return torch.stack(rows)
 
     def action_values(self, policy: StatePolicy) -> Tensor:
-        """Q_t(s, a), what an action and all after it earn on average, [T, S, A], backwards from the last step (Bellman's equation)."""
+        """Q_t(s, a), what an action and all after it earn on average, [T, S, A].
+
+        Backwards from the last step, by Bellman's equation.
+        """
         self._agree(policy)
         rows = [self.rewards]
         for _ in range(self.horizon - 1):
@@ -230,8 +236,9 @@ class TabularMDP:
 
 
 def icy_path(slip: float) -> TabularMDP:
-    """Three places in a row, left or right, four steps, from the left end; being at the right end pays 1 a step (lesson 02).
+    """Three places in a row, left or right, four steps, from the left end (lesson 02).
 
+    Being at the right end pays 1 a step.
     slip: the chance in [0, 1] that a step goes the other way; a step over an end stays.  Actions: 0 left, 1 right.
     """
     slip = between("slip", slip, 0.0, 1.0)

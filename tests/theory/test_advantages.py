@@ -65,7 +65,10 @@ def test_groups_do_not_see_each_other():
 @pytest.mark.parametrize("shape", [(1, 2), (16, 16), (3, 7)])
 @pytest.mark.parametrize("kind", ["grpo", "dr_grpo", "rloo", "reinforce_pp", "batch_mean"])
 def test_equal_rewards_give_exact_zeros(kind, shape, value):
-    """Whatever their rounded mean: 256 rewards of 0.1 less their mean are 1.5e-8 each, and AdamW would make a full step of it."""
+    """Whatever their rounded mean.
+
+    256 rewards of 0.1 less their mean are 1.5e-8 each, and AdamW would make a full step of it.
+    """
     assert group_advantages(torch.full(shape, value), kind).abs().max() == 0
 
 

@@ -123,7 +123,7 @@ def test_scores_of_trajectories_average_to_zero(seed):
 
 
 def one_estimate(rows, outcome, prompt, weigh):
-    """(chance, Σ_t w_t ∇ log π) of one outcome; rows: {prefix: its logits}; weigh: rewards -> what each symbol is worth."""
+    """(chance, Σ_t w_t ∇ log π) of one outcome. rows: {prefix: its logits}; weigh: rewards -> each symbol's weight."""
     chance, estimate = 1.0, {prefix: numpy.zeros(len(logits)) for prefix, logits in rows.items()}
     worth = weigh([reward(outcome, t, prompt) for t in range(len(outcome))])
     for t, symbol in enumerate(outcome):

@@ -80,7 +80,10 @@ def test_a_running_average_by_listing_it_too(window):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_unbiased_where_it_should_be_and_biased_as_predicted(seed):
-    """Bandits and TokenWorlds in turn, with and without an end token and prompts: bias below 1e-12, or exactly 1/n of the gradient."""
+    """Bandits and TokenWorlds in turn, with and without an end token and prompts.
+
+    The bias is below 1e-12, or exactly 1/n of the gradient.
+    """
     world, policy = small_world(seed) if seed % 2 else random_bandit(seed)
     gradient, listed = world.exact_gradient(policy), outcomes(world, policy)
     assert listed.chances.sum() == pytest.approx(1)
@@ -155,7 +158,10 @@ def test_measured_moments_of_sequences_meet_listed_ones(block):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_exact_variances_meet_sampled_ones(seed):
-    """The mean squared distance of sampled estimates from the exact mean is the trace, within 4.5 of its own exact standard errors."""
+    """The mean squared distance of sampled estimates from the exact mean is the trace.
+
+    Within 4.5 of its own exact standard errors.
+    """
     generator, n, baseline = seeded(seed), 4000, 0.3
     world, policy = small_world(seed) if seed % 2 else random_bandit(seed)
     listed = outcomes(world, policy)

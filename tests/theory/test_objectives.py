@@ -119,7 +119,7 @@ def test_dr_grpo_takes_a_length():
 
 
 def test_kl_estimators_by_enumeration():
-    """On a three-action policy every outcome is listed: k1 and k3 average to the KL exactly, k2 does not, k2 and k3 are never negative."""
+    """k1 and k3 average to the KL exactly, k2 does not, k2 and k3 are never negative: all outcomes of three listed."""
     p, q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64)
     kl = (p * (p / q).log()).sum().item()
     means = {kind: (p * kl_estimate(p.log(), q.log(), kind)).sum().item() for kind in ("k1", "k2", "k3")}
@@ -136,7 +136,7 @@ def test_kl_estimators_by_enumeration():
 @pytest.mark.parametrize("kind", ["ppo", "cispo", "gspo"])
 @pytest.mark.parametrize("advantage", [1.0, -1.0])
 def test_an_absurd_ratio_stays_finite(kind, advantage):
-    """200 nats apart in single precision, where the ratio itself would be infinite; a token 2 nats apart is not touched."""
+    """200 nats apart in float32, where the ratio itself would be infinite; a token 2 nats apart is not touched."""
     old = torch.tensor([[-300.0, -3.0]])
     logp = torch.tensor([[-100.0, -1.0]], requires_grad=True)
     mask = torch.ones(1, 2, dtype=torch.bool)

@@ -1,11 +1,13 @@
-"""The losses against those of TRL 1.16 and Liger 0.8, two trainers in wide use: values and gradients, over random batches with ragged masks.
+"""The losses against those of TRL 1.16 and Liger 0.8, two trainers in wide use: values and gradients.
 
-Skipped where they are not installed; PGNOTES_ORACLES=required makes that a failure. They are wanted for their formulas alone:
+Over random batches with ragged masks. Skipped where the two are not installed; PGNOTES_ORACLES=required makes that a
+failure. They are wanted for their formulas alone:
 
     pip install --no-deps -c constraints.txt trl liger-kernel
 """
 
 import os
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
@@ -46,7 +48,10 @@ def oracle(module):
 
 
 def batch(seed, dtype):
-    """Log-probabilities now, then and of the reference [B, T], advantages [B], a ragged mask; some ratios far outside the band."""
+    """Log-probabilities now, then and of the reference [B, T], advantages [B], a ragged mask [B, T].
+
+    Some ratios are far outside the band.
+    """
     g = seeded(seed)
     rows, width = (int(torch.randint(1, high, (1,), generator=g)) for high in (7, 12))
     mask = torch.arange(width) < torch.randint(1, width + 1, (rows, 1), generator=g)
@@ -60,24 +65,44 @@ def trl_loss(now, old, reference, advantages, mask, loss_type, level):
     """`GRPOTrainer._compute_loss` on a trainer that was never built: its log-probabilities are handed in."""
     trainer_module = oracle("trl.trainer.grpo_trainer")
     trainer = trainer_module.GRPOTrainer.__new__(trainer_module.GRPOTrainer)
-    known = {
-        "loss_type": loss_type, "importance_sampling_level": level, "epsilon_low": LOW, "epsilon_high": 1 + HIGH if loss_type == "cispo" else HIGH,
-        "beta": BETA, "top_entropy_quantile": 1.0, "off_policy_mask_threshold": None, "aux_loss_enabled": False, "use_vllm": False,
-        "max_completion_length": mask.shape[1], "current_gradient_accumulation_steps": 1, "_entropy_bonus_enabled": False,
-        "args": SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1, entropy_coef=0.0, report_to=[]),
-        "model": SimpleNamespace(training=True), "accelerator": SimpleNamespace(num_processes=1, gather=lambda x: x, reduce=lambda x, **_: x),
-        "_metrics": {"train": __import__("collections").defaultdict(list)},
-    }  # fmt: skip
-    for name, value in known.items():
+    loss_settings = {
+        "loss_type": loss_type,
+        "importance_sampling_level": level,
+        "epsilon_low": LOW,
+        "epsilon_high": 1 + HIGH if loss_type == "cispo" else HIGH,
+        "beta": BETA,
+        "max_completion_length": mask.shape[1],
+        "current_gradient_accumulation_steps": 1,
+    }
+    switched_off = {
+        "top_entropy_quantile": 1.0,
+        "off_policy_mask_threshold": None,
+        "aux_loss_enabled": False,
+        "use_vllm": False,
+        "_entropy_bonus_enabled": False,
+    }
+    args = {"delta": None, "use_bias_correction_kl": False, "steps_per_generation": 1}
+    surroundings = {
+        "args": SimpleNamespace(**args, entropy_coef=0.0, report_to=[]),
+        "model": SimpleNamespace(training=True),
+        "accelerator": SimpleNamespace(num_processes=1, gather=lambda x: x, reduce=lambda x, **_: x),
+        "_metrics": {"train": defaultdict(list)},
+        "_get_per_token_logps_and_entropies": lambda *args, **kwargs: (now, torch.zeros_like(now), None),
+    }
+    for name, value in (loss_settings | switched_off | surroundings).items():
         object.__setattr__(trainer, name, value)
-    object.__setattr__(
-        trainer, "_get_per_token_logps_and_entropies", lambda *args, **kwargs: (now, torch.zeros_like(now), None)
-    )
+
     ids = torch.zeros(mask.shape, dtype=torch.long)
     inputs = {
-        "prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1] + 1, "completion_ids": ids, "completion_mask": mask.to(now.dtype), "advantages": advantages,
-        "old_per_token_logps": old, "ref_per_token_logps": reference, "num_items_in_batch": mask.sum(),
-    }  # fmt: skip
+        "prompt_ids": ids[:, :1],
+        "prompt_mask": ids[:, :1] + 1,
+        "completion_ids": ids,
+        "completion_mask": mask.to(now.dtype),
+        "advantages": advantages,
+        "old_per_token_logps": old,
+        "ref_per_token_logps": reference,
+        "num_items_in_batch": mask.sum(),
+    }
     return trainer._compute_loss(trainer.model, inputs)
 
 
@@ -85,17 +110,17 @@ def liger_loss(now, old, reference, advantages, mask, loss_type, level):
     """Liger's own function for the same losses."""
     function = oracle("liger_kernel.chunked_loss.grpo_loss").LigerFusedLinearGRPOFunction.ppo_loss_fn
     weights = mask.to(now.dtype)
-    high = 1 + HIGH if loss_type == "cispo" else HIGH
     options = {
         "epsilon_low": LOW,
-        "epsilon_high": high,
+        "epsilon_high": 1 + HIGH if loss_type == "cispo" else HIGH,
         "beta": BETA,
         "loss_type": loss_type,
         "importance_sampling_level": level,
+        "max_completion_length": mask.shape[1],
+        "num_items_in_batch": mask.sum(),
     }
-    return function(
-        now, weights, advantages, weights, reference, old, max_completion_length=mask.shape[1], num_items_in_batch=mask.sum(), **options
-    )[0]  # fmt: skip
+    loss, _ = function(now, weights, advantages, weights, reference, old, **options)
+    return loss
 
 
 def our_loss(now, old, reference, advantages, mask, kind, how):
@@ -151,7 +176,10 @@ def test_k3_is_liger_s():
 
 
 def test_group_advantages_are_trl_s_recipe():
-    """TRL: minus the group's mean, divided by (its unbiased standard deviation + 1e-4), which `_generate_and_score_completions` does in line."""
+    """TRL: minus the group's mean, divided by (its unbiased standard deviation + 1e-4).
+
+    `_generate_and_score_completions` does it in line.
+    """
     rewards = numbers(5, 6)
     mean, std = rewards.view(-1, 6).mean(dim=1), rewards.view(-1, 6).std(dim=1)
     expected = (rewards.flatten() - mean.repeat_interleave(6)) / (std.repeat_interleave(6) + 1e-4)

@@ -1,4 +1,4 @@
-"""Importance weights against listed sequences, and the loop of lesson 07 against steps made by hand and against what it has to reach."""
+"""Importance weights against listed sequences, and the loop of lesson 07 against steps made by hand and its goal."""
 
 import math
 from itertools import islice, pairwise

@@ -20,7 +20,7 @@ def policies(recipe, steps, seed=0, world=WORLD, logits=None):
 
 
 def by_hand(recipe, seed, logits, weigh):
-    """One step from its formula: the batch of the same generator, each symbol's score times its weight, symbol by symbol."""
+    """One step from its formula, symbol by symbol: each score times its weight, on the same generator's batch."""
     batch = WORLD.rollout(PrefixPolicy(logits), recipe.batch, seeded(seed))
     returns, rows = batch.rewards.sum(1).tolist(), prefix_rows(batch.sequences, 4)
     probs, step = logits.softmax(1), torch.zeros_like(logits)
@@ -104,7 +104,10 @@ def test_values_are_subtracted_and_follow_the_returns(start):
 
 
 def test_the_value_changes_no_expectation(start):
-    """The table is of earlier batches, so subtracting it leaves the step right on average: many batches, one fixed table."""
+    """The table is of earlier batches, so subtracting it leaves the step right on average.
+
+    Here many sequences and one fixed table.
+    """
     from pgnotes.theory.reinforce import worth
 
     policy, generator = PrefixPolicy(start), seeded(0)

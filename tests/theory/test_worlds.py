@@ -1,4 +1,4 @@
-"""Exact returns and gradients against an enumeration written in plain Python, the score-function sum, and finite differences."""
+"""Exact returns and gradients against an enumeration in plain Python, the score-function sum, finite differences."""
 
 import itertools
 import math
@@ -21,7 +21,10 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-10, 10)), min_size=1, max_size=6), st.floats(0, 1))
 def test_bandit_by_the_score_function_sum(pairs, gamma):
-    """J = Σ π(a) r(a) and ∇J = Σ π(a) r(a) (one-hot(a) - π), one number at a time; nothing to discount in a single step."""
+    """J = Σ π(a) r(a) and ∇J = Σ π(a) r(a) (one-hot(a) - π), one number at a time.
+
+    There is nothing to discount in a single step.
+    """
     logits, rewards = zip(*pairs, strict=True)
     probs, actions = softmax(logits), range(len(logits))
     value = sum(p * r for p, r in zip(probs, rewards, strict=True))
@@ -170,7 +173,7 @@ def test_rewards_of_sampled_sequences_are_those_of_the_list():
 
 
 def test_rows_that_no_sequence_reaches_get_no_gradient():
-    """With eos 0 the prefixes 0, 00, 01, 02, 10 and 20 are over before a next symbol; the others are reached, and pushed."""
+    """With eos 0 the prefixes 0, 00, 01, 02, 10 and 20 are over before a next symbol; the others are pushed."""
     gradient = TokenWorld(3, 3, reward_fn, eos=0).exact_gradient(PrefixPolicy(numbers(13, 3)))
     prefixes = [p for length in range(3) for p in itertools.product(range(3), repeat=length)]
     for prefix, row in zip(prefixes, gradient, strict=True):

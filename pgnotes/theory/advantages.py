@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import numbers, one_of
+from pgnotes.theory.arguments import check_choice, check_numbers
 
 EPSILON = 1e-4  # added to a standard deviation before dividing; TRL's value
 
@@ -19,7 +19,7 @@ def spread_is_zero(rewards: Tensor) -> Tensor:
     give a spread to equal rewards.
     ValueError for something else than a tensor of numbers, or an empty one.
     """
-    numbers("rewards", rewards)
+    check_numbers("rewards", rewards)
     return rewards.amax(-1) == rewards.amin(-1)
 
 
@@ -72,8 +72,8 @@ def group_advantages(rewards: Tensor, kind: str) -> Tensor:
     rounding would leave a step of pure noise.
     ValueError for another shape, G < 2, values that are not finite, or an unknown kind.
     """
-    one_of("kind", kind, KINDS)
-    numbers("rewards", rewards)
+    check_choice("kind", kind, KINDS)
+    check_numbers("rewards", rewards)
     if rewards.dim() != 2 or rewards.shape[0] < 1 or rewards.shape[1] < 2:
         raise ValueError(
             f"rewards has shape {list(rewards.shape)}; "

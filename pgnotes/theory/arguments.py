@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 
-def real(name: str, value: Any, *dims: int) -> Tensor:
+def check_real(name: str, value: Any, *dims: int) -> Tensor:
     """`value` as a float64 tensor with one of these numbers of axes, gradients kept.
 
     ValueError naming `name` for something that is no array of real numbers, another number of axes, an empty one, or a
     number that is not finite.
     """
-    tensor = array(name, value)
+    tensor = check_array(name, value)
     if tensor.dim() not in dims or tensor.numel() == 0:
         raise ValueError(
             f"{name} has shape {list(tensor.shape)}; it must have {' or '.join(map(str, dims))} axes, and not be empty"
@@ -27,7 +27,7 @@ def real(name: str, value: Any, *dims: int) -> Tensor:
     return tensor
 
 
-def array(name: str, value: Any) -> Tensor:
+def check_array(name: str, value: Any) -> Tensor:
     """`value` as a float64 tensor of any shape, gradients kept.
 
     ValueError naming `name` for something that is no array of real numbers.
@@ -40,7 +40,7 @@ def array(name: str, value: Any) -> Tensor:
         raise ValueError(f"{name} is {value!r}; it must be an array of numbers") from error
 
 
-def distributions(name: str, tensor: Tensor) -> Tensor:
+def check_distributions(name: str, tensor: Tensor) -> Tensor:
     """`tensor`, if each row along its last axis is a distribution: no number below 0, adding up to 1.
 
     ValueError naming `name` otherwise.
@@ -50,7 +50,7 @@ def distributions(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
+def check_indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
     """`value` as a tensor of `dim` axes of whole numbers in [0, stop), at least one.
 
     ValueError naming `name` otherwise.
@@ -73,24 +73,24 @@ def indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
     return tensor
 
 
-def numbers(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
+def check_numbers(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
     """`value`, if it is a tensor of real numbers, not empty, with one of `shapes` (any, if none is given).
 
     It keeps its dtype. ValueError naming `name` otherwise. Does not look at the numbers themselves.
     """
     if not isinstance(value, Tensor) or value.is_complex() or value.dtype == torch.bool:
         raise ValueError(f"{name} is {kind_of(value)}; it must be a tensor of real numbers")
-    return shaped(name, value, *shapes)
+    return check_shape(name, value, *shapes)
 
 
-def booleans(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
+def check_booleans(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
     """`value` as a boolean tensor, not empty, with one of `shapes` (any, if none is given).
 
     It is one already, or holds zeros and ones. ValueError naming `name` otherwise.
     """
     if not isinstance(value, Tensor) or not (value.dtype == torch.bool or ((value == 0) | (value == 1)).all()):
         raise ValueError(f"{name} is {kind_of(value)}; it must be a tensor of True and False, or of 1 and 0")
-    return shaped(name, value, *shapes).bool()
+    return check_shape(name, value, *shapes).bool()
 
 
 def kind_of(value: Any) -> str:
@@ -98,7 +98,7 @@ def kind_of(value: Any) -> str:
     return f"a tensor of type {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def shaped(name: str, tensor: Tensor, *shapes: Iterable[int]) -> Tensor:
+def check_shape(name: str, tensor: Tensor, *shapes: Iterable[int]) -> Tensor:
     """`tensor`, if it is not empty and has one of `shapes` (any, if none is given).
 
     ValueError naming `name` otherwise.
@@ -111,14 +111,14 @@ def shaped(name: str, tensor: Tensor, *shapes: Iterable[int]) -> Tensor:
     return tensor
 
 
-def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """One of these words.  ValueError naming `name` and listing them otherwise."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
     return value
 
 
-def source(name: str, value: Any) -> torch.Generator:
+def check_generator(name: str, value: Any) -> torch.Generator:
     """A generator of random numbers: with none, torch would draw from its global one.
 
     ValueError naming `name` otherwise.
@@ -128,23 +128,23 @@ def source(name: str, value: Any) -> torch.Generator:
     return value
 
 
-def positive(name: str, value: Any) -> float:
+def check_positive(name: str, value: Any) -> float:
     """A finite number above 0.  ValueError naming `name` otherwise."""
-    number = finite(name, value)
+    number = check_finite(name, value)
     if number <= 0:
         raise ValueError(f"{name} is {value!r}; it must be above 0")
     return number
 
 
-def between(name: str, value: Any, low: float, high: float) -> float:
+def check_between(name: str, value: Any, low: float, high: float) -> float:
     """A number in [low, high].  ValueError naming `name` otherwise."""
-    number = finite(name, value)
+    number = check_finite(name, value)
     if not low <= number <= high:
         raise ValueError(f"{name} is {value!r}; it must lie between {low:g} and {high:g}")
     return number
 
 
-def finite(name: str, value: Any) -> float:
+def check_finite(name: str, value: Any) -> float:
     """A finite number, which no text and no truth value is.  ValueError naming `name` otherwise."""
     try:
         if isinstance(value, str | bool):
@@ -157,7 +157,7 @@ def finite(name: str, value: Any) -> float:
     return number
 
 
-def count(name: str, value: Any, least: int = 1) -> int:
+def check_count(name: str, value: Any, least: int = 1) -> int:
     """A whole number of at least `least`.  ValueError naming `name` otherwise."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import booleans, count, one_of, real, shaped
+from pgnotes.theory.arguments import check_booleans, check_choice, check_count, check_real, check_shape
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.returns import counted, discounted_return, reward_to_go
 from pgnotes.theory.worlds import TokenWorld
@@ -23,8 +23,8 @@ def credit(rule: str, horizon: int, gamma: float = 1.0) -> Tensor:
     rule: one of `RULES`.  gamma in [0, 1].  ValueError naming the argument.
     """
     # Row k: a reward of 1 at token k, and none elsewhere
-    alone = torch.eye(count("horizon", horizon), dtype=torch.float64)
-    return RULES[one_of("rule", rule, RULES)](alone, gamma)
+    alone = torch.eye(check_count("horizon", horizon), dtype=torch.float64)
+    return RULES[check_choice("rule", rule, RULES)](alone, gamma)
 
 
 RULES: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -42,7 +42,7 @@ def token_weights(rewards: Tensor, rule: str, gamma: float = 1.0, mask: Tensor |
     """
     live = counted(rewards, mask)
     weights = live @ credit(rule, live.shape[-1], gamma).to(live).T
-    return weights if mask is None else weights.masked_fill(~booleans("mask", mask), 0.0)
+    return weights if mask is None else weights.masked_fill(~check_booleans("mask", mask), 0.0)
 
 
 def spread(rewards: Tensor, mask: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def spread(rewards: Tensor, mask: Tensor) -> Tensor:
     rewards: [..., T] floats.  mask: [..., T] bool.  Returns [..., T].  ValueError naming the argument.
     """
     total = counted(rewards, mask).sum(-1, keepdim=True)
-    live = booleans("mask", mask).to(rewards.dtype)
+    live = check_booleans("mask", mask).to(rewards.dtype)
     return total * live / live.sum(-1, keepdim=True).clamp(min=1)
 
 
@@ -66,7 +66,7 @@ def variance_by_step(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> T
     """
     if not isinstance(world, TokenWorld):
         raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
-    worth = shaped("weights", real("weights", weights, 3), world.rewards.shape)
+    worth = check_shape("weights", check_real("weights", weights, 3), world.rewards.shape)
     chances = (world.probabilities(policy) / world.prompts).detach()  # [P, N]
     rows = prefix_rows(world.sequences, world.vocab_size)  # [N, T]
     probs = policy.probs.detach().view(world.prompts, -1, world.vocab_size)[:, rows]  # [P, N, T, V]

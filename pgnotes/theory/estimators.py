@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import count, real, shaped, source
+from pgnotes.theory.arguments import check_count, check_generator, check_real, check_shape
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit, TokenWorld
 
@@ -44,7 +44,7 @@ class Moments(NamedTuple):
 
     def of_batch(self, n: int) -> Moments:
         """The moments of the mean of n independent estimates (lesson 04): the same mean, an n-th of the covariance."""
-        return Moments(self.mean, self.covariance / count("n", n))
+        return Moments(self.mean, self.covariance / check_count("n", n))
 
     def samples_needed(self, gradient: Tensor, relative: float = 0.1) -> float:
         """How many estimates to average for a standard error of `relative` times the gradient's length (lesson 05)."""
@@ -69,7 +69,7 @@ def token_estimates(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Te
     """
     if not isinstance(world, TokenWorld):
         raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
-    worth = shaped("weights", real("weights", weights, 3), world.rewards.shape)
+    worth = check_shape("weights", check_real("weights", weights, 3), world.rewards.shape)
     world.probabilities(policy)  # checks that they fit
     return torch.cat(
         [policy.score(world.sequences, worth[prompt], prompt).flatten(1) for prompt in range(world.prompts)]
@@ -81,8 +81,8 @@ def moments_of(chances: Any, estimates: Any) -> Moments:
 
     chances [M], estimates [M, D].
     """
-    estimates = real("estimates", estimates, 2)
-    chances = shaped("chances", real("chances", chances, 1), (len(estimates),))
+    estimates = check_real("estimates", estimates, 2)
+    chances = check_shape("chances", check_real("chances", chances, 1), (len(estimates),))
     mean = chances @ estimates
     centred = estimates - mean
     return Moments(mean, (chances[:, None] * centred).T @ centred)
@@ -123,7 +123,7 @@ def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:
     """
     expected = mean_return(listed)
     # Of b itself, which the whole batch shares
-    variance = listed.chances @ (listed.returns - expected).square() / count("window", window)
+    variance = listed.chances @ (listed.returns - expected).square() / check_count("window", window)
     return with_noise(listed, -expected, variance.item()).of_batch(batch)
 
 
@@ -134,7 +134,7 @@ def with_leave_one_out(listed: Outcomes, batch: int) -> Moments:
     batch size (Hoeffding 1948): ((n-1) A + B - (n-2) ggᵀ) / (n (n-1)) with A = E[r² ssᵀ], B = E[r²] E[ssᵀ] and r
     centred, because scores average to zero.  batch: n >= 2.
     """
-    n, (p, r, s) = count("batch", batch, 2), listed
+    n, (p, r, s) = check_count("batch", batch, 2), listed
     r = r - p @ r
     mean = (p * r) @ s
     both = (n - 1) * second(listed, r**2) + (p @ r**2) * second(listed, torch.ones_like(r))
@@ -146,7 +146,7 @@ def with_batch_mean(listed: Outcomes, batch: int) -> Moments:
 
     (n-1)/n times leave-one-out: the gradient shortened, its direction kept.  batch: n >= 2.
     """
-    n = count("batch", batch, 2)
+    n = check_count("batch", batch, 2)
     mean, covariance = with_leave_one_out(listed, n)
     return Moments(mean * (n - 1) / n, covariance * ((n - 1) / n) ** 2)
 
@@ -167,7 +167,7 @@ def monte_carlo(
     A bandit's samples matter only through how often each action came, and the counts are drawn themselves: one binomial
     for each action, given what the others left. The cost does not grow with `samples`, which must be at least 2.
     """
-    n, listed = count("samples", samples, 2), outcomes(bandit, policy)
+    n, listed = check_count("samples", samples, 2), outcomes(bandit, policy)
     shares = draw_counts(listed.chances, n, generator) / n
     mean, covariance = moments_of(shares, (listed.returns - baseline)[:, None] * listed.scores)
     return Moments(mean, covariance * n / (n - 1))
@@ -178,10 +178,10 @@ def draw_counts(chances: Tensor, n: int, generator: torch.Generator) -> Tensor:
 
     A multinomial, drawn as a chain of binomials.
     """
-    left, tail = torch.tensor(float(count("n", n)), dtype=torch.float64), chances.flip(0).cumsum(0).flip(0)
+    left, tail = torch.tensor(float(check_count("n", n)), dtype=torch.float64), chances.flip(0).cumsum(0).flip(0)
     counts = torch.zeros_like(chances)
     for m, share in enumerate((chances / tail.clamp(min=1e-300)).clamp(max=1.0)):
-        counts[m] = torch.binomial(left, share, generator=source("generator", generator))
+        counts[m] = torch.binomial(left, share, generator=check_generator("generator", generator))
         left = left - counts[m]
     counts[-1] += left  # rounding may leave the last share just below 1
     return counts
@@ -201,11 +201,13 @@ def monte_carlo_sequences(
     weigh(rewards) -> w [n, T], such as `reward_to_go`.  Drawn and added up `block` sequences at a time, so that memory
     does not grow with `samples`, which must be at least 2.
     """
-    probs, n = real("logits", logits, 2).softmax(1), count("samples", samples, 2)
+    probs, n = check_real("logits", logits, 2).softmax(1), check_count("samples", samples, 2)
     first, squared = torch.zeros_like(probs), torch.zeros_like(probs)
-    for size in [block] * (n // count("block", block)) + ([n % block] if n % block else []):
-        drawn = torch.multinomial(probs, size, replacement=True, generator=source("generator", generator)).T  # [n, T]
-        weights = shaped("weigh's result", weigh(reward_fn(drawn)).double(), drawn.shape)
+    for size in [block] * (n // check_count("block", block)) + ([n % block] if n % block else []):
+        drawn = torch.multinomial(
+            probs, size, replacement=True, generator=check_generator("generator", generator)
+        ).T  # [n, T]
+        weights = check_shape("weigh's result", weigh(reward_fn(drawn)).double(), drawn.shape)
         # A one-hot row minus π, to this power: w (1 - π)^power where chosen, w (-π)^power elsewhere
         for power, total in ((1, first), (2, squared)):
             w = weights**power
@@ -221,7 +223,7 @@ def mean_and_error(estimates: Any) -> tuple[Tensor, Tensor]:
     estimates: [n, ...] real, n >= 2.  Returns two [...], float64.  ValueError for a single estimate, which has no
     spread.
     """
-    tensor = real("estimates", estimates, *range(1, 9))
+    tensor = check_real("estimates", estimates, *range(1, 9))
     if len(tensor) < 2:
         raise ValueError("estimates has 1 row; the spread needs at least 2")
     return tensor.mean(0), tensor.std(0) / len(tensor) ** 0.5

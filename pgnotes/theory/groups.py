@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from pgnotes.theory.advantages import EPSILON, GROUP_KINDS, KINDS, centred, group_advantages
-from pgnotes.theory.arguments import array, count, distributions, one_of, real, shaped
+from pgnotes.theory.arguments import (
+    check_array,
+    check_choice,
+    check_count,
+    check_distributions,
+    check_real,
+    check_shape,
+)
 from pgnotes.theory.estimators import Moments, moments_of
 from pgnotes.theory.objectives import AGGREGATES
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
@@ -40,9 +47,9 @@ def knock_world(partial: bool = True) -> TokenWorld:
 
 def knocker(stops: Any) -> PrefixPolicy:
     """A policy for `knock_world` by how likely it stops after 0, 1, 2 and 3 knocks, [P, 4] probabilities."""
-    stops = shaped("stops", real("stops", stops, 2), (len(KNOCKS), 4))
+    stops = check_shape("stops", check_real("stops", stops, 2), (len(KNOCKS), 4))
     logits = torch.zeros(len(KNOCKS), 15, 2, dtype=torch.float64)
-    logits[:, [0, 2, 6, 14], 0] = torch.logit(rate(stops, "stops"))  # the rows of the prefixes "", 1, 11 and 111
+    logits[:, [0, 2, 6, 14], 0] = torch.logit(check_rate(stops, "stops"))  # the rows of the prefixes "", 1, 11 and 111
     return PrefixPolicy(logits)
 
 
@@ -89,8 +96,8 @@ def groups(chances: Any, size: int) -> tuple[Tensor, Tensor]:
     Returns members [C, size], indices that never fall, and probabilities [C]. A group enters a mean over its members
     only through how often each outcome came, so C = (M + G - 1 choose G) rows stand for M^G: a multinomial.
     """
-    chances = distributions("chances", real("chances", chances, 1))
-    total = math.comb(len(chances) + count("size", size) - 1, size)
+    chances = check_distributions("chances", check_real("chances", chances, 1))
+    total = math.comb(len(chances) + check_count("size", size) - 1, size)
     if total > MOST:
         raise ValueError(
             f"size is {size}, which makes {total:,} groups of {len(chances)} outcomes; at most {MOST:,} are listed"
@@ -163,8 +170,8 @@ def step_moments(listed: list[Completions], kind: str, size: int, average: str =
     ValueError naming the argument for an unknown kind or average, fewer than 2 a group, or more groups than can be
     listed.
     """
-    one_of("kind", kind, RULES), one_of("average", average, AGGREGATES), count("size", size, 2)
-    drawn = [groups(prompt.chances, size) for prompt in given(listed)]
+    check_choice("kind", kind, RULES), check_choice("average", average, AGGREGATES), check_count("size", size, 2)
+    drawn = [groups(prompt.chances, size) for prompt in check_listed(listed)]
     if kind not in BATCH_KINDS and average != "token":
         parts = [
             moments_of(p, estimates(one, members, rule_of(kind, one, members), average))
@@ -227,7 +234,7 @@ def estimates(one: Completions, members: Tensor, weights: Tensor, average: str) 
     return result / members.shape[1]
 
 
-def given(listed: list[Completions]) -> list[Completions]:
+def check_listed(listed: list[Completions]) -> list[Completions]:
     """The list itself.  ValueError if it is empty or something else."""
     if not isinstance(listed, list) or not listed or not all(isinstance(one, Completions) for one in listed):
         raise ValueError("listed must be what `completions` returns")
@@ -255,16 +262,16 @@ def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments
     The finished text is not guessed: its value is its return.  size: completions a prompt.
     """
     parts = []
-    for one in given(listed):
+    for one in check_listed(listed):
         values, squares = true_values(one), true_values(one._replace(returns=one.returns**2))
         exact = moments_of(one.chances, ((values[:, 1:] - values[:, :-1])[..., None] * one.scores).sum(1))
         # V̂_t enters with +s of the token before and -s of the token after it
         before = torch.cat([torch.zeros_like(one.scores[:, :1]), one.scores[:, :-1]], 1)
-        spread = (squares - values**2)[:, :-1].clamp(min=0) * one.mask / count("rollouts", rollouts)
+        spread = (squares - values**2)[:, :-1].clamp(min=0) * one.mask / check_count("rollouts", rollouts)
         noise = torch.einsum("m,mt,mtd,mte->de", one.chances, spread, before - one.scores, before - one.scores)
         parts.append(Moments(exact.mean, exact.covariance + noise))
     mean, covariance = sum(m.mean for m in parts), sum(m.covariance for m in parts)
-    return Moments(mean / len(listed), covariance / (len(listed) ** 2 * count("size", size)))
+    return Moments(mean / len(listed), covariance / (len(listed) ** 2 * check_count("size", size)))
 
 
 # dead groups, for answers that are right or wrong
@@ -275,8 +282,8 @@ def dead_share(pass_rate: Any, size: int) -> Tensor:
 
     All answers are right, or all are wrong, and the group says nothing.
     """
-    p = rate(pass_rate)
-    return p ** count("size", size) + (1 - p) ** size
+    p = check_rate(pass_rate)
+    return p ** check_count("size", size) + (1 - p) ** size
 
 
 def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
@@ -286,8 +293,8 @@ def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
     so f is a sum over how many of the group are right, a binomial.
     pass_rate: in (0, 1), any shape.  kind: "rloo", "dr_grpo" or "grpo".  ValueError naming the argument.
     """
-    p, n = rate(pass_rate), count("size", size, 2)
-    one_of("kind", kind, GROUP_KINDS)
+    p, n = check_rate(pass_rate), check_count("size", size, 2)
+    check_choice("kind", kind, GROUP_KINDS)
     right = torch.arange(n + 1, dtype=torch.float64)
     rewards = (torch.arange(n) < right[:, None]).double()  # [n + 1, n]: the first k are right
     advantages = group_advantages(rewards, kind)
@@ -297,9 +304,9 @@ def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
     return chances @ up / p + chances @ down / (1 - p)
 
 
-def rate(pass_rate: Any, name: str = "pass_rate") -> Tensor:
+def check_rate(pass_rate: Any, name: str = "pass_rate") -> Tensor:
     """Rates as a float64 tensor.  ValueError, naming the argument, unless all lie strictly between 0 and 1."""
-    p = array(name, pass_rate)
+    p = check_array(name, pass_rate)
     if not ((p > 0) & (p < 1)).all():
         raise ValueError(f"{name} must lie strictly between 0 and 1; at the ends there is nothing to learn")
     return p

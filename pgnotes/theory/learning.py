@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import count, finite, one_of, positive, real, shaped
+from pgnotes.theory.arguments import check_choice, check_count, check_finite, check_positive, check_real, check_shape
 from pgnotes.theory.estimators import Moments, moments_of, outcomes, token_estimates
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, worth
@@ -52,14 +52,14 @@ def train_bandits(
     logits: [K], where all copies start.  baseline: one of `BASELINES`, for each copy its own; `shift` is added to it.
     batch: actions a step.  The random numbers depend on runs, batch and seed alone.  ValueError naming the argument.
     """
-    start = shaped("logits", real("logits", logits, 1), bandit.mean_rewards.shape).detach()
+    start = check_shape("logits", check_real("logits", logits, 1), bandit.mean_rewards.shape).detach()
     choose, size, more = (
-        BASELINES[one_of("baseline", baseline, BASELINES)],
-        positive("step_size", step_size),
-        finite("shift", shift),
+        BASELINES[check_choice("baseline", baseline, BASELINES)],
+        check_positive("step_size", step_size),
+        check_finite("shift", shift),
     )
-    theta, average = start.repeat(count("runs", runs), 1), torch.zeros(runs, dtype=torch.float64)
-    generator, n = torch.Generator().manual_seed(count("seed", seed, 0)), count("batch", batch)
+    theta, average = start.repeat(check_count("runs", runs), 1), torch.zeros(runs, dtype=torch.float64)
+    generator, n = torch.Generator().manual_seed(check_count("seed", seed, 0)), check_count("batch", batch)
     while True:
         probs = theta.softmax(1)
         yield probs
@@ -81,7 +81,7 @@ def symbol_scores(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
 
     Added up over T it is the sequence's score; added up over the rows, the score if all rows were one and the same.
     """
-    places = [world.mask & (torch.arange(world.horizon) == t) for t in range(single(world).horizon)]
+    places = [world.mask & (torch.arange(world.horizon) == t) for t in range(check_single_prompt(world).horizon)]
     return torch.stack([token_estimates(world, policy, place.double()[None]) for place in places], 1).view(
         *world.mask.shape, *policy.logits.shape[-2:]
     )
@@ -92,8 +92,8 @@ def prefix_totals(world: TokenWorld, policy: PrefixPolicy, of: Tensor) -> Tensor
 
     With ones: how often each prefix is passed (lesson 05).
     """
-    chances = outcomes(single(world), policy).chances
-    carried = shaped("of", real("of", of, 2), world.mask.shape) * world.mask * chances[:, None]
+    chances = outcomes(check_single_prompt(world), policy).chances
+    carried = check_shape("of", check_real("of", of, 2), world.mask.shape) * world.mask * chances[:, None]
     rows = prefix_rows(world.sequences, world.vocab_size)
     return torch.zeros(policy.logits.shape[-2], dtype=torch.float64).index_add(0, rows.flatten(), carried.flatten())
 
@@ -118,7 +118,7 @@ def symbol_values(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
 
     0 where nothing ever happens.
     """
-    chosen = torch.nn.functional.one_hot(single(world).sequences, world.vocab_size).double()
+    chosen = torch.nn.functional.one_hot(check_single_prompt(world).sequences, world.vocab_size).double()
     return torch.stack([averaged(world, policy, chosen[..., symbol]) for symbol in range(world.vocab_size)], 1)
 
 
@@ -141,8 +141,8 @@ def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
 
     table: b, with an entry for each prefix, [rows].  ValueError naming the argument.
     """
-    entries = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1])[
-        prefix_rows(single(world).sequences, world.vocab_size)
+    entries = check_shape("table", check_real("table", table, 1), policy.logits.shape[-2:-1])[
+        prefix_rows(check_single_prompt(world).sequences, world.vocab_size)
     ]
     return moments_of(
         outcomes(world, policy).chances,
@@ -155,7 +155,9 @@ def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor
 
     Σ_rows E[‖s‖²; passed] (b - b*)², a parabola in each entry of the table [rows].
     """
-    off = shaped("table", real("table", table, 1), policy.logits.shape[-2:-1]) - prefix_optimum(world, policy)
+    off = check_shape("table", check_real("table", table, 1), policy.logits.shape[-2:-1]) - prefix_optimum(
+        world, policy
+    )
     return (prefix_totals(world, policy, score_sizes(world, policy)) * off.square()).sum()
 
 
@@ -165,16 +167,16 @@ def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: floa
     Each entry moves by the share `step` to the returns that passed it. It starts at 0; the policy stays as it is.
     """
     generator, recipe = (
-        torch.Generator().manual_seed(count("seed", seed, 0)),
-        Recipe(batch=batch, value_step=positive("step", step)),
+        torch.Generator().manual_seed(check_count("seed", seed, 0)),
+        Recipe(batch=batch, value_step=check_positive("step", step)),
     )
     values = torch.zeros(policy.logits.shape[-2], dtype=torch.float64)
     while True:
         yield values.clone()
-        worth(policy, single(world).rollout(policy, recipe.batch, generator), recipe, values)
+        worth(policy, check_single_prompt(world).rollout(policy, recipe.batch, generator), recipe, values)
 
 
-def single(world: TokenWorld) -> TokenWorld:
+def check_single_prompt(world: TokenWorld) -> TokenWorld:
     """A world with one prompt.  ValueError otherwise."""
     if not isinstance(world, TokenWorld) or world.prompts != 1:
         raise ValueError(f"world is {world!r}; it must be a TokenWorld with one prompt")

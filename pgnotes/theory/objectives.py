@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import between, booleans, count, numbers, one_of
+from pgnotes.theory.arguments import check_between, check_booleans, check_choice, check_count, check_numbers
 
 Clip = float | tuple[float, float]
 LOG_RATIO_LIMIT = 20.0  # nats: a ratio of 5e8, far outside any band
@@ -88,13 +88,13 @@ def denominator(mask: Tensor, how: str, length: int | None = None) -> float:
     ValueError, naming the argument, for another kind of mask, an unknown `how`, or a length that is no whole number
     above 0.
     """
-    one_of("how", how, AGGREGATES)
-    mask = booleans("mask", mask)
+    check_choice("how", how, AGGREGATES)
+    mask = check_booleans("mask", mask)
     if mask.dim() != 2:
         raise ValueError(f"mask has shape {list(mask.shape)}; it must be [B, T]")
     batch, width = mask.shape
     if length is not None:
-        count("length", length)
+        check_count("length", length)
     counts = {
         "token": mask.sum().item(),
         "sequence": batch,
@@ -113,9 +113,11 @@ def aggregate(per_token: Tensor, mask: Tensor, how: str, normaliser: float | Non
     Terms that are not finite are added up like any other, dead ones never.  ValueError, naming the argument, for shapes
     that differ or are empty, a mask that is neither boolean nor of 1 and 0, an unknown `how`, a normaliser below 0.
     """
-    mask = fitting_mask("per_token", per_token, mask)
-    one_of("how", how, AGGREGATES)
-    divisor = denominator(mask, how) if normaliser is None else between("normaliser", normaliser, 0.0, float("inf"))
+    mask = check_mask("per_token", per_token, mask)
+    check_choice("how", how, AGGREGATES)
+    divisor = (
+        denominator(mask, how) if normaliser is None else check_between("normaliser", normaliser, 0.0, float("inf"))
+    )
     live = torch.where(mask, per_token, 0.0).sum(-1)
     if how == "sequence":
         live = live / mask.sum(-1).clamp(min=1)
@@ -143,9 +145,9 @@ def policy_loss(
     ValueError, naming the argument, for shapes that differ or are empty, a mask that is neither boolean nor of 1 and 0,
     numbers on live tokens that are not finite, an unknown kind or aggregate, a clip out of range.
     """
-    one_of("kind", kind, KINDS), one_of("aggregate", aggregate, AGGREGATES), clip_range(clip)
-    mask = fitting_mask("logp", logp, mask)
-    numbers("logp_old", logp_old, logp.shape), numbers("advantages", advantages, logp.shape, logp.shape[:1])
+    check_choice("kind", kind, KINDS), check_choice("aggregate", aggregate, AGGREGATES), clip_range(clip)
+    mask = check_mask("logp", logp, mask)
+    check_numbers("logp_old", logp_old, logp.shape), check_numbers("advantages", advantages, logp.shape, logp.shape[:1])
     spread = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(logp)
     logp, logp_old, spread = (
         live_only("logp", logp, mask),
@@ -160,14 +162,14 @@ def policy_loss(
 _aggregate = aggregate  # `policy_loss` has an argument of that name
 
 
-def fitting_mask(name: str, values: Any, mask: Any) -> Tensor:
+def check_mask(name: str, values: Any, mask: Any) -> Tensor:
     """The mask as booleans.
 
     ValueError, naming the argument, unless `values` is a tensor [B, T] of numbers and `mask` one of the same shape.
     """
-    if numbers(name, values).dim() != 2:
+    if check_numbers(name, values).dim() != 2:
         raise ValueError(f"{name} has shape {list(values.shape)}; it must be [B, T]")
-    return booleans("mask", mask, values.shape)
+    return check_booleans("mask", mask, values.shape)
 
 
 def live_only(name: str, values: Tensor, mask: Tensor) -> Tensor:
@@ -212,8 +214,11 @@ def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str) -> Tensor:
     ValueError, naming the argument, for an unknown kind, shapes that differ or are empty, and NaN; a token that the
     reference never chooses, -inf, passes, and its estimate is infinite.
     """
-    one_of("kind", kind, KL_KINDS)
-    for name, values in (("logp", numbers("logp", logp)), ("logp_ref", numbers("logp_ref", logp_ref, logp.shape))):
+    check_choice("kind", kind, KL_KINDS)
+    for name, values in (
+        ("logp", check_numbers("logp", logp)),
+        ("logp_ref", check_numbers("logp_ref", logp_ref, logp.shape)),
+    ):
         if values.isnan().any():
             raise ValueError(f"{name} holds NaN")
     return KL_KINDS[kind](logp_ref - logp)

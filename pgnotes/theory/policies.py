@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import count, finite, indices, positive, real, shaped, source
+from pgnotes.theory.arguments import (
+    check_count,
+    check_finite,
+    check_generator,
+    check_indices,
+    check_positive,
+    check_real,
+    check_shape,
+)
 
 
 class SoftmaxPolicy:
@@ -19,7 +27,7 @@ class SoftmaxPolicy:
     """
 
     def __init__(self, logits: Any):
-        self.logits = real("logits", logits, 1)
+        self.logits = check_real("logits", logits, 1)
         self._log_probs = torch.log_softmax(self.logits, 0)
 
     @property
@@ -30,7 +38,10 @@ class SoftmaxPolicy:
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n independent actions, [n] integers below K."""
         return torch.multinomial(
-            self.probs.detach(), count("n", n), replacement=True, generator=source("generator", generator)
+            self.probs.detach(),
+            check_count("n", n),
+            replacement=True,
+            generator=check_generator("generator", generator),
         )
 
     def log_prob(self, a: Any) -> Tensor:
@@ -38,14 +49,14 @@ class SoftmaxPolicy:
 
         ValueError for an action outside 0 … K-1.
         """
-        return self._log_probs[indices("a", a, len(self.logits))]
+        return self._log_probs[check_indices("a", a, len(self.logits))]
 
     def score(self, a: Any) -> Tensor:
         """∇_θ log π(a) = one-hot(a) - π for each action of `a` [n], [n, K] (lesson 01).
 
         ValueError for an action outside 0 … K-1.
         """
-        return torch.eye(len(self.logits), dtype=torch.float64)[indices("a", a, len(self.logits))] - self.probs
+        return torch.eye(len(self.logits), dtype=torch.float64)[check_indices("a", a, len(self.logits))] - self.probs
 
     def entropy(self) -> Tensor:
         """-Σ π log π in nats: 0 if one action is certain, log K if all are equally likely."""
@@ -68,10 +79,10 @@ def reshaped(logits: Any, temperature: float = 1.0, top_k: int = 0) -> tuple[Ten
     all; ties at the edge stay.  Returns float64 [k'] logits of the actions that stay, in their order, and [k'] their
     indices.  ValueError naming the argument.
     """
-    scaled = real("logits", logits, 1) / positive("temperature", temperature)
+    scaled = check_real("logits", logits, 1) / check_positive("temperature", temperature)
     if not scaled.isfinite().all():
         raise ValueError(f"temperature is {temperature}; so near 0 it makes these logits infinite")
-    if count("top_k", top_k, 0) == 0 or top_k >= len(scaled):
+    if check_count("top_k", top_k, 0) == 0 or top_k >= len(scaled):
         return scaled, torch.arange(len(scaled))
     kept = (scaled >= scaled.topk(top_k).values[-1]).nonzero().flatten()
     return scaled[kept], kept
@@ -85,22 +96,22 @@ class GaussianPolicy:
     """
 
     def __init__(self, mean: Any, std: Any):
-        finite("mean", mean), positive("std", std)
+        check_finite("mean", mean), check_positive("std", std)
         self.mean, self.std = (torch.as_tensor(x, dtype=torch.float64).reshape(()) for x in (mean, std))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n independent actions, [n]."""
-        noise = torch.randn(count("n", n), dtype=torch.float64, generator=source("generator", generator))
+        noise = torch.randn(check_count("n", n), dtype=torch.float64, generator=check_generator("generator", generator))
         return self.mean.detach() + self.std.detach() * noise
 
     def log_prob(self, a: Any) -> Tensor:
         """log π(a) for each action of `a` [n], [n]: the log of a *density*, above 0 where the density is above 1."""
-        z = (real("a", a, 1) - self.mean) / self.std
+        z = (check_real("a", a, 1) - self.mean) / self.std
         return -0.5 * z**2 - self.std.log() - 0.5 * math.log(2 * math.pi)
 
     def score(self, a: Any) -> Tensor:
         """The derivatives of log π(a) by the mean, (a-μ)/σ², and by log σ, (a-μ)²/σ² - 1, [n, 2] (lesson 01)."""
-        z = (real("a", a, 1) - self.mean) / self.std
+        z = (check_real("a", a, 1) - self.mean) / self.std
         return torch.stack([z / self.std, z**2 - 1], dim=1)
 
     def entropy(self) -> Tensor:
@@ -118,7 +129,7 @@ class PrefixPolicy:
     """
 
     def __init__(self, logits: Any):
-        self.logits = real("logits", logits, 2, 3)
+        self.logits = check_real("logits", logits, 2, 3)
         *prompts, rows, self.vocab_size = self.logits.shape
         self.prompts = math.prod(prompts)  # 1 without that axis
         self.horizon = horizon_of(rows, self.vocab_size)
@@ -138,10 +149,10 @@ class PrefixPolicy:
 
     def sample(self, n: int, generator: torch.Generator, prompt: int = 0) -> Tensor:
         """n independent sequences, [n, T]; what comes after an end-of-sequence symbol is for the world to mask."""
-        sequences = torch.zeros(count("n", n), self.horizon, dtype=torch.long)
+        sequences = torch.zeros(check_count("n", n), self.horizon, dtype=torch.long)
         for t in range(self.horizon):
             probs = self._rows(sequences, prompt)[:, t].detach().exp()
-            sequences[:, t] = torch.multinomial(probs, 1, generator=source("generator", generator))[:, 0]
+            sequences[:, t] = torch.multinomial(probs, 1, generator=check_generator("generator", generator))[:, 0]
         return sequences
 
     def score(self, sequences: Any, weights: Any = None, prompt: int = 0) -> Tensor:
@@ -155,14 +166,14 @@ class PrefixPolicy:
         worth = (
             torch.ones(symbols.shape, dtype=torch.float64)
             if weights is None
-            else shaped("weights", real("weights", weights, 2), symbols.shape)
+            else check_shape("weights", check_real("weights", weights, 2), symbols.shape)
         )
         rows, first = prefix_rows(symbols, self.vocab_size), self._prompt(prompt) * self._log_probs.shape[1]
         sums = row_scores(self._log_probs.detach().exp().flatten(0, 1), first + rows, symbols, worth)
         return sums.view(len(symbols), *self.logits.shape)
 
     def _symbols(self, sequences: Any) -> Tensor:
-        symbols = indices("sequences", sequences, self.vocab_size, dim=2)
+        symbols = check_indices("sequences", sequences, self.vocab_size, dim=2)
         if symbols.shape[1] != self.horizon:
             raise ValueError(f"sequences has shape {list(symbols.shape)}; it must be [n, {self.horizon}]")
         return symbols
@@ -172,7 +183,7 @@ class PrefixPolicy:
         return self._log_probs[self._prompt(prompt)][prefix_rows(self._symbols(sequences), self.vocab_size)]
 
     def _prompt(self, prompt: int) -> int:
-        if count("prompt", prompt, 0) >= self.prompts:
+        if check_count("prompt", prompt, 0) >= self.prompts:
             raise ValueError(f"prompt is {prompt}; it must be below {self.prompts}")
         return prompt
 
@@ -185,7 +196,7 @@ class StatePolicy:
     """
 
     def __init__(self, logits: Any):
-        self.logits = real("logits", logits, 2)
+        self.logits = check_real("logits", logits, 2)
         self._log_probs = torch.log_softmax(self.logits, -1)
 
     @property
@@ -207,17 +218,17 @@ class StatePolicy:
         worth = (
             torch.ones(states.shape, dtype=torch.float64)
             if weights is None
-            else shaped("weights", real("weights", weights, 2), states.shape)
+            else check_shape("weights", check_real("weights", weights, 2), states.shape)
         )
         return row_scores(self.probs.detach(), states, actions, worth)
 
     def _steps(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
         """Both as whole numbers of the same shape."""
         states, actions = (
-            indices("states", states, len(self.logits), dim=2),
-            indices("actions", actions, self.logits.shape[1], dim=2),
+            check_indices("states", states, len(self.logits), dim=2),
+            check_indices("actions", actions, self.logits.shape[1], dim=2),
         )
-        return states, shaped("actions", actions, states.shape)
+        return states, check_shape("actions", actions, states.shape)
 
 
 def row_scores(probs: Tensor, rows: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
@@ -237,7 +248,7 @@ def prefix_rows(sequences: Tensor, vocab_size: int) -> Tensor:
     sequences [n, T] -> [n, T]: column t belongs to the t symbols before place t.
     ValueError if they are not whole numbers below `vocab_size`.
     """
-    sequences = indices("sequences", sequences, count("vocab_size", vocab_size, 2), dim=2)
+    sequences = check_indices("sequences", sequences, check_count("vocab_size", vocab_size, 2), dim=2)
     rows = torch.zeros_like(sequences)
     for t in range(1, sequences.shape[1]):
         rows[:, t] = rows[:, t - 1] * vocab_size + 1 + sequences[:, t - 1]  # a prefix's children follow each other

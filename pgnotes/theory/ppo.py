@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import between, count, numbers, positive, real
-from pgnotes.theory.objectives import Clip, clip_range, fitting_mask, live_only, policy_loss
+from pgnotes.theory.arguments import check_between, check_count, check_numbers, check_positive, check_real
+from pgnotes.theory.objectives import Clip, check_mask, clip_range, live_only, policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import mean_entropy
 from pgnotes.theory.worlds import Rollout, TokenWorld
@@ -28,8 +28,8 @@ def token_ratios(logp: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
     logp, logp_old: [n, T] nats.  ValueError, naming the argument, for shapes that differ, another kind of mask, a live
     number that is not finite.
     """
-    mask = fitting_mask("logp", logp, mask)
-    numbers("logp_old", logp_old, logp.shape)
+    mask = check_mask("logp", logp, mask)
+    check_numbers("logp_old", logp_old, logp.shape)
     return torch.exp(live_only("logp", logp, mask) - live_only("logp_old", logp_old, mask))
 
 
@@ -46,7 +46,7 @@ def effective_sample_size(weights: Any) -> Tensor:
 
     weights: [n] real, none below 0, not all 0.  Between 1 and n, and n only if all are equal.
     """
-    weights = real("weights", weights, 1)
+    weights = check_real("weights", weights, 1)
     if (weights < 0).any() or not (weights > 0).any():
         raise ValueError("weights must not be below 0, and not all 0")
     return weights.sum() ** 2 / weights.square().sum()
@@ -129,13 +129,13 @@ class Settings:
     def __post_init__(self) -> None:
         """Check each field."""
         (
-            positive("step_size", self.step_size),
-            count("batch", self.batch, 2),
-            count("epochs", self.epochs),
+            check_positive("step_size", self.step_size),
+            check_count("batch", self.batch, 2),
+            check_count("epochs", self.epochs),
             clip_range(unclipped(self.clip)),
         )
         for name in ("value_weight", "entropy_bonus", "reference_weight"):
-            between(name, getattr(self, name), 0.0, float("1e9"))
+            check_between(name, getattr(self, name), 0.0, float("1e9"))
 
 
 class Epoch(NamedTuple):

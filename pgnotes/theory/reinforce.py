@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pgnotes.theory.advantages import group_advantages
-from pgnotes.theory.arguments import between, count, positive
+from pgnotes.theory.arguments import check_between, check_count, check_positive
 from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.worlds import Rollout, TokenWorld
@@ -31,10 +31,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check each field."""
-        positive("step_size", self.step_size), count("batch", self.batch, 2 if self.normalise else 1)
+        check_positive("step_size", self.step_size), check_count("batch", self.batch, 2 if self.normalise else 1)
         for name in ("half_after", "entropy_bonus", "clip_norm"):
-            between(name, getattr(self, name), 0.0, float("1e9"))
-        between("value_step", self.value_step, 0.0, 1.0)
+            check_between(name, getattr(self, name), 0.0, float("1e9"))
+        check_between("value_step", self.value_step, 0.0, 1.0)
 
     def size_at(self, step: int) -> float:
         """The step size of a step, counted from 0."""

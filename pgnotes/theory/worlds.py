@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import array, between, count, distributions, indices, real, shaped, source
+from pgnotes.theory.arguments import (
+    check_array,
+    check_between,
+    check_count,
+    check_distributions,
+    check_generator,
+    check_indices,
+    check_real,
+    check_shape,
+)
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, StatePolicy
 from pgnotes.theory.returns import discounted_return
 
@@ -29,7 +38,7 @@ class Bandit:
     """
 
     def __init__(self, mean_rewards: Any):
-        self.mean_rewards = real("mean_rewards", mean_rewards, 1)
+        self.mean_rewards = check_real("mean_rewards", mean_rewards, 1)
 
     def expected_return(self, policy: SoftmaxPolicy, gamma: float = 1.0) -> Tensor:
         """J = Σ_a π(a) r(a); gamma, in [0, 1], has nothing to discount in a single step."""
@@ -42,7 +51,7 @@ class Bandit:
         return policy.probs * (self.mean_rewards - expected)
 
     def _agree(self, policy: SoftmaxPolicy, gamma: float) -> None:
-        between("gamma", gamma, 0.0, 1.0)
+        check_between("gamma", gamma, 0.0, 1.0)
         if not isinstance(policy, SoftmaxPolicy) or policy.logits.shape != self.mean_rewards.shape:
             raise ValueError(
                 f"policy must be a SoftmaxPolicy over {len(self.mean_rewards)} actions, as many as this bandit has"
@@ -67,11 +76,11 @@ class TokenWorld:
         prompts: int = 1,
     ):
         self.vocab_size, self.horizon, self.prompts = (
-            count("vocab_size", vocab_size, 2),
-            count("horizon", horizon),
-            count("prompts", prompts),
+            check_count("vocab_size", vocab_size, 2),
+            check_count("horizon", horizon),
+            check_count("prompts", prompts),
         )
-        if eos is not None and count("eos", eos, 0) >= vocab_size:
+        if eos is not None and check_count("eos", eos, 0) >= vocab_size:
             raise ValueError(f"eos is {eos}; it must be a symbol below {vocab_size}, or None")
         if not callable(reward_fn):
             raise ValueError(f"reward_fn is {reward_fn!r}; it must be a function of (sequences, prompt)")
@@ -88,15 +97,17 @@ class TokenWorld:
 
         ValueError if reward_fn gives another shape.
         """
-        sequences = indices("sequences", sequences, self.vocab_size, dim=2)
+        sequences = check_indices("sequences", sequences, self.vocab_size, dim=2)
         if sequences.shape[1] != self.horizon:
             raise ValueError(f"sequences has shape {list(sequences.shape)}; it must be [n, {self.horizon}]")
-        if count("prompt", prompt, 0) >= self.prompts:
+        if check_count("prompt", prompt, 0) >= self.prompts:
             raise ValueError(f"prompt is {prompt}; it must be below {self.prompts}")
         # A clone: the function may write into it
-        result = array("reward_fn's result", self.reward_fn(sequences.clone(), prompt))
-        live = shaped("reward_fn's result", result, sequences.shape).masked_fill(ended_before(sequences, self.eos), 0.0)
-        return real("reward_fn's result", live, 2)
+        result = check_array("reward_fn's result", self.reward_fn(sequences.clone(), prompt))
+        live = check_shape("reward_fn's result", result, sequences.shape).masked_fill(
+            ended_before(sequences, self.eos), 0.0
+        )
+        return check_real("reward_fn's result", live, 2)
 
     def rollout(self, policy: PrefixPolicy, n: int, generator: torch.Generator, prompt: int = 0) -> Rollout:
         """n sequences of the policy and what they earned: sequences, mask and rewards, each [n, T]."""
@@ -148,7 +159,7 @@ def sum_world(target: int = 6, vocab_size: int = 4, horizon: int = 4) -> TokenWo
     It is lesson 09's task, small enough to list. The reward comes at the stop: 1 if the sum is right, less in
     proportion to the error, 0 at twice the target and without a stop.
     """
-    target = count("target", target)
+    target = check_count("target", target)
 
     def reward(sequences: Tensor, prompt: int) -> Tensor:
         closeness = (1 - (sequences.sum(1) - target).abs().double() / target).clamp(min=0.0)
@@ -169,14 +180,14 @@ class TabularMDP:
 
     def __init__(self, transitions: Any, rewards: Any, start: Any, horizon: int):
         self.transitions, self.horizon = (
-            distributions("transitions", real("transitions", transitions, 3).clone()),
-            count("horizon", horizon),
+            check_distributions("transitions", check_real("transitions", transitions, 3).clone()),
+            check_count("horizon", horizon),
         )
-        n_states, n_actions, _ = shaped(
+        n_states, n_actions, _ = check_shape(
             "transitions", self.transitions, (*self.transitions.shape[:2], len(self.transitions))
         ).shape
-        self.rewards = shaped("rewards", real("rewards", rewards, 2), (n_states, n_actions))
-        self.start = distributions("start", shaped("start", real("start", start, 1), (n_states,)))
+        self.rewards = check_shape("rewards", check_real("rewards", rewards, 2), (n_states, n_actions))
+        self.start = check_distributions("start", check_shape("start", check_real("start", start, 1), (n_states,)))
         steps = torch.tensor(list(itertools.product(range(n_states * n_actions), repeat=horizon)))
         self.states, self.actions = steps // n_actions, steps % n_actions
         moves = self.transitions[self.states[:, :-1], self.actions[:, :-1], self.states[:, 1:]]
@@ -221,7 +232,9 @@ class TabularMDP:
     def rollout(self, policy: StatePolicy, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """n trajectories: states, actions and rewards, each [n, T]."""
         self._agree(policy)
-        state = torch.multinomial(self.start, count("n", n), replacement=True, generator=source("generator", generator))
+        state = torch.multinomial(
+            self.start, check_count("n", n), replacement=True, generator=check_generator("generator", generator)
+        )
         states, actions = [], []
         for _ in range(self.horizon):
             action = torch.multinomial(policy.probs.detach()[state], 1, generator=generator)[:, 0]
@@ -241,7 +254,7 @@ def icy_path(slip: float) -> TabularMDP:
     Being at the right end pays 1 a step.
     slip: the chance in [0, 1] that a step goes the other way; a step over an end stays.  Actions: 0 left, 1 right.
     """
-    slip = between("slip", slip, 0.0, 1.0)
+    slip = check_between("slip", slip, 0.0, 1.0)
     transitions = torch.zeros(3, 2, 3, dtype=torch.float64)
     for place, action in itertools.product(range(3), range(2)):
         for goes_right, chance in ((action == 1, 1 - slip), (action == 0, slip)):

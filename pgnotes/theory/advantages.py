@@ -42,7 +42,8 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     [P, G] -> [P, G]; G/(G-1) times `centred`.
     """
     group_size = rewards.shape[-1]
-    return rewards - (rewards.sum(-1, keepdim=True) - rewards) / (group_size - 1)
+    sum_of_others = rewards.sum(-1, keepdim=True) - rewards
+    return rewards - sum_of_others / (group_size - 1)
 
 
 def batch_centred(rewards: Tensor) -> Tensor:
@@ -58,6 +59,30 @@ def batch_standardised(rewards: Tensor) -> Tensor:
     return batch_centred(rewards) / (rewards.std() + EPSILON)
 
 
+# two that only lesson 08 looks at, in `groups`
+
+
+def batch_scaled(rewards: Tensor) -> Tensor:
+    """Reward minus its group's mean, in units of the *batch's* spread: REINFORCE++ with a group mean (Hu et al. 2025).
+
+    [P, G] -> [P, G].
+    """
+    differences = centred(rewards)
+    return differences / (differences.std() + EPSILON)
+
+
+def centred_by_class(rewards: Tensor, classes: Tensor) -> Tensor:
+    """Reward minus the mean over those of its group with the same class, its own included.
+
+    rewards [C, G], classes [C, G, T] -> [C, G, T].
+    """
+    same = (classes[:, :, None] == classes[:, None]).double()  # [C, i, j, T]
+    means = torch.einsum("cijt,cj->cit", same, rewards) / same.sum(2)
+    return rewards[..., None] - means
+
+
+# what can be asked for
+
 GROUP_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"grpo": standardised, "dr_grpo": centred, "rloo": leave_one_out}
 BATCH_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"reinforce_pp": batch_standardised, "batch_mean": batch_centred}
 KINDS: dict[str, Callable[[Tensor], Tensor]] = GROUP_KINDS | BATCH_KINDS | {"none": torch.clone}
@@ -66,10 +91,10 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = GROUP_KINDS | BATCH_KINDS | {"non
 def group_advantages(rewards: Tensor, kind: str) -> Tensor:
     """The advantage of each of G completions for each of P prompts (lessons 08 and 09).
 
-    rewards: [P, G] floats, G >= 2, finite.  kind: one of `KINDS`.  Returns [P, G] (for "grpo" and "reinforce_pp"
-    without unit, else in the reward's). Equal rewards give exact zeros: the three kinds that compare within a group to
-    a group whose rewards are all equal, the two that compare within the batch to a batch of them; without this,
-    rounding would leave a step of pure noise.
+    rewards: [P, G] floats, G >= 2, finite.  kind: one of `KINDS`.
+    Returns [P, G], for "grpo" and "reinforce_pp" without unit, else in the reward's.
+    Equal rewards give exact zeros: the three kinds that compare within a group to a group whose rewards are all equal,
+    the two that compare within the batch to a batch of them; without this, rounding would leave a step of pure noise.
     ValueError for another shape, G < 2, values that are not finite, or an unknown kind.
     """
     check_choice("kind", kind, KINDS)
@@ -81,6 +106,7 @@ def group_advantages(rewards: Tensor, kind: str) -> Tensor:
         )
     if not rewards.is_floating_point() or not rewards.isfinite().all():
         raise ValueError("rewards must be finite floating-point numbers")
+
     advantages = KINDS[kind](rewards)
     if kind in GROUP_KINDS:
         return advantages.masked_fill(spread_is_zero(rewards)[:, None], 0.0)

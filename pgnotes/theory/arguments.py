@@ -19,9 +19,8 @@ def check_real(name: str, value: Any, *dims: int) -> Tensor:
     """
     tensor = check_array(name, value)
     if tensor.dim() not in dims or tensor.numel() == 0:
-        raise ValueError(
-            f"{name} has shape {list(tensor.shape)}; it must have {' or '.join(map(str, dims))} axes, and not be empty"
-        )
+        axes = " or ".join(map(str, dims))
+        raise ValueError(f"{name} has shape {list(tensor.shape)}; it must have {axes} axes, and not be empty")
     if not tensor.isfinite().all():
         raise ValueError(f"{name} holds a number that is not finite")
     return tensor
@@ -59,17 +58,18 @@ def check_indices(name: str, value: Any, stop: int, dim: int = 1) -> Tensor:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{name} is {value!r}; it must be an array of whole numbers") from error
+
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if tensor.dim() != dim or not whole or tensor.numel() == 0:
         raise ValueError(
             f"{name} has shape {list(tensor.shape)} and type {tensor.dtype}; "
             f"it must have {dim} axes of whole numbers, and not be empty"
         )
+
     tensor = tensor.long()
-    if int(tensor.min()) < 0 or int(tensor.max()) >= stop:
-        raise ValueError(
-            f"{name} must lie between 0 and {stop - 1}; it holds {int(tensor.min())} to {int(tensor.max())}"
-        )
+    smallest, largest = int(tensor.min()), int(tensor.max())
+    if smallest < 0 or largest >= stop:
+        raise ValueError(f"{name} must lie between 0 and {stop - 1}; it holds {smallest} to {largest}")
     return tensor
 
 
@@ -88,7 +88,8 @@ def check_booleans(name: str, value: Any, *shapes: Iterable[int]) -> Tensor:
 
     It is one already, or holds zeros and ones. ValueError naming `name` otherwise.
     """
-    if not isinstance(value, Tensor) or not (value.dtype == torch.bool or ((value == 0) | (value == 1)).all()):
+    is_boolean = isinstance(value, Tensor) and (value.dtype == torch.bool or ((value == 0) | (value == 1)).all())
+    if not is_boolean:
         raise ValueError(f"{name} is {kind_of(value)}; it must be a tensor of True and False, or of 1 and 0")
     return check_shape(name, value, *shapes).bool()
 
@@ -112,14 +113,17 @@ def check_shape(name: str, tensor: Tensor, *shapes: Iterable[int]) -> Tensor:
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
-    """One of these words.  ValueError naming `name` and listing them otherwise."""
+    """`value`, if it is one of these words.
+
+    ValueError naming `name` and listing them otherwise.
+    """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
     return value
 
 
 def check_generator(name: str, value: Any) -> torch.Generator:
-    """A generator of random numbers: with none, torch would draw from its global one.
+    """`value`, if it is a generator of random numbers: with none, torch would draw from its global one.
 
     ValueError naming `name` otherwise.
     """
@@ -129,7 +133,10 @@ def check_generator(name: str, value: Any) -> torch.Generator:
 
 
 def check_positive(name: str, value: Any) -> float:
-    """A finite number above 0.  ValueError naming `name` otherwise."""
+    """`value` as a float, if it is a finite number above 0.
+
+    ValueError naming `name` otherwise.
+    """
     number = check_finite(name, value)
     if number <= 0:
         raise ValueError(f"{name} is {value!r}; it must be above 0")
@@ -137,7 +144,10 @@ def check_positive(name: str, value: Any) -> float:
 
 
 def check_between(name: str, value: Any, low: float, high: float) -> float:
-    """A number in [low, high].  ValueError naming `name` otherwise."""
+    """`value` as a float, if it is a number in [low, high].
+
+    ValueError naming `name` otherwise.
+    """
     number = check_finite(name, value)
     if not low <= number <= high:
         raise ValueError(f"{name} is {value!r}; it must lie between {low:g} and {high:g}")
@@ -145,7 +155,10 @@ def check_between(name: str, value: Any, low: float, high: float) -> float:
 
 
 def check_finite(name: str, value: Any) -> float:
-    """A finite number, which no text and no truth value is.  ValueError naming `name` otherwise."""
+    """`value` as a float, if it is a finite number, which no text and no truth value is.
+
+    ValueError naming `name` otherwise.
+    """
     try:
         if isinstance(value, str | bool):
             raise TypeError(type(value).__name__)
@@ -158,7 +171,10 @@ def check_finite(name: str, value: Any) -> float:
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`.  ValueError naming `name` otherwise."""
+    """`value` as an int, if it is a whole number of at least `least`.
+
+    ValueError naming `name` otherwise.
+    """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     return int(value)

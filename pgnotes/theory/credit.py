@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pgnotes.theory.arguments import check_booleans, check_choice, check_count, check_real, check_shape
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.returns import counted, discounted_return, reward_to_go
-from pgnotes.theory.worlds import TokenWorld
+from pgnotes.theory.returns import discounted_return, live_rewards, reward_to_go
+from pgnotes.theory.worlds import TokenWorld, check_token_world
 
 
 def credit(rule: str, horizon: int, gamma: float = 1.0) -> Tensor:
@@ -22,7 +22,7 @@ def credit(rule: str, horizon: int, gamma: float = 1.0) -> Tensor:
     code has it (Thomas 2014).
     rule: one of `RULES`.  gamma in [0, 1].  ValueError naming the argument.
     """
-    # Row k: a reward of 1 at token k, and none elsewhere
+    # Row k: a reward of 1 at token k, and no other
     alone = torch.eye(check_count("horizon", horizon), dtype=torch.float64)
     return RULES[check_choice("rule", rule, RULES)](alone, gamma)
 
@@ -40,7 +40,7 @@ def token_weights(rewards: Tensor, rule: str, gamma: float = 1.0, mask: Tensor |
     rewards: [..., T] floats in any unit.  mask: [..., T] bool; rewards where it is False do not count, and those tokens
     get 0.  Returns [..., T] in the rewards' unit and dtype.  ValueError naming the argument.
     """
-    live = counted(rewards, mask)
+    live = live_rewards(rewards, mask)
     weights = live @ credit(rule, live.shape[-1], gamma).to(live).T
     return weights if mask is None else weights.masked_fill(~check_booleans("mask", mask), 0.0)
 
@@ -51,9 +51,10 @@ def spread(rewards: Tensor, mask: Tensor) -> Tensor:
     What this does to the gradient is shown there.
     rewards: [..., T] floats.  mask: [..., T] bool.  Returns [..., T].  ValueError naming the argument.
     """
-    total = counted(rewards, mask).sum(-1, keepdim=True)
+    total = live_rewards(rewards, mask).sum(-1, keepdim=True)
     live = check_booleans("mask", mask).to(rewards.dtype)
-    return total * live / live.sum(-1, keepdim=True).clamp(min=1)
+    length = live.sum(-1, keepdim=True).clamp(min=1)
+    return total * live / length
 
 
 def variance_by_step(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:
@@ -64,17 +65,23 @@ def variance_by_step(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> T
     weights: [P, N, T] real, 0 on masked symbols.  The sum over T is `moments_of(...).trace`.  ValueError naming the
     argument.
     """
-    if not isinstance(world, TokenWorld):
-        raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
-    worth = check_shape("weights", check_real("weights", weights, 3), world.rewards.shape)
-    chances = (world.probabilities(policy) / world.prompts).detach()  # [P, N]
+    check_token_world(world)
+    weights = check_shape("weights", check_real("weights", weights, 3), world.rewards.shape)
+    chances = (world.probabilities(policy) / world.prompts).detach()[..., None]  # [P, N, 1]
+
+    # The score of each symbol, as an entry of the row that belongs to its prefix
     rows = prefix_rows(world.sequences, world.vocab_size)  # [N, T]
     probs = policy.probs.detach().view(world.prompts, -1, world.vocab_size)[:, rows]  # [P, N, T, V]
     scores = torch.nn.functional.one_hot(world.sequences, world.vocab_size) - probs
-    squares = (chances[..., None] * worth.square() * scores.square().sum(-1)).sum((0, 1))
+
+    # E[w_t² ‖s_t‖²] of each place
+    mean_squares = (chances * weights.square() * scores.square().sum(-1)).sum((0, 1))  # [T]
+
+    # The mean of the estimate, row by row; the square of each row counts for the place it belongs to
     mean = torch.zeros(world.prompts, int(rows.max()) + 1, world.vocab_size, dtype=torch.float64)
-    mean.index_add_(1, rows.flatten(), ((chances[..., None] * worth)[..., None] * scores).flatten(1, 2))
-    return squares - torch.zeros_like(squares).index_add(0, depths(rows), mean.square().sum((0, 2)))
+    mean.index_add_(1, rows.flatten(), ((chances * weights)[..., None] * scores).flatten(1, 2))
+    squared_means = torch.zeros_like(mean_squares).index_add(0, depths(rows), mean.square().sum((0, 2)))
+    return mean_squares - squared_means
 
 
 def depths(rows: Tensor) -> Tensor:

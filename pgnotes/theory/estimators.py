@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pgnotes.theory.arguments import check_count, check_generator, check_real, check_shape
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
-from pgnotes.theory.worlds import Bandit, TokenWorld
+from pgnotes.theory.worlds import Bandit, TokenWorld, check_token_world
 
 
 class Outcomes(NamedTuple):
@@ -55,11 +55,13 @@ def outcomes(world: Bandit | TokenWorld, policy: SoftmaxPolicy | PrefixPolicy) -
     """List what one sample can be: each action, or each sequence of each prompt (lessons 02 and 04)."""
     if isinstance(world, Bandit):
         world.expected_return(policy)  # checks that they fit
-        return Outcomes(policy.probs.detach(), world.mean_rewards, policy.score(range(len(policy.logits))).detach())
+        scores = policy.score(range(len(policy.logits))).detach()
+        return Outcomes(policy.probs.detach(), world.mean_rewards, scores)
     if not isinstance(world, TokenWorld):
         raise ValueError(f"world is a {type(world).__name__}; it must be a Bandit or a TokenWorld")
     scores = token_estimates(world, policy, world.mask.double().expand(world.rewards.shape))
-    return Outcomes((world.probabilities(policy) / world.prompts).detach().flatten(), world.returns().flatten(), scores)
+    chances = (world.probabilities(policy) / world.prompts).detach()
+    return Outcomes(chances.flatten(), world.returns().flatten(), scores)
 
 
 def token_estimates(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:
@@ -67,13 +69,10 @@ def token_estimates(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Te
 
     weights: [P, N, T] real, 0 on masked symbols.  ValueError naming the argument.
     """
-    if not isinstance(world, TokenWorld):
-        raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
-    worth = check_shape("weights", check_real("weights", weights, 3), world.rewards.shape)
+    weights = check_shape("weights", check_real("weights", weights, 3), check_token_world(world).rewards.shape)
     world.probabilities(policy)  # checks that they fit
-    return torch.cat(
-        [policy.score(world.sequences, worth[prompt], prompt).flatten(1) for prompt in range(world.prompts)]
-    )
+    estimates = [policy.score(world.sequences, weights[prompt], prompt) for prompt in range(world.prompts)]
+    return torch.cat(estimates).flatten(1)
 
 
 def moments_of(chances: Any, estimates: Any) -> Moments:
@@ -113,7 +112,8 @@ def with_noise(listed: Outcomes, mean: float, variance: float) -> Moments:
     ε stands for an offset of the rewards, and for what other steps earn.
     """
     moments = with_baseline(listed, -mean)
-    return Moments(moments.mean, moments.covariance + variance * second(listed, torch.ones_like(listed.returns)))
+    spread = variance * second_moment(listed, torch.ones_like(listed.returns))
+    return Moments(moments.mean, moments.covariance + spread)
 
 
 def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:
@@ -122,7 +122,7 @@ def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:
     Unbiased, and a little noisier than with b = J.
     """
     expected = mean_return(listed)
-    # Of b itself, which the whole batch shares
+    # The variance of b itself, which the whole batch shares
     variance = listed.chances @ (listed.returns - expected).square() / check_count("window", window)
     return with_noise(listed, -expected, variance.item()).of_batch(batch)
 
@@ -134,11 +134,14 @@ def with_leave_one_out(listed: Outcomes, batch: int) -> Moments:
     batch size (Hoeffding 1948): ((n-1) A + B - (n-2) ggᵀ) / (n (n-1)) with A = E[r² ssᵀ], B = E[r²] E[ssᵀ] and r
     centred, because scores average to zero.  batch: n >= 2.
     """
-    n, (p, r, s) = check_count("batch", batch, 2), listed
-    r = r - p @ r
-    mean = (p * r) @ s
-    both = (n - 1) * second(listed, r**2) + (p @ r**2) * second(listed, torch.ones_like(r))
-    return Moments(mean, (both - (n - 2) * torch.outer(mean, mean)) / (n * (n - 1)))
+    n = check_count("batch", batch, 2)
+    r = listed.returns - listed.chances @ listed.returns
+    g = (listed.chances * r) @ listed.scores
+
+    a = second_moment(listed, r**2)
+    b = (listed.chances @ r**2) * second_moment(listed, torch.ones_like(r))
+    covariance = ((n - 1) * a + b - (n - 2) * torch.outer(g, g)) / (n * (n - 1))
+    return Moments(g, covariance)
 
 
 def with_batch_mean(listed: Outcomes, batch: int) -> Moments:
@@ -151,7 +154,7 @@ def with_batch_mean(listed: Outcomes, batch: int) -> Moments:
     return Moments(mean * (n - 1) / n, covariance * ((n - 1) / n) ** 2)
 
 
-def second(listed: Outcomes, weights: Tensor) -> Tensor:
+def second_moment(listed: Outcomes, weights: Tensor) -> Tensor:
     """E[w s sᵀ], [D, D]."""
     return ((listed.chances * weights)[:, None] * listed.scores).T @ listed.scores
 
@@ -168,7 +171,7 @@ def monte_carlo(
     for each action, given what the others left. The cost does not grow with `samples`, which must be at least 2.
     """
     n, listed = check_count("samples", samples, 2), outcomes(bandit, policy)
-    shares = draw_counts(listed.chances, n, generator) / n
+    shares = draw_counts(listed.chances, n, generator) / n  # measured, in place of the probabilities
     mean, covariance = moments_of(shares, (listed.returns - baseline)[:, None] * listed.scores)
     return Moments(mean, covariance * n / (n - 1))
 
@@ -178,10 +181,14 @@ def draw_counts(chances: Tensor, n: int, generator: torch.Generator) -> Tensor:
 
     A multinomial, drawn as a chain of binomials.
     """
-    left, tail = torch.tensor(float(check_count("n", n)), dtype=torch.float64), chances.flip(0).cumsum(0).flip(0)
+    n, generator = check_count("n", n), check_generator("generator", generator)
+    tails = chances.flip(0).cumsum(0).flip(0)  # of each outcome and all that follow
+    shares = (chances / tails.clamp(min=1e-300)).clamp(max=1.0)
+
+    left = torch.tensor(float(n), dtype=torch.float64)
     counts = torch.zeros_like(chances)
-    for m, share in enumerate((chances / tail.clamp(min=1e-300)).clamp(max=1.0)):
-        counts[m] = torch.binomial(left, share, generator=check_generator("generator", generator))
+    for m, share in enumerate(shares):
+        counts[m] = torch.binomial(left, share, generator=generator)
         left = left - counts[m]
     counts[-1] += left  # rounding may leave the last share just below 1
     return counts
@@ -201,20 +208,25 @@ def monte_carlo_sequences(
     weigh(rewards) -> w [n, T], such as `reward_to_go`.  Drawn and added up `block` sequences at a time, so that memory
     does not grow with `samples`, which must be at least 2.
     """
-    probs, n = check_real("logits", logits, 2).softmax(1), check_count("samples", samples, 2)
-    first, squared = torch.zeros_like(probs), torch.zeros_like(probs)
-    for size in [block] * (n // check_count("block", block)) + ([n % block] if n % block else []):
-        drawn = torch.multinomial(
-            probs, size, replacement=True, generator=check_generator("generator", generator)
-        ).T  # [n, T]
+    probs = check_real("logits", logits, 2).softmax(1)
+    n, block = check_count("samples", samples, 2), check_count("block", block)
+    generator = check_generator("generator", generator)
+
+    sums, squares = torch.zeros_like(probs), torch.zeros_like(probs)
+    for start in range(0, n, block):
+        size = min(block, n - start)
+        drawn = torch.multinomial(probs, size, replacement=True, generator=generator).T  # [size, T]
         weights = check_shape("weigh's result", weigh(reward_fn(drawn)).double(), drawn.shape)
-        # A one-hot row minus π, to this power: w (1 - π)^power where chosen, w (-π)^power elsewhere
-        for power, total in ((1, first), (2, squared)):
+
+        # A score is a one-hot row minus π: its entries are 1 - π where a symbol was chosen, and -π elsewhere
+        for power, total in ((1, sums), (2, squares)):
             w = weights**power
-            total += w.sum(0)[:, None] * (-probs) ** power
-            total += torch.zeros_like(probs).scatter_add(1, drawn.T, w.T) * ((1 - probs) ** power - (-probs) ** power)
-    mean = first / n
-    return mean, (squared / n - mean**2) * n / (n - 1)
+            chosen, elsewhere = (1 - probs) ** power, (-probs) ** power
+            total += w.sum(0)[:, None] * elsewhere
+            total += torch.zeros_like(probs).scatter_add(1, drawn.T, w.T) * (chosen - elsewhere)
+
+    mean = sums / n
+    return mean, (squares / n - mean**2) * n / (n - 1)
 
 
 def mean_and_error(estimates: Any) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pgnotes.theory.advantages import EPSILON, GROUP_KINDS, KINDS, centred, group_advantages
+from pgnotes.theory.advantages import (
+    BATCH_KINDS,
+    GROUP_KINDS,
+    KINDS,
+    batch_scaled,
+    centred,
+    centred_by_class,
+    group_advantages,
+)
 from pgnotes.theory.arguments import (
     check_array,
     check_choice,
@@ -25,9 +33,9 @@ from pgnotes.theory.arguments import (
 from pgnotes.theory.estimators import Moments, moments_of
 from pgnotes.theory.objectives import AGGREGATES
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.worlds import TokenWorld
+from pgnotes.theory.worlds import TokenWorld, check_token_world
 
-KNOCKS = (1, 3)
+KNOCKS = (1, 3)  # that each prompt asks for
 MOST = 10**6  # groups, or steps of several groups, that are listed
 
 
@@ -40,7 +48,8 @@ def knock_world(partial: bool = True) -> TokenWorld:
 
     def reward(sequences: Tensor, prompt: int) -> Tensor:
         error = (sequences.sum(1) - KNOCKS[prompt]).abs().double() / KNOCKS[prompt]
-        return ((1 - error).clamp(min=0) if partial else (error == 0).double())[:, None] * (sequences == 0)
+        paid = (1 - error).clamp(min=0) if partial else (error == 0).double()
+        return paid[:, None] * (sequences == 0)
 
     return TokenWorld(2, 4, reward, eos=0, prompts=len(KNOCKS))
 
@@ -48,8 +57,9 @@ def knock_world(partial: bool = True) -> TokenWorld:
 def knocker(stops: Any) -> PrefixPolicy:
     """A policy for `knock_world` by how likely it stops after 0, 1, 2 and 3 knocks, [P, 4] probabilities."""
     stops = check_shape("stops", check_real("stops", stops, 2), (len(KNOCKS), 4))
+    rows = [0, 2, 6, 14]  # of the prefixes "", 1, 11 and 111
     logits = torch.zeros(len(KNOCKS), 15, 2, dtype=torch.float64)
-    logits[:, [0, 2, 6, 14], 0] = torch.logit(check_rate(stops, "stops"))  # the rows of the prefixes "", 1, 11 and 111
+    logits[:, rows, 0] = torch.logit(check_rate(stops, "stops"))
     return PrefixPolicy(logits)
 
 
@@ -71,20 +81,16 @@ def completions(world: TokenWorld, policy: PrefixPolicy) -> list[Completions]:
 
     ValueError if world and policy differ.
     """
-    if not isinstance(world, TokenWorld):
-        raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
-    chances, returns, eye = (
-        world.probabilities(policy).detach(),
-        world.returns(),
-        torch.eye(world.horizon, dtype=torch.float64),
-    )
-    result = []
+    chances = check_token_world(world).probabilities(policy).detach()
+    returns = world.returns()
+    places = torch.eye(world.horizon, dtype=torch.float64)  # row t leaves the token at place t alone
+
+    listed = []
     for prompt in range(world.prompts):
-        places = [policy.score(world.sequences, world.mask * eye[t], prompt).flatten(1) for t in range(world.horizon)]
-        result.append(
-            Completions(chances[prompt], returns[prompt], torch.stack(places, 1), world.sequences, world.mask)
-        )
-    return result
+        scores = [policy.score(world.sequences, world.mask * place, prompt).flatten(1) for place in places]
+        scores = torch.stack(scores, 1)  # [M, T, D]
+        listed.append(Completions(chances[prompt], returns[prompt], scores, world.sequences, world.mask))
+    return listed
 
 
 # one group, every one of them
@@ -97,63 +103,47 @@ def groups(chances: Any, size: int) -> tuple[Tensor, Tensor]:
     only through how often each outcome came, so C = (M + G - 1 choose G) rows stand for M^G: a multinomial.
     """
     chances = check_distributions("chances", check_real("chances", chances, 1))
-    total = math.comb(len(chances) + check_count("size", size) - 1, size)
+    n_outcomes = len(chances)
+    total = math.comb(n_outcomes + check_count("size", size) - 1, size)
     if total > MOST:
         raise ValueError(
-            f"size is {size}, which makes {total:,} groups of {len(chances)} outcomes; at most {MOST:,} are listed"
+            f"size is {size}, which makes {total:,} groups of {n_outcomes} outcomes; at most {MOST:,} are listed"
         )
-    members = torch.tensor(list(itertools.combinations_with_replacement(range(len(chances)), size)))
-    counts = torch.nn.functional.one_hot(members, len(chances)).sum(1).double()
-    orders = torch.lgamma(torch.tensor(size + 1.0, dtype=torch.float64)) - torch.lgamma(counts + 1).sum(1)
-    return members, (orders + torch.xlogy(counts, chances).sum(1)).exp()
+    members = torch.tensor(list(itertools.combinations_with_replacement(range(n_outcomes), size)))
+
+    # A multinomial, in logarithms: how many orders a group has, and how likely each of them is
+    counts = torch.nn.functional.one_hot(members, n_outcomes).sum(1).double()
+    log_orders = torch.lgamma(torch.tensor(size + 1.0, dtype=torch.float64)) - torch.lgamma(counts + 1).sum(1)
+    log_chances = torch.xlogy(counts, chances).sum(1)
+    return members, (log_orders + log_chances).exp()
 
 
-def batch_scaled(rewards: Tensor) -> Tensor:
-    """Reward minus its group's mean, in units of the *batch's* spread: REINFORCE++ with a group mean (Hu et al. 2025).
-
-    [P, G] -> [P, G].
-    """
-    differences = centred(rewards)
-    return differences / (differences.std() + EPSILON)
-
-
-def among(rewards: Tensor, classes: Tensor) -> Tensor:
-    """Reward minus the mean over those of its group with the same class, its own included.
-
-    rewards [C, G], classes [C, G, T] -> [C, G, T].
-    """
-    same = (classes[:, :, None] == classes[:, None]).double()  # [C, i, j, T]
-    return rewards[..., None] - torch.einsum("cijt,cj->cit", same, rewards) / same.sum(2)
-
-
-def by_length(one: Completions) -> Tensor:
+def length_classes(prompt: Completions) -> Tensor:
     """Completions of the same length are compared: a baseline that knows what came later (claim C22). [M, T]."""
-    return one.mask.sum(1, keepdim=True).expand(one.mask.shape)
+    return prompt.mask.sum(1, keepdim=True).expand(prompt.mask.shape)
 
 
-def by_state(one: Completions) -> Tensor:
+def state_classes(prompt: Completions) -> Tensor:
     """Each token is compared with those chosen after the same words: GiGPO's repeated states (Feng et al. 2025).
 
     [M, T]; -1 on masked ones.
     """
-    return prefix_rows(one.sequences, int(one.sequences.max().clamp(min=1)) + 1).masked_fill(~one.mask, -1)
+    vocab_size = max(int(prompt.sequences.max()) + 1, 2)
+    return prefix_rows(prompt.sequences, vocab_size).masked_fill(~prompt.mask, -1)
 
 
-def rule_of(kind: str, one: Completions, members: Tensor) -> Tensor:
+def rule_weights(kind: str, prompt: Completions, members: Tensor) -> Tensor:
     """The weight of each token of each group, [C, G, T], under a rule that looks at one group only."""
-    rewards = one.returns[members]
+    rewards = prompt.returns[members]
     if kind == "gigpo":  # both advantages only centred, and added
-        return centred(rewards)[..., None] + among(rewards, by_state(one)[members])
+        return centred(rewards)[..., None] + centred_by_class(rewards, state_classes(prompt)[members])
     if kind in CLASSES:
-        return among(rewards, CLASSES[kind](one)[members])
-    return group_advantages(rewards, kind)[..., None].expand(-1, -1, one.mask.shape[1])
+        return centred_by_class(rewards, CLASSES[kind](prompt)[members])
+    return group_advantages(rewards, kind)[..., None].expand(-1, -1, prompt.mask.shape[1])
 
 
-CLASSES: dict[str, Callable[[Completions], Tensor]] = {"same_length": by_length, "same_state": by_state}
-BATCH_KINDS: dict[str, Callable[[Tensor], Tensor]] = {
-    kind: rule for kind, rule in KINDS.items() if kind not in (*GROUP_KINDS, "none")
-}
-BATCH_KINDS["group_mean_batch_std"] = batch_scaled
+CLASSES: dict[str, Callable[[Completions], Tensor]] = {"same_length": length_classes, "same_state": state_classes}
+BATCH_RULES: dict[str, Callable[[Tensor], Tensor]] = BATCH_KINDS | {"group_mean_batch_std": batch_scaled}
 RULES = (*KINDS, "group_mean_batch_std", *CLASSES, "gigpo")
 
 
@@ -164,93 +154,114 @@ def step_moments(listed: list[Completions], kind: str, size: int, average: str =
     """Exact moments of Σ A ∇ log π, averaged: what one step of `size` completions for each prompt says (lesson 08).
 
     listed: from `completions`.  kind: one of `RULES`.  average: one of `objectives.AGGREGATES`; "sum" is REINFORCE's, a
-    mean over completions.
-    Where a rule or an average mixes the prompts, all combinations of their groups are listed, else each prompt by
-    itself.
+    mean over completions.  Where a rule or an average mixes the prompts, all combinations of their groups are listed,
+    else each prompt by itself.
     ValueError naming the argument for an unknown kind or average, fewer than 2 a group, or more groups than can be
     listed.
     """
-    check_choice("kind", kind, RULES), check_choice("average", average, AGGREGATES), check_count("size", size, 2)
+    check_choice("kind", kind, RULES)
+    check_choice("average", average, AGGREGATES)
+    check_count("size", size, 2)
     drawn = [groups(prompt.chances, size) for prompt in check_listed(listed)]
-    if kind not in BATCH_KINDS and average != "token":
-        parts = [
-            moments_of(p, estimates(one, members, rule_of(kind, one, members), average))
-            for one, (members, p) in zip(listed, drawn, strict=True)
-        ]
-        mean, covariance = sum(m.mean for m in parts), sum(m.covariance for m in parts)
-        return Moments(mean / len(listed), covariance / len(listed) ** 2)
-    return jointly(listed, drawn, kind, size, average)
+    if kind in BATCH_RULES or average == "token":
+        return joint_moments(listed, drawn, kind, size, average)
+
+    parts = []
+    for prompt, (members, chances) in zip(listed, drawn, strict=True):
+        weights = rule_weights(kind, prompt, members)
+        parts.append(moments_of(chances, group_estimates(prompt, members, weights, average)))
+    total = sum_moments(parts)
+    return Moments(total.mean / len(listed), total.covariance / len(listed) ** 2)
 
 
-def jointly(
+def joint_moments(
     listed: list[Completions], drawn: list[tuple[Tensor, Tensor]], kind: str, size: int, average: str
 ) -> Moments:
-    """The moments of a step whose prompts depend on each other: every combination of their groups, J in all."""
-    total = math.prod(len(p) for _, p in drawn)
+    """The moments of a step whose prompts depend on each other: every combination of their groups, J in all.
+
+    drawn: of each prompt its groups, members [C, G] and probabilities [C].
+    """
+    chances, index = combinations([chances for _, chances in drawn], size)
+    members = [group[j] for (group, _), j in zip(drawn, index, strict=True)]  # of each prompt, [J, G]
+    within = "sum" if average == "token" else average  # what "token" divides by is known of the whole step only
+    total = torch.zeros(len(chances), listed[0].scores.shape[-1], dtype=torch.float64)
+
+    if kind in BATCH_RULES:
+        rewards = torch.stack([prompt.returns[chosen] for prompt, chosen in zip(listed, members, strict=True)], 1)
+        advantages = torch.vmap(BATCH_RULES[kind])(rewards)  # [J, P, G]
+        for prompt, chosen, weights in zip(listed, members, advantages.unbind(1), strict=True):
+            per_token = weights[..., None].expand(-1, -1, prompt.mask.shape[1])
+            total += group_estimates(prompt, chosen, per_token, within)
+    else:
+        for prompt, (group, _), j in zip(listed, drawn, index, strict=True):
+            total += group_estimates(prompt, group, rule_weights(kind, prompt, group), within)[j]
+
+    if average != "token":
+        return moments_of(chances, total / len(listed))
+    tokens = sum(prompt.mask.sum(1)[chosen].sum(1) for prompt, chosen in zip(listed, members, strict=True))
+    # `group_estimates` has divided by the size of a group already
+    return moments_of(chances, total / (tokens.double()[:, None] / size))
+
+
+def combinations(chances: list[Tensor], size: int) -> tuple[Tensor, Tensor]:
+    """Every way to take one group of each prompt: probabilities [J], and which group each prompt has [P, J].
+
+    chances: of each prompt's groups, [C].  ValueError if there are too many.
+    """
+    total = math.prod(map(len, chances))
     if total > MOST:
         raise ValueError(
-            f"size is {size}, which makes {total:,} steps of {len(listed)} groups; at most {MOST:,} are listed"
+            f"size is {size}, which makes {total:,} steps of {len(chances)} groups; at most {MOST:,} are listed"
         )
-    # Which group each prompt has, [P, J]
-    index = torch.cartesian_prod(*(torch.arange(len(p)) for _, p in drawn)).view(-1, len(drawn)).T
-    chances = torch.stack([p[j] for (_, p), j in zip(drawn, index, strict=True)]).prod(0)
-    members = [group[j] for (group, _), j in zip(drawn, index, strict=True)]  # of each prompt, [J, G]
-    rewards = torch.stack([one.returns[chosen] for one, chosen in zip(listed, members, strict=True)], 1)  # [J, P, G]
-    advantages = torch.vmap(BATCH_KINDS[kind])(rewards)[..., None] if kind in BATCH_KINDS else None
-    how, said = (
-        "sum" if average == "token" else average,
-        torch.zeros(total, listed[0].scores.shape[-1], dtype=torch.float64),
-    )
-    for place, (one, (group, _), j) in enumerate(zip(listed, drawn, index, strict=True)):
-        if advantages is None:
-            said += estimates(one, group, rule_of(kind, one, group), how)[j]
-        else:
-            said += estimates(one, members[place], advantages[:, place].expand(-1, -1, one.mask.shape[1]), how)
-    divisor = torch.tensor(float(len(listed)), dtype=torch.float64)
-    if average == "token":  # all tokens of the step, for every `size` of which `estimates` has divided already
-        divisor = (
-            sum(one.mask.sum(1)[chosen].sum(1) for one, chosen in zip(listed, members, strict=True)).double()[:, None]
-            / size
-        )
-    return moments_of(chances, said / divisor)
+    index = torch.cartesian_prod(*(torch.arange(len(p)) for p in chances)).view(-1, len(chances)).T
+    return torch.stack([p[j] for p, j in zip(chances, index, strict=True)]).prod(0), index
 
 
-def estimates(one: Completions, members: Tensor, weights: Tensor, average: str) -> Tensor:
+def group_estimates(prompt: Completions, members: Tensor, weights: Tensor, average: str) -> Tensor:
     """Σ_i Σ_t w_it s_it / (G · divisor) of each group, [C, D].
 
     The divisor is 1 ("sum"), the completion's length ("sequence"), or T ("dr_grpo").
     """
-    divisors = {
-        "sum": torch.ones(len(one.mask)),
-        "sequence": one.mask.sum(1),
-        "dr_grpo": torch.full((len(one.mask),), one.mask.shape[1]),
-    }
-    scores = one.scores / divisors[average].double()[:, None, None]
-    result = torch.zeros(len(members), scores.shape[-1], dtype=torch.float64)
-    for place in range(members.shape[1]):  # one member after the other keeps the memory at [C, D]
+    n, horizon = prompt.mask.shape
+    divisors = {"sum": torch.ones(n), "sequence": prompt.mask.sum(1), "dr_grpo": torch.full((n,), horizon)}
+    scores = prompt.scores / divisors[average].double()[:, None, None]
+
+    size = members.shape[1]
+    total = torch.zeros(len(members), scores.shape[-1], dtype=torch.float64)
+    for place in range(size):  # one member after the other keeps the memory at [C, D]
         chosen = members[:, place]
-        for t in range(scores.shape[1]):
-            result += weights[:, place, t, None] * scores[chosen, t]
-    return result / members.shape[1]
+        for t in range(horizon):
+            total += weights[:, place, t, None] * scores[chosen, t]
+    return total / size
+
+
+def sum_moments(parts: list[Moments]) -> Moments:
+    """The moments of a sum of independent estimates."""
+    return Moments(sum(part.mean for part in parts), sum(part.covariance for part in parts))
 
 
 def check_listed(listed: list[Completions]) -> list[Completions]:
-    """The list itself.  ValueError if it is empty or something else."""
-    if not isinstance(listed, list) or not listed or not all(isinstance(one, Completions) for one in listed):
+    """`listed`, if it is a list of Completions and not empty.
+
+    ValueError naming it otherwise.
+    """
+    if not isinstance(listed, list) or not listed or not all(isinstance(prompt, Completions) for prompt in listed):
         raise ValueError("listed must be what `completions` returns")
     return listed
 
 
-def true_values(one: Completions) -> Tensor:
+def true_values(prompt: Completions) -> Tensor:
     """V of what has been written before each token, and after the last, [M, T + 1] (lesson 05).
 
     V is the mean return of all completions that begin so.
     """
-    rows = by_state(one)
-    values = one.returns[:, None].repeat(1, one.mask.shape[1] + 1)
-    for t in range(one.mask.shape[1]):
-        same = (rows[:, None, t] == rows[None, :, t]).double() * one.chances
-        values[:, t] = torch.where(one.mask[:, t], same @ one.returns / same.sum(1), one.returns)
+    rows = state_classes(prompt)
+    horizon = prompt.mask.shape[1]
+    values = prompt.returns[:, None].repeat(1, horizon + 1)
+    for t in range(horizon):
+        same = (rows[:, None, t] == rows[None, :, t]).double() * prompt.chances
+        means = same @ prompt.returns / same.sum(1)
+        values[:, t] = torch.where(prompt.mask[:, t], means, prompt.returns)
     return values
 
 
@@ -262,16 +273,21 @@ def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments
     The finished text is not guessed: its value is its return.  size: completions a prompt.
     """
     parts = []
-    for one in check_listed(listed):
-        values, squares = true_values(one), true_values(one._replace(returns=one.returns**2))
-        exact = moments_of(one.chances, ((values[:, 1:] - values[:, :-1])[..., None] * one.scores).sum(1))
-        # V̂_t enters with +s of the token before and -s of the token after it
-        before = torch.cat([torch.zeros_like(one.scores[:, :1]), one.scores[:, :-1]], 1)
-        spread = (squares - values**2)[:, :-1].clamp(min=0) * one.mask / check_count("rollouts", rollouts)
-        noise = torch.einsum("m,mt,mtd,mte->de", one.chances, spread, before - one.scores, before - one.scores)
+    for prompt in check_listed(listed):
+        values = true_values(prompt)
+        advantages = values[:, 1:] - values[:, :-1]
+        exact = moments_of(prompt.chances, (advantages[..., None] * prompt.scores).sum(1))
+
+        # Var(R | prefix) / K of each V̂_t, which enters with +s of the token before and -s of the token after it
+        squares = true_values(prompt._replace(returns=prompt.returns**2))
+        variances = (squares - values**2)[:, :-1].clamp(min=0) * prompt.mask / check_count("rollouts", rollouts)
+        before = torch.cat([torch.zeros_like(prompt.scores[:, :1]), prompt.scores[:, :-1]], 1)
+        apart = before - prompt.scores
+        noise = torch.einsum("m,mt,mtd,mte->de", prompt.chances, variances, apart, apart)
         parts.append(Moments(exact.mean, exact.covariance + noise))
-    mean, covariance = sum(m.mean for m in parts), sum(m.covariance for m in parts)
-    return Moments(mean / len(listed), covariance / (len(listed) ** 2 * check_count("size", size)))
+
+    total = sum_moments(parts)
+    return Moments(total.mean / len(listed), total.covariance / (len(listed) ** 2 * check_count("size", size)))
 
 
 # dead groups, for answers that are right or wrong
@@ -295,12 +311,18 @@ def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
     """
     p, n = check_rate(pass_rate), check_count("size", size, 2)
     check_choice("kind", kind, GROUP_KINDS)
+
+    # Row k: a group in which the first k answers are right
     right = torch.arange(n + 1, dtype=torch.float64)
-    rewards = (torch.arange(n) < right[:, None]).double()  # [n + 1, n]: the first k are right
+    rewards = (torch.arange(n) < right[:, None]).double()  # [n + 1, n]
     advantages = group_advantages(rewards, kind)
-    up, down = (advantages * rewards).sum(1) / n, -(advantages * (1 - rewards)).sum(1) / n
-    log_chance = torch.lgamma(right.new_tensor(n + 1.0)) - torch.lgamma(right + 1) - torch.lgamma(n - right + 1)
-    chances = (log_chance + torch.xlogy(right, p[..., None]) + torch.xlogy(n - right, 1 - p[..., None])).exp()
+    up = (advantages * rewards).sum(1) / n
+    down = -(advantages * (1 - rewards)).sum(1) / n
+
+    # A binomial, in logarithms
+    log_orders = torch.lgamma(right.new_tensor(n + 1.0)) - torch.lgamma(right + 1) - torch.lgamma(n - right + 1)
+    log_right, log_wrong = torch.xlogy(right, p[..., None]), torch.xlogy(n - right, 1 - p[..., None])
+    chances = (log_orders + log_right + log_wrong).exp()  # [..., n + 1]
     return chances @ up / p + chances @ down / (1 - p)
 
 

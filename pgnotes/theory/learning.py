@@ -11,7 +11,7 @@ from torch import Tensor
 from pgnotes.theory.arguments import check_choice, check_count, check_finite, check_positive, check_real, check_shape
 from pgnotes.theory.estimators import Moments, moments_of, outcomes, token_estimates
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.reinforce import Recipe, worth
+from pgnotes.theory.reinforce import Recipe, symbol_weights
 from pgnotes.theory.worlds import Bandit, TokenWorld
 
 # many bandits at once
@@ -26,13 +26,13 @@ def best_of_each(probs: Tensor, rewards: Tensor) -> Tensor:
     return sizes @ rewards / sizes.sum(1)
 
 
-# (probs, mean rewards, what was paid, running average) -> [runs]
+# (probs, mean rewards, rewards of the batch, running average) -> [runs]
 BASELINES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
-    "none": lambda probs, rewards, paid, average: torch.zeros_like(average),
-    "mean": lambda probs, rewards, paid, average: probs @ rewards,
-    "batch mean": lambda probs, rewards, paid, average: paid.mean(1),
-    "running average": lambda probs, rewards, paid, average: average,
-    "optimal": lambda probs, rewards, paid, average: best_of_each(probs, rewards),
+    "none": lambda probs, rewards, batch, average: torch.zeros_like(average),
+    "mean": lambda probs, rewards, batch, average: probs @ rewards,
+    "batch mean": lambda probs, rewards, batch, average: batch.mean(1),
+    "running average": lambda probs, rewards, batch, average: average,
+    "optimal": lambda probs, rewards, batch, average: best_of_each(probs, rewards),
 }
 REMEMBERS = 10  # the running average moves a tenth of the way to each step's mean reward, from 0
 
@@ -53,24 +53,28 @@ def train_bandits(
     batch: actions a step.  The random numbers depend on runs, batch and seed alone.  ValueError naming the argument.
     """
     start = check_shape("logits", check_real("logits", logits, 1), bandit.mean_rewards.shape).detach()
-    choose, size, more = (
-        BASELINES[check_choice("baseline", baseline, BASELINES)],
-        check_positive("step_size", step_size),
-        check_finite("shift", shift),
-    )
-    theta, average = start.repeat(check_count("runs", runs), 1), torch.zeros(runs, dtype=torch.float64)
-    generator, n = torch.Generator().manual_seed(check_count("seed", seed, 0)), check_count("batch", batch)
+    baseline_of = BASELINES[check_choice("baseline", baseline, BASELINES)]
+    step_size, shift = check_positive("step_size", step_size), check_finite("shift", shift)
+    runs, batch = check_count("runs", runs), check_count("batch", batch)
+    generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
+
+    theta, average = start.repeat(runs, 1), torch.zeros(runs, dtype=torch.float64)
     while True:
         probs = theta.softmax(1)
         yield probs
-        uniforms = torch.rand(runs, n, dtype=torch.float64, generator=generator)
+
+        # Each action where a uniform number falls among the cumulative probabilities
+        uniforms = torch.rand(runs, batch, dtype=torch.float64, generator=generator)
         actions = torch.searchsorted(probs.cumsum(1), uniforms).clamp(max=len(start) - 1)
-        paid = bandit.mean_rewards[actions]
-        advantages = paid - (choose(probs, bandit.mean_rewards, paid, average) + more)[:, None]
-        # Σ (R - b) score
-        pulls = torch.zeros_like(theta).scatter_add(1, actions, advantages) - advantages.sum(1, keepdim=True) * probs
-        theta = theta + size * pulls / n
-        average = average + (paid.mean(1) - average) / REMEMBERS
+        rewards = bandit.mean_rewards[actions]
+        baselines = baseline_of(probs, bandit.mean_rewards, rewards, average) + shift
+        advantages = rewards - baselines[:, None]
+
+        # Σ (R - b) score, with score = one-hot - π
+        gradient = torch.zeros_like(theta).scatter_add(1, actions, advantages)
+        gradient = gradient - advantages.sum(1, keepdim=True) * probs
+        theta = theta + step_size * gradient / batch
+        average = average + (rewards.mean(1) - average) / REMEMBERS
 
 
 # what a prefix is worth
@@ -81,10 +85,12 @@ def symbol_scores(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
 
     Added up over T it is the sequence's score; added up over the rows, the score if all rows were one and the same.
     """
-    places = [world.mask & (torch.arange(world.horizon) == t) for t in range(check_single_prompt(world).horizon)]
-    return torch.stack([token_estimates(world, policy, place.double()[None]) for place in places], 1).view(
-        *world.mask.shape, *policy.logits.shape[-2:]
-    )
+    check_single_prompt(world)
+    scores = []
+    for t in range(world.horizon):
+        alone = world.mask & (torch.arange(world.horizon) == t)
+        scores.append(token_estimates(world, policy, alone.double()[None]))
+    return torch.stack(scores, 1).view(*world.mask.shape, *policy.logits.shape[-2:])
 
 
 def prefix_totals(world: TokenWorld, policy: PrefixPolicy, of: Tensor) -> Tensor:
@@ -93,15 +99,19 @@ def prefix_totals(world: TokenWorld, policy: PrefixPolicy, of: Tensor) -> Tensor
     With ones: how often each prefix is passed (lesson 05).
     """
     chances = outcomes(check_single_prompt(world), policy).chances
-    carried = check_shape("of", check_real("of", of, 2), world.mask.shape) * world.mask * chances[:, None]
+    of = check_shape("of", check_real("of", of, 2), world.mask.shape)
+    carried = of * world.mask * chances[:, None]
+
     rows = prefix_rows(world.sequences, world.vocab_size)
     return torch.zeros(policy.logits.shape[-2], dtype=torch.float64).index_add(0, rows.flatten(), carried.flatten())
 
 
 def score_sizes(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
     """‖∇ log π(symbol | prefix)‖² of each symbol of each outcome, [N, T]: 1 - 2π(symbol) + Σπ²."""
-    rows, probs = prefix_rows(world.sequences, world.vocab_size), policy.probs.detach().view(-1, policy.vocab_size)
-    return 1 - 2 * policy.log_prob(world.sequences).detach().exp() + probs.square().sum(1)[rows]
+    rows = prefix_rows(world.sequences, world.vocab_size)
+    chosen = policy.log_prob(world.sequences).detach().exp()  # π(symbol)
+    squares = policy.probs.detach().view(-1, policy.vocab_size).square().sum(1)  # Σπ² of each row
+    return 1 - 2 * chosen + squares[rows]
 
 
 def prefix_values(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
@@ -118,8 +128,8 @@ def symbol_values(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
 
     0 where nothing ever happens.
     """
-    chosen = torch.nn.functional.one_hot(check_single_prompt(world).sequences, world.vocab_size).double()
-    return torch.stack([averaged(world, policy, chosen[..., symbol]) for symbol in range(world.vocab_size)], 1)
+    chosen = torch.nn.functional.one_hot(check_single_prompt(world).sequences, world.vocab_size).double()  # [N, T, V]
+    return torch.stack([averaged(world, policy, symbol) for symbol in chosen.unbind(-1)], 1)
 
 
 def prefix_optimum(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
@@ -133,7 +143,8 @@ def prefix_optimum(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
 def averaged(world: TokenWorld, policy: PrefixPolicy, weights: Tensor) -> Tensor:
     """The returns of what goes through each prefix, averaged with weights [N, T]."""
     totals = prefix_totals(world, policy, weights)
-    return prefix_totals(world, policy, weights * world.returns()[0, :, None]) / totals.masked_fill(totals == 0, 1.0)
+    weighted_returns = prefix_totals(world, policy, weights * world.returns()[0, :, None])
+    return weighted_returns / totals.masked_fill(totals == 0, 1.0)
 
 
 def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
@@ -141,13 +152,10 @@ def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
 
     table: b, with an entry for each prefix, [rows].  ValueError naming the argument.
     """
-    entries = check_shape("table", check_real("table", table, 1), policy.logits.shape[-2:-1])[
-        prefix_rows(check_single_prompt(world).sequences, world.vocab_size)
-    ]
-    return moments_of(
-        outcomes(world, policy).chances,
-        token_estimates(world, policy, ((world.returns()[0, :, None] - entries) * world.mask)[None]),
-    )
+    rows = prefix_rows(check_single_prompt(world).sequences, world.vocab_size)
+    baselines = check_table(table, policy)[rows]  # [N, T]
+    advantages = (world.returns()[0, :, None] - baselines) * world.mask
+    return moments_of(outcomes(world, policy).chances, token_estimates(world, policy, advantages[None]))
 
 
 def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor:
@@ -155,10 +163,8 @@ def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor
 
     Σ_rows E[‖s‖²; passed] (b - b*)², a parabola in each entry of the table [rows].
     """
-    off = check_shape("table", check_real("table", table, 1), policy.logits.shape[-2:-1]) - prefix_optimum(
-        world, policy
-    )
-    return (prefix_totals(world, policy, score_sizes(world, policy)) * off.square()).sum()
+    error = check_table(table, policy) - prefix_optimum(world, policy)
+    return (prefix_totals(world, policy, score_sizes(world, policy)) * error.square()).sum()
 
 
 def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: float, seed: int) -> Iterator[Tensor]:
@@ -166,18 +172,30 @@ def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: floa
 
     Each entry moves by the share `step` to the returns that passed it. It starts at 0; the policy stays as it is.
     """
-    generator, recipe = (
-        torch.Generator().manual_seed(check_count("seed", seed, 0)),
-        Recipe(batch=batch, value_step=check_positive("step", step)),
-    )
+    generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
+    recipe = Recipe(batch=batch, value_step=check_positive("step", step))
+    check_single_prompt(world)
+
     values = torch.zeros(policy.logits.shape[-2], dtype=torch.float64)
     while True:
         yield values.clone()
-        worth(policy, check_single_prompt(world).rollout(policy, recipe.batch, generator), recipe, values)
+        rollout = world.rollout(policy, recipe.batch, generator)
+        symbol_weights(policy, rollout, recipe, values)  # moves the values, in place
+
+
+def check_table(table: Any, policy: PrefixPolicy) -> Tensor:
+    """`table` as a float64 tensor, if it has an entry for each of the policy's prefixes, [rows].
+
+    ValueError naming it otherwise.
+    """
+    return check_shape("table", check_real("table", table, 1), policy.logits.shape[-2:-1])
 
 
 def check_single_prompt(world: TokenWorld) -> TokenWorld:
-    """A world with one prompt.  ValueError otherwise."""
+    """`world`, if it is one with a single prompt.
+
+    ValueError naming it otherwise.
+    """
     if not isinstance(world, TokenWorld) or world.prompts != 1:
         raise ValueError(f"world is {world!r}; it must be a TokenWorld with one prompt")
     return world

@@ -23,7 +23,8 @@ def clip_range(clip: Clip) -> tuple[float, float]:
     ValueError for anything else.
     """
     pair = tuple(clip) if isinstance(clip, tuple | list) else (clip, clip)
-    if len(pair) != 2 or not all(isinstance(side, Real) for side in pair) or not (0 <= pair[0] <= 1 and pair[1] >= 0):
+    is_pair = len(pair) == 2 and all(isinstance(side, Real) for side in pair)
+    if not is_pair or not (0 <= pair[0] <= 1 and pair[1] >= 0):
         raise ValueError(f"clip is {clip!r}; it must be ε, or a pair (low, high), with 0 <= low <= 1 and high >= 0")
     return pair
 
@@ -46,8 +47,12 @@ def ppo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, 
 
     All [B, T].
     """
+    return clipped_terms(ratio_of(logp - logp_old), advantages, clip)
+
+
+def clipped_terms(ratio: Tensor, advantages: Tensor, clip: Clip) -> Tensor:
+    """-min(rA, clip(r, 1-low, 1+high) A), elementwise."""
     low, high = clip_range(clip)
-    ratio = ratio_of(logp - logp_old)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
@@ -56,7 +61,8 @@ def cispo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor
 
     All [B, T].
     """
-    weight = ratio_of(logp - logp_old).clamp(max=1 + clip_range(clip)[1])
+    _, high = clip_range(clip)
+    weight = ratio_of(logp - logp_old).clamp(max=1 + high)
     return -weight.detach() * advantages * logp
 
 
@@ -65,10 +71,10 @@ def gspo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor,
 
     All [B, T].
     """
-    low, high = clip_range(clip)
-    difference = torch.where(mask, logp - logp_old, 0.0)
-    ratio = ratio_of(difference.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)).expand_as(logp)
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+    log_ratio = torch.where(mask, logp - logp_old, 0.0).sum(-1, keepdim=True)
+    length = mask.sum(-1, keepdim=True).clamp(min=1)
+    ratio = ratio_of(log_ratio / length).expand_as(logp)
+    return clipped_terms(ratio, advantages, clip)
 
 
 KINDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Clip], Tensor]] = {
@@ -93,14 +99,8 @@ def denominator(mask: Tensor, how: str, length: int | None = None) -> float:
     if mask.dim() != 2:
         raise ValueError(f"mask has shape {list(mask.shape)}; it must be [B, T]")
     batch, width = mask.shape
-    if length is not None:
-        check_count("length", length)
-    counts = {
-        "token": mask.sum().item(),
-        "sequence": batch,
-        "sum": batch,
-        "dr_grpo": batch * (width if length is None else length),
-    }
+    length = width if length is None else check_count("length", length)
+    counts = {"token": mask.sum().item(), "sequence": batch, "sum": batch, "dr_grpo": batch * length}
     return float(counts[how])
 
 
@@ -115,13 +115,14 @@ def aggregate(per_token: Tensor, mask: Tensor, how: str, normaliser: float | Non
     """
     mask = check_mask("per_token", per_token, mask)
     check_choice("how", how, AGGREGATES)
-    divisor = (
-        denominator(mask, how) if normaliser is None else check_between("normaliser", normaliser, 0.0, float("inf"))
-    )
-    live = torch.where(mask, per_token, 0.0).sum(-1)
+    if normaliser is None:
+        normaliser = denominator(mask, how)
+    normaliser = check_between("normaliser", normaliser, 0.0, float("inf"))
+
+    per_sequence = torch.where(mask, per_token, 0.0).sum(-1)
     if how == "sequence":
-        live = live / mask.sum(-1).clamp(min=1)
-    return live.sum() / (divisor or 1.0)
+        per_sequence = per_sequence / mask.sum(-1).clamp(min=1)
+    return per_sequence.sum() / (normaliser or 1.0)
 
 
 def policy_loss(
@@ -145,18 +146,22 @@ def policy_loss(
     ValueError, naming the argument, for shapes that differ or are empty, a mask that is neither boolean nor of 1 and 0,
     numbers on live tokens that are not finite, an unknown kind or aggregate, a clip out of range.
     """
-    check_choice("kind", kind, KINDS), check_choice("aggregate", aggregate, AGGREGATES), clip_range(clip)
+    check_choice("kind", kind, KINDS)
+    check_choice("aggregate", aggregate, AGGREGATES)
+    clip_range(clip)
     mask = check_mask("logp", logp, mask)
-    check_numbers("logp_old", logp_old, logp.shape), check_numbers("advantages", advantages, logp.shape, logp.shape[:1])
-    spread = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(logp)
-    logp, logp_old, spread = (
-        live_only("logp", logp, mask),
-        live_only("logp_old", logp_old, mask),
-        live_only("advantages", spread, mask),
-    )
-    per_token = KINDS[kind](logp, logp_old, spread, mask, clip)
-    divisor = denominator(mask, aggregate, length) if normaliser is None else normaliser
-    return _aggregate(per_token, mask, aggregate, divisor)
+    check_numbers("logp_old", logp_old, logp.shape)
+    check_numbers("advantages", advantages, logp.shape, logp.shape[:1])
+
+    if advantages.dim() == 1:  # one for each sequence, the same for all of its tokens
+        advantages = advantages[:, None].expand_as(logp)
+    logp, logp_old = live_only("logp", logp, mask), live_only("logp_old", logp_old, mask)
+    advantages = live_only("advantages", advantages, mask)
+
+    per_token = KINDS[kind](logp, logp_old, advantages, mask, clip)
+    if normaliser is None:
+        normaliser = denominator(mask, aggregate, length)
+    return _aggregate(per_token, mask, aggregate, normaliser)
 
 
 _aggregate = aggregate  # `policy_loss` has an argument of that name
@@ -185,12 +190,14 @@ def live_only(name: str, values: Tensor, mask: Tensor) -> Tensor:
 
 def k2(d: Tensor) -> Tensor:
     """d²/2."""
-    return with_tangents(lambda x: x**2 / 2, lambda x: x, d, torch.finfo(d.dtype).max ** 0.25)
+    limit = torch.finfo(d.dtype).max ** 0.25
+    return with_tangents(lambda x: x**2 / 2, lambda x: x, d, limit)
 
 
 def k3(d: Tensor) -> Tensor:
     """eᵈ - 1 - d."""
-    return with_tangents(lambda x: torch.expm1(x) - x, torch.expm1, d, math.log(torch.finfo(d.dtype).max) - 1.0)
+    limit = math.log(torch.finfo(d.dtype).max) - 1.0
+    return with_tangents(lambda x: torch.expm1(x) - x, torch.expm1, d, limit)
 
 
 def with_tangents(function: Callable, slope: Callable, d: Tensor, limit: float) -> Tensor:
@@ -215,10 +222,9 @@ def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str) -> Tensor:
     reference never chooses, -inf, passes, and its estimate is infinite.
     """
     check_choice("kind", kind, KL_KINDS)
-    for name, values in (
-        ("logp", check_numbers("logp", logp)),
-        ("logp_ref", check_numbers("logp_ref", logp_ref, logp.shape)),
-    ):
+    check_numbers("logp", logp)
+    check_numbers("logp_ref", logp_ref, logp.shape)
+    for name, values in (("logp", logp), ("logp_ref", logp_ref)):
         if values.isnan().any():
             raise ValueError(f"{name} holds NaN")
     return KL_KINDS[kind](logp_ref - logp)

@@ -37,12 +37,8 @@ class SoftmaxPolicy:
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n independent actions, [n] integers below K."""
-        return torch.multinomial(
-            self.probs.detach(),
-            check_count("n", n),
-            replacement=True,
-            generator=check_generator("generator", generator),
-        )
+        n, generator = check_count("n", n), check_generator("generator", generator)
+        return torch.multinomial(self.probs.detach(), n, replacement=True, generator=generator)
 
     def log_prob(self, a: Any) -> Tensor:
         """log π(a) in nats for each action of `a` [n], [n]; never above 0.
@@ -56,7 +52,8 @@ class SoftmaxPolicy:
 
         ValueError for an action outside 0 … K-1.
         """
-        return torch.eye(len(self.logits), dtype=torch.float64)[check_indices("a", a, len(self.logits))] - self.probs
+        one_hot = torch.eye(len(self.logits), dtype=torch.float64)[check_indices("a", a, len(self.logits))]
+        return one_hot - self.probs
 
     def entropy(self) -> Tensor:
         """-Σ π log π in nats: 0 if one action is certain, log K if all are equally likely."""
@@ -96,12 +93,15 @@ class GaussianPolicy:
     """
 
     def __init__(self, mean: Any, std: Any):
-        check_finite("mean", mean), check_positive("std", std)
-        self.mean, self.std = (torch.as_tensor(x, dtype=torch.float64).reshape(()) for x in (mean, std))
+        check_finite("mean", mean)
+        check_positive("std", std)
+        self.mean = torch.as_tensor(mean, dtype=torch.float64).reshape(())
+        self.std = torch.as_tensor(std, dtype=torch.float64).reshape(())
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n independent actions, [n]."""
-        noise = torch.randn(check_count("n", n), dtype=torch.float64, generator=check_generator("generator", generator))
+        n, generator = check_count("n", n), check_generator("generator", generator)
+        noise = torch.randn(n, dtype=torch.float64, generator=generator)
         return self.mean.detach() + self.std.detach() * noise
 
     def log_prob(self, a: Any) -> Tensor:
@@ -145,14 +145,16 @@ class PrefixPolicy:
 
         Returns [n, T] in nats; sum over T for a sequence.
         """
-        return self._rows(sequences, prompt).gather(-1, self._symbols(sequences)[..., None])[..., 0]
+        symbols = self._symbols(sequences)
+        return self._rows(symbols, prompt).gather(-1, symbols[..., None])[..., 0]
 
     def sample(self, n: int, generator: torch.Generator, prompt: int = 0) -> Tensor:
         """n independent sequences, [n, T]; what comes after an end-of-sequence symbol is for the world to mask."""
+        generator = check_generator("generator", generator)
         sequences = torch.zeros(check_count("n", n), self.horizon, dtype=torch.long)
         for t in range(self.horizon):
             probs = self._rows(sequences, prompt)[:, t].detach().exp()
-            sequences[:, t] = torch.multinomial(probs, 1, generator=check_generator("generator", generator))[:, 0]
+            sequences[:, t] = torch.multinomial(probs, 1, generator=generator)[:, 0]
         return sequences
 
     def score(self, sequences: Any, weights: Any = None, prompt: int = 0) -> Tensor:
@@ -163,14 +165,12 @@ class PrefixPolicy:
         count; all 1 if not given.  No gradient flows through the result.
         """
         symbols = self._symbols(sequences)
-        worth = (
-            torch.ones(symbols.shape, dtype=torch.float64)
-            if weights is None
-            else check_shape("weights", check_real("weights", weights, 2), symbols.shape)
-        )
-        rows, first = prefix_rows(symbols, self.vocab_size), self._prompt(prompt) * self._log_probs.shape[1]
-        sums = row_scores(self._log_probs.detach().exp().flatten(0, 1), first + rows, symbols, worth)
-        return sums.view(len(symbols), *self.logits.shape)
+        weights = step_weights(weights, symbols)
+        # The rows of all prompts one after the other
+        probs = self._log_probs.detach().exp().flatten(0, 1)
+        first_row = self._prompt(prompt) * self._log_probs.shape[1]
+        rows = first_row + prefix_rows(symbols, self.vocab_size)
+        return row_scores(probs, rows, symbols, weights).view(len(symbols), *self.logits.shape)
 
     def _symbols(self, sequences: Any) -> Tensor:
         symbols = check_indices("sequences", sequences, self.vocab_size, dim=2)
@@ -180,7 +180,8 @@ class PrefixPolicy:
 
     def _rows(self, sequences: Any, prompt: int) -> Tensor:
         """Log-probabilities of all symbols after each prefix, [n, T, V]."""
-        return self._log_probs[self._prompt(prompt)][prefix_rows(self._symbols(sequences), self.vocab_size)]
+        log_probs = self._log_probs[self._prompt(prompt)]
+        return log_probs[prefix_rows(sequences, self.vocab_size)]
 
     def _prompt(self, prompt: int) -> int:
         if check_count("prompt", prompt, 0) >= self.prompts:
@@ -215,20 +216,24 @@ class StatePolicy:
         No gradient flows through the result.
         """
         states, actions = self._steps(states, actions)
-        worth = (
-            torch.ones(states.shape, dtype=torch.float64)
-            if weights is None
-            else check_shape("weights", check_real("weights", weights, 2), states.shape)
-        )
-        return row_scores(self.probs.detach(), states, actions, worth)
+        return row_scores(self.probs.detach(), states, actions, step_weights(weights, states))
 
     def _steps(self, states: Any, actions: Any) -> tuple[Tensor, Tensor]:
         """Both as whole numbers of the same shape."""
-        states, actions = (
-            check_indices("states", states, len(self.logits), dim=2),
-            check_indices("actions", actions, self.logits.shape[1], dim=2),
-        )
+        n_states, n_actions = self.logits.shape
+        states = check_indices("states", states, n_states, dim=2)
+        actions = check_indices("actions", actions, n_actions, dim=2)
         return states, check_shape("actions", actions, states.shape)
+
+
+def step_weights(weights: Any, steps: Tensor) -> Tensor:
+    """`weights` in the shape of `steps` [n, T], all 1 if there are none.
+
+    ValueError naming them for another shape.
+    """
+    if weights is None:
+        return torch.ones(steps.shape, dtype=torch.float64)
+    return check_shape("weights", check_real("weights", weights, 2), steps.shape)
 
 
 def row_scores(probs: Tensor, rows: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
@@ -237,9 +242,9 @@ def row_scores(probs: Tensor, rows: Tensor, actions: Tensor, weights: Tensor) ->
     It is the score of a sequence of softmax decisions.
     probs: [rows, V].  rows, actions: [n, T] whole numbers.  weights: [n, T].  Returns [n, rows, V].
     """
-    steps = weights[..., None] * (torch.nn.functional.one_hot(actions, probs.shape[1]) - probs[rows])
-    index = rows[..., None].expand(steps.shape)
-    return torch.zeros(len(rows), *probs.shape, dtype=torch.float64).scatter_add(1, index, steps)
+    scores = weights[..., None] * (torch.nn.functional.one_hot(actions, probs.shape[1]) - probs[rows])  # [n, T, V]
+    index = rows[..., None].expand(scores.shape)
+    return torch.zeros(len(rows), *probs.shape, dtype=torch.float64).scatter_add(1, index, scores)
 
 
 def prefix_rows(sequences: Tensor, vocab_size: int) -> Tensor:
@@ -263,7 +268,8 @@ def horizon_of(rows: int, vocab_size: int) -> int:
         )
     total, horizon = 0, 0
     while total < rows:
-        total, horizon = total + vocab_size**horizon, horizon + 1
+        total += vocab_size**horizon
+        horizon += 1
     if total != rows:
         raise ValueError(
             f"logits has {rows} rows; with {vocab_size} symbols it must have 1 + V + … + V^(T-1), such as {total}"

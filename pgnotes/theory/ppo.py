@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -69,7 +70,9 @@ def silenced(ratios: Any, advantages: Any, clip: Clip) -> Tensor:
     """
     low, high = clip_range(clip)
     ratios, advantages = torch.as_tensor(ratios), torch.as_tensor(advantages)
-    return (advantages > 0) & (ratios > 1 + high) | (advantages < 0) & (ratios < 1 - low) | (advantages == 0)
+    above = (advantages > 0) & (ratios > 1 + high)
+    below = (advantages < 0) & (ratios < 1 - low)
+    return above | below | (advantages == 0)
 
 
 # exact answers on a world
@@ -85,7 +88,8 @@ def divergence(chances: Tensor, others: Tensor) -> Tensor:
 
     Where p is 0 it adds nothing.
     """
-    return torch.where(chances > 0, chances * (chances.log() - others.log()), 0.0).sum(-1)
+    terms = chances * (chances.log() - others.log())
+    return torch.where(chances > 0, terms, 0.0).sum(-1)
 
 
 def exact_surrogate(world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, clip: Clip | None = None) -> Tensor:
@@ -98,11 +102,11 @@ def exact_surrogate(world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, 
     advantages = world.returns()[0] - chances @ world.returns()[0]
     weighted = len(chances) * chances * advantages  # a chance is never negative, so it changes no min
     logp, logp_old = policy.log_prob(world.sequences), old.log_prob(world.sequences).detach()
-    here, home = (
+    now, before = (
         policy_loss(x, logp_old, weighted, world.mask, "ppo", unclipped(clip), aggregate="sum")
         for x in (logp, logp_old)
     )
-    return home - here
+    return before - now
 
 
 def unclipped(clip: Clip | None) -> Clip:
@@ -115,7 +119,10 @@ def unclipped(clip: Clip | None) -> Clip:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. ValueError, naming the field, for a value out of its range."""
+    """How to train.
+
+    ValueError, naming the field, for a value out of its range.
+    """
 
     step_size: float = 1.0  # of one epoch's gradient step
     batch: int = 64  # sequences an iteration
@@ -128,12 +135,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check each field."""
-        (
-            check_positive("step_size", self.step_size),
-            check_count("batch", self.batch, 2),
-            check_count("epochs", self.epochs),
-            clip_range(unclipped(self.clip)),
-        )
+        check_positive("step_size", self.step_size)
+        check_count("batch", self.batch, 2)
+        check_count("epochs", self.epochs)
+        clip_range(unclipped(self.clip))
         for name in ("value_weight", "entropy_bonus", "reference_weight"):
             check_between(name, getattr(self, name), 0.0, float("1e9"))
 
@@ -151,9 +156,9 @@ class Epoch(NamedTuple):
     @property
     def ratios(self) -> Tensor:
         """Of the batch's symbols, [n, T], 1 on masked ones; costs a forward pass."""
-        return token_ratios(
-            self.policy.log_prob(self.batch.sequences), self.old.log_prob(self.batch.sequences), self.batch.mask
-        ).detach()
+        logp = self.policy.log_prob(self.batch.sequences)
+        logp_old = self.old.log_prob(self.batch.sequences)
+        return token_ratios(logp, logp_old, self.batch.mask).detach()
 
 
 def ppo(
@@ -169,40 +174,45 @@ def ppo(
     loss: takes the place of the clipped surrogate.  All randomness comes from `seed`.
     """
     surrogate = loss or partial(policy_loss, kind="ppo", clip=unclipped(settings.clip), aggregate="sum")
-    generator, iteration = torch.Generator().manual_seed(seed), 0
+    generator = torch.Generator().manual_seed(seed)
     theta, values = starting_point(world, logits)
     parameters = (theta, values) if settings.value_weight else (theta,)
     start = PrefixPolicy(theta.detach().clone())
-    while True:
+
+    for iteration in itertools.count():
         old = PrefixPolicy(theta.detach().clone())
         batch = world.rollout(old, settings.batch, generator)  # 1 roll out
         rows = prefix_rows(batch.sequences, world.vocab_size)
         returns = returns_of(batch, old, start, settings)
         advantages = advantages_of(returns, values[rows], settings)  # 2 compare with what was expected
+
         for epoch in range(settings.epochs):  # 3 several steps on the same batch
             policy = PrefixPolicy(theta)
             yield Epoch(iteration, epoch, policy, old, batch, advantages)
             logp = policy.log_prob(batch.sequences)  # the forward pass that every epoch needs
             if epoch == 0:
                 logp_old = logp.detach()
+
             total = surrogate(logp, logp_old, advantages, batch.mask)
             if settings.value_weight:
                 total = total + settings.value_weight * squared_error(returns, values[rows], batch.mask)
             if settings.entropy_bonus:
                 total = total - settings.entropy_bonus * mean_entropy(policy, batch)
-            slopes = torch.autograd.grad(total, parameters)
+
+            gradients = torch.autograd.grad(total, parameters)
             with torch.no_grad():
-                for parameter, slope in zip(parameters, slopes, strict=True):
-                    parameter -= settings.step_size * slope
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter -= settings.step_size * gradient
+
         yield Epoch(iteration, settings.epochs, PrefixPolicy(theta), old, batch, advantages)
-        iteration += 1
 
 
 def starting_point(world: TokenWorld, logits: Tensor | None) -> tuple[Tensor, Tensor]:
     """Logits [rows, V], zeros if not given, and a value of 0 for each prefix [rows]; both to be trained."""
     rows = sum(world.vocab_size**t for t in range(world.horizon))
-    given = torch.zeros(rows, world.vocab_size) if logits is None else logits
-    return given.detach().double().clone().requires_grad_(), torch.zeros(rows, dtype=torch.float64, requires_grad=True)
+    start = torch.zeros(rows, world.vocab_size) if logits is None else logits
+    theta = start.detach().double().clone().requires_grad_()
+    return theta, torch.zeros(rows, dtype=torch.float64, requires_grad=True)
 
 
 def advantages_of(returns: Tensor, values: Tensor, settings: Settings) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,21 +18,23 @@ from pgnotes.theory.worlds import Rollout, TokenWorld
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Plain REINFORCE is the default; ValueError, naming the field, for a value out of its range."""
+    """How to train. Plain REINFORCE is the default.
+
+    ValueError, naming the field, for a value out of its range.
+    """
 
     step_size: float = 1.0  # α, of step 0
     batch: int = 16  # sequences a step
-    # The step size is α / (1 + step / half_after), a Robbins-Monro schedule; 0 keeps it constant
-    half_after: float = 0.0
+    half_after: float = 0.0  # the step size is α / (1 + step / half_after), Robbins-Monro; 0 keeps it constant
     normalise: bool = False  # returns less the batch's mean, divided by its standard deviation
     entropy_bonus: float = 0.0  # nats of entropy at a visited prefix are worth so much reward
     clip_norm: float = 0.0  # the largest norm of a batch's gradient; 0 for no limit
-    # A table of values, one a prefix, moves so far towards each return and is subtracted from it; 0 for no table
-    value_step: float = 0.0
+    value_step: float = 0.0  # how far a prefix's value, subtracted from returns, moves to each; 0 for no values
 
     def __post_init__(self) -> None:
         """Check each field."""
-        check_positive("step_size", self.step_size), check_count("batch", self.batch, 2 if self.normalise else 1)
+        check_positive("step_size", self.step_size)
+        check_count("batch", self.batch, 2 if self.normalise else 1)
         for name in ("half_after", "entropy_bonus", "clip_norm"):
             check_between(name, getattr(self, name), 0.0, float("1e9"))
         check_between("value_step", self.value_step, 0.0, 1.0)
@@ -52,12 +55,13 @@ def reinforce(world: TokenWorld, recipe: Recipe, seed: int, logits: Tensor | Non
     start = torch.zeros(rows, world.vocab_size) if logits is None else logits
     theta = start.detach().double().clone().requires_grad_()
     values = torch.zeros(rows, dtype=torch.float64)
-    step = 0
-    while True:
+
+    for step in itertools.count():
         policy = PrefixPolicy(theta)
         yield policy
         batch = world.rollout(policy, recipe.batch, generator)  # 1 roll out
-        weights = worth(policy, batch, recipe, values)  # 2 weigh
+        weights = symbol_weights(policy, batch, recipe, values)  # 2 weigh
+
         logp = policy.log_prob(batch.sequences)
         loss = policy_loss(logp, logp.detach(), weights, batch.mask, "reinforce", aggregate="sum")
         if recipe.entropy_bonus:
@@ -65,11 +69,11 @@ def reinforce(world: TokenWorld, recipe: Recipe, seed: int, logits: Tensor | Non
         (gradient,) = torch.autograd.grad(loss, theta)  # 3 differentiate
         if recipe.clip_norm:
             gradient = gradient * min(1.0, recipe.clip_norm / max(gradient.norm().item(), 1e-12))
+
         theta = (theta - recipe.size_at(step) * gradient).detach().requires_grad_()  # 4 step
-        step += 1
 
 
-def worth(policy: PrefixPolicy, batch: Rollout, recipe: Recipe, values: Tensor) -> Tensor:
+def symbol_weights(policy: PrefixPolicy, batch: Rollout, recipe: Recipe, values: Tensor) -> Tensor:
     """What each symbol's score is multiplied with, [n, T]: the sequence's return.
 
     Normalised, and less the prefix's value, if the recipe says so.  values: [rows], a guess of the return from each
@@ -79,13 +83,16 @@ def worth(policy: PrefixPolicy, batch: Rollout, recipe: Recipe, values: Tensor) 
     if recipe.normalise:
         returns = group_advantages(returns[None], "grpo")[0]
     weights = returns[:, None].expand(batch.rewards.shape)
-    if recipe.value_step:
-        rows = prefix_rows(batch.sequences, policy.vocab_size)
-        weights = weights - values[rows]
-        visits = torch.bincount(rows[batch.mask], minlength=len(values)).clamp(min=1)
-        values += (
-            recipe.value_step * torch.bincount(rows[batch.mask], weights[batch.mask], minlength=len(values)) / visits
-        )
+    if not recipe.value_step:
+        return weights
+
+    rows = prefix_rows(batch.sequences, policy.vocab_size)
+    weights = weights - values[rows]
+    # Each value moves by the mean of its errors in this batch
+    visited = rows[batch.mask]
+    visits = torch.bincount(visited, minlength=len(values)).clamp(min=1)
+    errors = torch.bincount(visited, weights[batch.mask], minlength=len(values))
+    values += recipe.value_step * errors / visits
     return weights
 
 

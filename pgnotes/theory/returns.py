@@ -15,10 +15,8 @@ def discounted_return(rewards: Tensor, gamma: float = 1.0, mask: Tensor | None =
     do not count, whatever they hold.  Returns [...] in the rewards' unit and dtype.  ValueError naming the argument for
     another shape or type, an empty one, or a reward that counts and is not finite.
     """
-    live = counted(rewards, mask)
-    powers = check_between("gamma", gamma, 0.0, 1.0) ** torch.arange(
-        live.shape[-1], dtype=torch.float64, device=live.device
-    )
+    live, gamma = live_rewards(rewards, mask), check_between("gamma", gamma, 0.0, 1.0)
+    powers = gamma ** torch.arange(live.shape[-1], dtype=torch.float64, device=live.device)
     return live @ powers.to(live.dtype)
 
 
@@ -28,21 +26,24 @@ def reward_to_go(rewards: Tensor, gamma: float = 1.0, mask: Tensor | None = None
     From each step on: G_t = r_t + γ G_{t+1}.
     rewards, gamma, mask and errors as in `discounted_return`.  Returns [..., T]; 0 where the mask is False.
     """
-    live, between_0_and_1 = counted(rewards, mask), check_between("gamma", gamma, 0.0, 1.0)
+    live, gamma = live_rewards(rewards, mask), check_between("gamma", gamma, 0.0, 1.0)
+
     to_go = [live[..., -1]]
     for reward in live.unbind(-1)[-2::-1]:  # from the last step but one to the first
-        to_go.append(reward + between_0_and_1 * to_go[-1])
+        to_go.append(reward + gamma * to_go[-1])
     result = torch.stack(to_go[::-1], dim=-1)
+
     return result if mask is None else result.masked_fill(~check_booleans("mask", mask), 0.0)
 
 
-def counted(rewards: Tensor, mask: Tensor | None) -> Tensor:
+def live_rewards(rewards: Tensor, mask: Tensor | None) -> Tensor:
     """The rewards, 0 where they do not count.  ValueError as in `discounted_return`."""
     if check_numbers("rewards", rewards).dim() == 0 or not rewards.is_floating_point():
         raise ValueError(
             f"rewards has shape {list(rewards.shape)} and type {rewards.dtype}; "
             "it must be [..., T], of floating-point numbers"
         )
+
     live = rewards if mask is None else torch.where(check_booleans("mask", mask, rewards.shape), rewards, 0.0)
     if not live.isfinite().all():
         raise ValueError("rewards holds a number that is not finite where it counts")

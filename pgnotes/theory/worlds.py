@@ -75,22 +75,24 @@ class TokenWorld:
         eos: int | None = None,
         prompts: int = 1,
     ):
-        self.vocab_size, self.horizon, self.prompts = (
-            check_count("vocab_size", vocab_size, 2),
-            check_count("horizon", horizon),
-            check_count("prompts", prompts),
-        )
+        self.vocab_size = check_count("vocab_size", vocab_size, 2)
+        self.horizon = check_count("horizon", horizon)
+        self.prompts = check_count("prompts", prompts)
         if eos is not None and check_count("eos", eos, 0) >= vocab_size:
             raise ValueError(f"eos is {eos}; it must be a symbol below {vocab_size}, or None")
         if not callable(reward_fn):
             raise ValueError(f"reward_fn is {reward_fn!r}; it must be a function of (sequences, prompt)")
         self.eos, self.reward_fn = eos, reward_fn
-        everything = torch.tensor(list(itertools.product(range(vocab_size), repeat=horizon)))
-        over = ended_before(everything, eos)
-        self.sequences = everything[(~over | (everything == eos)).all(1)] if eos is not None else everything
+
+        self.sequences = torch.tensor(list(itertools.product(range(vocab_size), repeat=horizon)))
+        if eos is not None:
+            # Of those that differ only after their end, the one that is filled with `eos`
+            live = ~ended_before(self.sequences, eos)
+            self.sequences = self.sequences[(live | (self.sequences == eos)).all(1)]
         self.mask = ~ended_before(self.sequences, eos)
-        # [P, N, T]
-        self.rewards = torch.stack([self.rewards_of(self.sequences, prompt) for prompt in range(self.prompts)])
+
+        rewards = [self.rewards_of(self.sequences, prompt) for prompt in range(self.prompts)]
+        self.rewards = torch.stack(rewards)  # [P, N, T]
 
     def rewards_of(self, sequences: Any, prompt: int) -> Tensor:
         """The reward of each live symbol of these sequences [n, T], [n, T]; 0 on masked ones.
@@ -102,11 +104,12 @@ class TokenWorld:
             raise ValueError(f"sequences has shape {list(sequences.shape)}; it must be [n, {self.horizon}]")
         if check_count("prompt", prompt, 0) >= self.prompts:
             raise ValueError(f"prompt is {prompt}; it must be below {self.prompts}")
-        # A clone: the function may write into it
-        result = check_array("reward_fn's result", self.reward_fn(sequences.clone(), prompt))
-        live = check_shape("reward_fn's result", result, sequences.shape).masked_fill(
-            ended_before(sequences, self.eos), 0.0
-        )
+
+        rewards = self.reward_fn(sequences.clone(), prompt)  # a clone: the function may write into it
+        rewards = check_array("reward_fn's result", rewards)
+        check_shape("reward_fn's result", rewards, sequences.shape)
+        # Only those that count have to be finite
+        live = rewards.masked_fill(ended_before(sequences, self.eos), 0.0)
         return check_real("reward_fn's result", live, 2)
 
     def rollout(self, policy: PrefixPolicy, n: int, generator: torch.Generator, prompt: int = 0) -> Rollout:
@@ -127,11 +130,8 @@ class TokenWorld:
         ValueError if the policy is not of this world's size.
         """
         self._agree(policy)
-        logps = [
-            policy.log_prob(self.sequences, prompt).masked_fill(~self.mask, 0.0).sum(1)
-            for prompt in range(self.prompts)
-        ]
-        return torch.stack(logps).exp()
+        logps = torch.stack([policy.log_prob(self.sequences, prompt) for prompt in range(self.prompts)])  # [P, N, T]
+        return logps.masked_fill(~self.mask, 0.0).sum(2).exp()
 
     def expected_return(self, policy: PrefixPolicy, gamma: float = 1.0) -> Tensor:
         """J = Σ_τ π(τ) Σ_t γ^t r_t, every sequence τ listed, averaged over the prompts."""
@@ -148,9 +148,10 @@ class TokenWorld:
         mine = (self.prompts, self.vocab_size, self.horizon)
         if not isinstance(policy, PrefixPolicy):
             raise ValueError(f"policy is a {type(policy).__name__}; it must be a PrefixPolicy")
-        if (policy.prompts, policy.vocab_size, policy.horizon) != mine:
-            theirs = f"{policy.prompts} prompts, {policy.vocab_size} symbols, horizon {policy.horizon}"
-            raise ValueError("policy has {}; this world has {} prompts, {} symbols, horizon {}".format(theirs, *mine))
+        theirs = (policy.prompts, policy.vocab_size, policy.horizon)
+        if theirs != mine:
+            size = "{} prompts, {} symbols, horizon {}"
+            raise ValueError(f"policy has {size.format(*theirs)}; this world has {size.format(*mine)}")
 
 
 def sum_world(target: int = 6, vocab_size: int = 4, horizon: int = 4) -> TokenWorld:
@@ -162,10 +163,21 @@ def sum_world(target: int = 6, vocab_size: int = 4, horizon: int = 4) -> TokenWo
     target = check_count("target", target)
 
     def reward(sequences: Tensor, prompt: int) -> Tensor:
-        closeness = (1 - (sequences.sum(1) - target).abs().double() / target).clamp(min=0.0)
+        error = (sequences.sum(1) - target).abs().double() / target
+        closeness = (1 - error).clamp(min=0.0)
         return closeness[:, None] * (sequences == 0)  # what follows the first stop is masked
 
     return TokenWorld(vocab_size, horizon, reward, eos=0)
+
+
+def check_token_world(world: Any) -> TokenWorld:
+    """`world`, if it is a TokenWorld.
+
+    ValueError naming it otherwise.
+    """
+    if not isinstance(world, TokenWorld):
+        raise ValueError(f"world is a {type(world).__name__}; it must be a TokenWorld")
+    return world
 
 
 class TabularMDP:
@@ -179,15 +191,15 @@ class TabularMDP:
     """
 
     def __init__(self, transitions: Any, rewards: Any, start: Any, horizon: int):
-        self.transitions, self.horizon = (
-            check_distributions("transitions", check_real("transitions", transitions, 3).clone()),
-            check_count("horizon", horizon),
-        )
-        n_states, n_actions, _ = check_shape(
-            "transitions", self.transitions, (*self.transitions.shape[:2], len(self.transitions))
-        ).shape
+        self.transitions = check_distributions("transitions", check_real("transitions", transitions, 3).clone())
+        self.horizon = check_count("horizon", horizon)
+        n_states, n_actions, _ = self.transitions.shape
+        check_shape("transitions", self.transitions, (n_states, n_actions, n_states))
         self.rewards = check_shape("rewards", check_real("rewards", rewards, 2), (n_states, n_actions))
-        self.start = check_distributions("start", check_shape("start", check_real("start", start, 1), (n_states,)))
+        self.start = check_shape("start", check_real("start", start, 1), (n_states,))
+        check_distributions("start", self.start)
+
+        # A step is one of S·A pairs of state and action
         steps = torch.tensor(list(itertools.product(range(n_states * n_actions), repeat=horizon)))
         self.states, self.actions = steps // n_actions, steps % n_actions
         moves = self.transitions[self.states[:, :-1], self.actions[:, :-1], self.states[:, 1:]]
@@ -202,10 +214,11 @@ class TabularMDP:
     def visits(self, policy: StatePolicy) -> Tensor:
         """d_t(s), how likely the process is in each state at each step, [T, S]."""
         self._agree(policy)
-        rows, moves = [self.start], torch.einsum("sa,san->sn", policy.probs, self.transitions)
+        moves = torch.einsum("sa,san->sn", policy.probs, self.transitions)  # from state to state, [S, S]
+        visits = [self.start]
         for _ in range(self.horizon - 1):
-            rows.append(rows[-1] @ moves)
-        return torch.stack(rows)
+            visits.append(visits[-1] @ moves)
+        return torch.stack(visits)
 
     def action_values(self, policy: StatePolicy) -> Tensor:
         """Q_t(s, a), what an action and all after it earn on average, [T, S, A].
@@ -213,14 +226,17 @@ class TabularMDP:
         Backwards from the last step, by Bellman's equation.
         """
         self._agree(policy)
-        rows = [self.rewards]
+        q_values = [self.rewards]  # of the last step
         for _ in range(self.horizon - 1):
-            rows.append(self.rewards + self.transitions @ (policy.probs * rows[-1]).sum(1))
-        return torch.stack(rows[::-1])
+            next_values = (policy.probs * q_values[-1]).sum(1)  # V of each state, a step later
+            q_values.append(self.rewards + self.transitions @ next_values)
+        return torch.stack(q_values[::-1])
 
     def expected_return(self, policy: StatePolicy) -> Tensor:
         """J = Σ_t Σ_s d_t(s) Σ_a π(a|s) r(s, a): forwards through the states, no trajectory listed."""
-        return (self.visits(policy) @ (policy.probs * self.rewards).sum(1)).sum()
+        visits = self.visits(policy)
+        mean_rewards = (policy.probs * self.rewards).sum(1)  # of each state
+        return (visits @ mean_rewards).sum()
 
     def exact_gradient(self, policy: StatePolicy) -> Tensor:
         """∇J, [S, A], by differentiating `expected_return`, dynamics and all."""
@@ -232,13 +248,13 @@ class TabularMDP:
     def rollout(self, policy: StatePolicy, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """n trajectories: states, actions and rewards, each [n, T]."""
         self._agree(policy)
-        state = torch.multinomial(
-            self.start, check_count("n", n), replacement=True, generator=check_generator("generator", generator)
-        )
+        n, generator = check_count("n", n), check_generator("generator", generator)
         states, actions = [], []
+        state = torch.multinomial(self.start, n, replacement=True, generator=generator)
         for _ in range(self.horizon):
             action = torch.multinomial(policy.probs.detach()[state], 1, generator=generator)[:, 0]
-            states.append(state), actions.append(action)
+            states.append(state)
+            actions.append(action)
             state = torch.multinomial(self.transitions[state, action], 1, generator=generator)[:, 0]
         states, actions = torch.stack(states, 1), torch.stack(actions, 1)
         return states, actions, self.rewards[states, actions]
@@ -257,8 +273,10 @@ def icy_path(slip: float) -> TabularMDP:
     slip = check_between("slip", slip, 0.0, 1.0)
     transitions = torch.zeros(3, 2, 3, dtype=torch.float64)
     for place, action in itertools.product(range(3), range(2)):
-        for goes_right, chance in ((action == 1, 1 - slip), (action == 0, slip)):
-            transitions[place, action, min(max(place + (1 if goes_right else -1), 0), 2)] += chance
+        left, right = max(place - 1, 0), min(place + 1, 2)
+        meant, slipped = (right, left) if action == 1 else (left, right)
+        transitions[place, action, meant] += 1 - slip
+        transitions[place, action, slipped] += slip
     return TabularMDP(transitions, [[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]], [1.0, 0.0, 0.0], horizon=4)
 
 
@@ -266,5 +284,5 @@ def ended_before(sequences: Tensor, eos: int | None) -> Tensor:
     """True where an earlier symbol was `eos`. sequences [n, T] -> [n, T]; the `eos` itself is False."""
     if eos is None:
         return torch.zeros_like(sequences, dtype=torch.bool)
-    seen = (sequences == eos).cumsum(1)
-    return seen - (sequences == eos).long() > 0
+    is_eos = sequences == eos
+    return is_eos.cumsum(1) - is_eos.long() > 0

@@ -9,7 +9,7 @@ from plain import numbers, seeded
 from pgnotes.theory.advantages import KINDS, group_advantages
 from pgnotes.theory.estimators import moments_of, outcomes, with_leave_one_out
 from pgnotes.theory.groups import (
-    BATCH_KINDS,
+    BATCH_RULES,
     RULES,
     completions,
     dead_share,
@@ -219,5 +219,5 @@ def test_bad_arguments_are_named(name, function, arguments):
 
 
 def test_every_rule_is_known():
-    assert set(BATCH_KINDS) == {"reinforce_pp", "batch_mean", "group_mean_batch_std"}
+    assert set(BATCH_RULES) == {"reinforce_pp", "batch_mean", "group_mean_batch_std"}
     assert all(step_moments(SMALL, kind, 2).mean.isfinite().all() for kind in RULES)

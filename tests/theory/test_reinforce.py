@@ -8,7 +8,7 @@ import torch
 from plain import numbers, seeded
 
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.reinforce import Recipe, reinforce
+from pgnotes.theory.reinforce import Recipe, reinforce, symbol_weights
 from pgnotes.theory.worlds import TokenWorld, sum_world
 
 WORLD = sum_world()
@@ -108,12 +108,10 @@ def test_the_value_changes_no_expectation(start):
 
     Here many sequences and one fixed table.
     """
-    from pgnotes.theory.reinforce import worth
-
     policy, generator = PrefixPolicy(start), seeded(0)
     table = torch.randn(85, dtype=torch.float64, generator=generator)
     batch = WORLD.rollout(policy, 20_000, generator)
-    weights = worth(policy, batch, Recipe(batch=20_000, value_step=1.0), table.clone())
+    weights = symbol_weights(policy, batch, Recipe(batch=20_000, value_step=1.0), table.clone())
     plain = batch.rewards.sum(1)[:, None].expand(weights.shape)
     difference = policy.score(batch.sequences, (plain - weights) * batch.mask)
     mean, error = difference.mean(0), difference.std(0) / 20_000**0.5

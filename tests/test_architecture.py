@@ -41,30 +41,25 @@ def level(module: str) -> int | None:
 
 
 def test_imports_go_down_only():
-    up = [
-        f"{a} → {b}"
-        for a, targets in graph().items()
-        for b in targets
-        if level(a) is not None and level(b) is not None and level(a) < level(b)
-    ]
+    edges = [(a, b) for a, targets in graph().items() for b in targets]
+    levelled = [(a, b) for a, b in edges if level(a) is not None and level(b) is not None]
+    up = [f"{a} → {b}" for a, b in levelled if level(a) < level(b)]
     assert not up, f"imports that go up: {up}"
 
 
+def modules_of(node: ast.AST) -> list[str]:
+    """What an import statement names; nothing for another node."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) else []
+
+
 def test_theory_imports_torch_and_the_standard_library_alone():
+    allowed = {"torch", *sys.stdlib_module_names}
     for path in (ROOT / "pgnotes/theory").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = (
-                [a.name for a in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-            for name in names:
-                root = name.split(".")[0]
-                assert root in sys.stdlib_module_names or root == "torch" or name.startswith("pgnotes.theory"), (
-                    f"{path.name} imports {name}"
-                )
+            for name in modules_of(node):
+                assert name.split(".")[0] in allowed or name.startswith("pgnotes.theory"), f"{path.name} imports {name}"
 
 
 def test_no_cycles():
@@ -90,16 +85,16 @@ def test_every_file_is_used_by_a_lesson_a_command_or_another_file():
             source = "".join(cell["source"])
             if cell["cell_type"] == "code":
                 used |= imported(source)
-            used |= {f"pgnotes.classroom.quizzes.lesson_{lesson}" for lesson in re.findall(r'quiz\("(\d\d)"\)', source)}
+            quizzes = re.findall(r'quiz\("(\d\d)"\)', source)
+            used |= {f"pgnotes.classroom.quizzes.lesson_{lesson}" for lesson in quizzes}
     orphans = [m for m in graph() if not any(u == m or u.startswith(m + ".") for u in used)]
     assert not orphans, f"nothing imports {orphans}"
 
 
 def test_importing_pgnotes_is_free():
     heavy = "[m for m in ('torch', 'numpy', 'matplotlib', 'transformers', 'IPython') if m in sys.modules]"
-    out = subprocess.run(
-        [sys.executable, "-c", f"import sys, pgnotes; print({heavy})"], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", f"import sys, pgnotes; print({heavy})"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 
 
@@ -112,9 +107,7 @@ def test_the_engine_stays_readable():
     """What there is to read of `lm/`, in statements, so that packing gains nothing; and a step on one screen."""
     files = sorted((ROOT / "pgnotes/lm").glob("*.py"))
     assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1450
-    (step,) = (
-        n
-        for n in ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text()))
-        if isinstance(n, ast.FunctionDef) and n.name == "train_step"
-    )
+
+    nodes = ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text()))
+    (step,) = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "train_step")
     assert step.end_lineno - step.lineno < 40

@@ -1,20 +1,24 @@
 """Exercises and quizzes: every check knows right from wrong, and says which slip it was."""
 
+from importlib import import_module
+from types import ModuleType
+
 import ipywidgets
 import nbformat
 import pytest
 import torch
-from test_lessons import LESSONS
+from lesson_runs import LESSONS
 
 import pgnotes
 from pgnotes.classroom import done, quiz
 from pgnotes.classroom.checks import Exercise
 
-EXERCISES = [
-    e
-    for lesson in done.lessons()
-    for e in __import__(f"pgnotes.classroom.exercises.lesson_{lesson}", fromlist=["x"]).EXERCISES
-]
+
+def exercises_of(lesson: str) -> ModuleType:
+    return import_module(f"pgnotes.classroom.exercises.lesson_{lesson}")
+
+
+EXERCISES = [exercise for lesson in done.lessons() for exercise in exercises_of(lesson).EXERCISES]
 SLIPS = [pytest.param(e, name, id=f"{e.number}-{name}") for e in EXERCISES for name in e.slips]
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.number)
 
@@ -104,9 +108,8 @@ def test_quizzes_are_well_made(lesson):
         assert sum(choice.right for choice in question.choices) == 1
         assert len(question.choices) >= 3
         assert all(len(choice.why) > 20 for choice in question.choices)
-        assert "$" not in question.text + "".join(c.text + c.why for c in question.choices), (
-            "LaTeX is not typeset in widgets everywhere"
-        )
+        texts = question.text + "".join(choice.text + choice.why for choice in question.choices)
+        assert "$" not in texts, "LaTeX is not typeset in widgets everywhere"
     places = [[choice.right for choice in q.choices].index(True) for q in questions]
     assert len(set(places)) > 1, "the right answer is not always in the same place"
 
@@ -133,23 +136,20 @@ def test_an_unknown_quiz_is_named():
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.name)
 def test_the_lesson_s_stubs_are_untouched_and_its_solutions_right(path):
     """Runs each stub cell and each printed solution of the saved lesson against its check."""
-    notebook = nbformat.read(path, as_version=4)
-    exercises = __import__(f"pgnotes.classroom.exercises.lesson_{path.name[:2]}", fromlist=["x"])
-    stubs = [c.source for c in notebook.cells if c.id.startswith("exercise-") and c.cell_type == "code"]
-    solutions = [
-        part.split("```")[0]
-        for c in notebook.cells
-        if c.id.endswith("-help")
-        for part in c.source.split("```python\n")[1:]
-    ]
+    cells, exercises = nbformat.read(path, as_version=4).cells, exercises_of(path.name[:2])
+    stubs = [c.source for c in cells if c.id.startswith("exercise-") and c.cell_type == "code"]
+    helps = "".join(c.source for c in cells if c.id.endswith("-help"))
+    solutions = [part.split("```")[0] for part in helps.split("```python\n")[1:]]
     assert len(stubs) == len(solutions) == len(exercises.EXERCISES)
+
     for stub, solution, exercise in zip(stubs, solutions, exercises.EXERCISES, strict=True):
         call = stub.strip().splitlines()[-1]
         assert call.startswith("check.")
-        code = stub.replace(call, f"result = {call}")
         space = {"torch": torch, "check": exercises}
-        exec(code, space)
+        exec(stub.replace(call, f"result = {call}"), space)
         assert (space["result"].exercise, space["result"].status) == (exercise.number, "open")
+
         exec(solution, space)
-        assert exercise.judge(space[call.split("(")[1].rstrip(")")]).status == "right"
-        assert f"**Exercise {exercise.number}** (" in "".join(c.source for c in notebook.cells)
+        function = call.split("(")[1].rstrip(")")
+        assert exercise.judge(space[function]).status == "right"
+        assert f"**Exercise {exercise.number}** (" in "".join(c.source for c in cells)

@@ -18,16 +18,15 @@ def by_hand(rows, kind):
         dead = len(set(row)) == 1
         for i, r in enumerate(row):
             others = row[:i] + row[i + 1 :]
-            out.append(
-                {
-                    "none": r,
-                    "dr_grpo": 0.0 if dead else r - statistics.mean(row),
-                    "grpo": 0.0 if dead else (r - statistics.mean(row)) / (statistics.stdev(row) + 1e-4),
-                    "rloo": 0.0 if dead else r - statistics.mean(others),
-                    "batch_mean": r - statistics.mean(everything),
-                    "reinforce_pp": (r - statistics.mean(everything)) / (statistics.stdev(everything) + 1e-4),
-                }[kind]
-            )
+            rules = {
+                "none": r,
+                "dr_grpo": 0.0 if dead else r - statistics.mean(row),
+                "grpo": 0.0 if dead else (r - statistics.mean(row)) / (statistics.stdev(row) + 1e-4),
+                "rloo": 0.0 if dead else r - statistics.mean(others),
+                "batch_mean": r - statistics.mean(everything),
+                "reinforce_pp": (r - statistics.mean(everything)) / (statistics.stdev(everything) + 1e-4),
+            }
+            out.append(rules[kind])
     return torch.tensor(out, dtype=torch.float64).view(len(rows), -1)
 
 

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
-from plain import numbers, seeded
+from plain import numbers, random_policy, seeded
 
 from pgnotes.theory.credit import RULES, credit, spread, token_weights, variance_by_step
 from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
-from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.policies import prefix_rows
 from pgnotes.theory.worlds import TokenWorld, sum_world
 
 RANDOM = seeded(0)
@@ -20,10 +20,9 @@ def dense_world(prompts=1, eos=None):
     return TokenWorld(3, 3, lambda s, prompt: table[prompt][prefix_rows(s, 3), s], eos, prompts)
 
 
-def policy_of(world, seed=0):
-    rows = sum(world.vocab_size**t for t in range(world.horizon))
-    shape = (rows, world.vocab_size) if world.prompts == 1 else (world.prompts, rows, world.vocab_size)
-    return PrefixPolicy(numbers(*shape, seed=seed))
+EACH_WORLD = pytest.mark.parametrize(
+    "world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"]
+)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
@@ -51,21 +50,15 @@ def test_the_weights_in_plain_loops(rule, gamma, dtype):
     rewards = torch.randn(10, 4, generator=RANDOM).to(dtype)
     mask = torch.rand(10, 4, generator=RANDOM) > 0.3
     by_hand = [plain_weights(row, rule, gamma, live) for row, live in zip(rewards.tolist(), mask.tolist(), strict=True)]
+    by_hand = torch.tensor(by_hand, dtype=dtype).view(2, 5, 4)
     weights = token_weights(rewards.view(2, 5, 4), rule, gamma, mask.view(2, 5, 4))
-    torch.testing.assert_close(
-        weights,
-        torch.tensor(by_hand, dtype=dtype).view(2, 5, 4),
-        rtol=0,
-        atol=1e-6 if dtype == torch.float32 else 1e-12,
-    )
+    torch.testing.assert_close(weights, by_hand, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-12)
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.6])
-@pytest.mark.parametrize(
-    "world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"]
-)
+@EACH_WORLD
 def test_whole_and_to_go_are_unbiased_and_usual_is_not(world, gamma):
-    policy = policy_of(world)
+    policy = random_policy(world)
     exact, chances = world.exact_gradient(policy, gamma), outcomes(world, policy).chances
     for rule in RULES:
         weights = token_weights(world.rewards, rule, gamma, world.mask.expand(world.rewards.shape))
@@ -82,21 +75,19 @@ def test_spread_keeps_the_total_and_weighs_tokens_by_what_is_left():
     length = world.mask.sum(-1, keepdim=True)
     left = (length - torch.arange(4)).clamp(min=0) / length
     assert torch.allclose(token_weights(parts, "to_go", mask=mask), world.returns()[..., None] * left)
-    assert torch.equal(spread(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool)), torch.zeros(2, 3)), (
-        "no live token, nothing to spread on"
-    )
+    dead = torch.zeros(2, 3, dtype=torch.bool)
+    assert torch.equal(spread(torch.zeros(2, 3), dead), torch.zeros(2, 3)), "no live token, nothing to spread on"
 
 
-@pytest.mark.parametrize(
-    "world", [dense_world(), dense_world(2), dense_world(2, eos=0), sum_world()], ids=["dense", "prompts", "eos", "sum"]
-)
+@EACH_WORLD
 @pytest.mark.parametrize("rule", RULES)
 def test_the_steps_variances_add_up_to_the_trace(world, rule):
-    policy = policy_of(world, 3)
+    policy = random_policy(world, 3)
     weights = token_weights(world.rewards, rule, 0.7, world.mask.expand(world.rewards.shape))
     steps = variance_by_step(world, policy, weights)
     moments = moments_of(outcomes(world, policy).chances, token_estimates(world, policy, weights))
     assert steps.sum().item() == pytest.approx(moments.trace.item(), rel=1e-12)
+
     alone = torch.zeros_like(weights)  # only the second place counts: its own variance remains
     alone[..., 1] = weights[..., 1]
     trace = moments_of(outcomes(world, policy).chances, token_estimates(world, policy, alone)).trace
@@ -114,9 +105,9 @@ def test_the_steps_variances_add_up_to_the_trace(world, rule):
         (lambda: token_weights(torch.zeros(3), "whole", 1.0, torch.ones(2)), "mask"),
         (lambda: spread(torch.zeros(3), torch.full((3,), 0.5)), "mask"),
         (lambda: spread([1.0], torch.ones(1)), "rewards"),
-        (lambda: variance_by_step(3, policy_of(sum_world()), torch.zeros(1, 121, 4)), "world"),
-        (lambda: variance_by_step(sum_world(), policy_of(dense_world()), torch.zeros(1, 121, 4)), "policy"),
-        (lambda: variance_by_step(sum_world(), policy_of(sum_world()), torch.zeros(1, 120, 4)), "weights"),
+        (lambda: variance_by_step(3, random_policy(sum_world()), torch.zeros(1, 121, 4)), "world"),
+        (lambda: variance_by_step(sum_world(), random_policy(dense_world()), torch.zeros(1, 121, 4)), "policy"),
+        (lambda: variance_by_step(sum_world(), random_policy(sum_world()), torch.zeros(1, 120, 4)), "weights"),
     ],
 )
 def test_faults_name_the_argument(call, word):

@@ -1,6 +1,5 @@
 """Scores and estimates against autograd, every outcome listed in plain Python, and samples of random worlds."""
 
-import itertools
 import math
 import random
 
@@ -9,7 +8,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import numbers, random_mdp, reward, reward_fn, seeded, softmax
+from plain import (
+    CLOSE,
+    WORLDS,
+    as_often_as,
+    numbers,
+    prefixes,
+    random_logits,
+    random_mdp,
+    reward,
+    reward_fn,
+    seeded,
+    softmax,
+)
 from plain import outcomes as plain_outcomes
 
 from pgnotes.theory.estimators import Moments, mean_and_error, moments_of, outcomes, token_estimates
@@ -17,21 +28,8 @@ from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, StatePolicy
 from pgnotes.theory.returns import reward_to_go
 from pgnotes.theory.worlds import Bandit, TokenWorld
 
-CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 SEEDS = st.integers(0, 100_000)
-SHAPES = [  # V, T, eos, prompts
-    (2, 1, None, 1),
-    (3, 3, None, 1),
-    (2, 4, None, 2),
-    (3, 3, 0, 1),
-    (3, 3, 2, 2),
-    (2, 4, 1, 2),
-    (4, 1, 2, 1),
-]
-
-
-def rows_of(vocab_size, horizon):
-    return sum(vocab_size**t for t in range(horizon))
+EACH_WORLD = pytest.mark.parametrize(("vocab_size", "horizon", "eos", "prompts"), WORLDS)
 
 
 def whole_return(rewards, mask):
@@ -80,13 +78,11 @@ def test_the_score_of_a_trajectory_is_the_gradient_of_its_weighted_log_probabili
 
 def test_state_policy_against_torch():
     logits, states, actions = numbers(3, 4), [[0, 2, 2], [1, 1, 0]], [[3, 0, 1], [2, 2, 0]]
-    policy, torchs = StatePolicy(logits), torch.distributions.Categorical(logits=logits)
-    torch.testing.assert_close(policy.probs, torchs.probs, **CLOSE)
-    by_hand = [
-        [torchs.probs[s, a].log().item() for s, a in zip(*row, strict=True)]
-        for row in zip(states, actions, strict=True)
-    ]
-    torch.testing.assert_close(policy.log_prob(states, actions), torch.tensor(by_hand, dtype=torch.float64), **CLOSE)
+    policy, probs = StatePolicy(logits), torch.distributions.Categorical(logits=logits).probs
+    torch.testing.assert_close(policy.probs, probs, **CLOSE)
+    for i, t in numpy.ndindex(2, 3):
+        log_prob = policy.log_prob(states, actions)[i, t]
+        torch.testing.assert_close(log_prob, probs[states[i][t], actions[i][t]].log(), **CLOSE)
 
 
 def assert_scores_average_to_zero(chances, scores):
@@ -103,11 +99,11 @@ def test_scores_of_actions_average_to_zero(seed, n_actions):
 
 
 @settings(max_examples=50, deadline=None)
-@given(SEEDS, st.sampled_from(SHAPES))
+@given(SEEDS, st.sampled_from(WORLDS))
 def test_scores_of_sequences_average_to_zero_until_their_end(seed, shape):
     vocab_size, horizon, eos, prompts = shape
     world = TokenWorld(vocab_size, horizon, lambda s, prompt: s, eos, prompts)
-    policy = PrefixPolicy(2 * numbers(prompts, rows_of(vocab_size, horizon), vocab_size, seed=seed))
+    policy = PrefixPolicy(2 * random_logits(prompts, vocab_size, horizon, seed))
     for prompt, chances in enumerate(world.probabilities(policy)):
         assert_scores_average_to_zero(chances, policy.score(world.sequences, world.mask.double(), prompt))
 
@@ -136,10 +132,9 @@ def one_estimate(rows, outcome, prompt, weigh):
 def moments_by_hand(logits, horizon, eos, weigh):
     """Mean, and mean square less the mean's square. logits: [P, rows, V]."""
     prompts, _, vocab_size = logits.shape
-    prefixes = [p for length in range(horizon) for p in itertools.product(range(vocab_size), repeat=length)]
     mean, square = numpy.zeros(logits.shape), numpy.zeros(logits.shape)
     for prompt in range(prompts):
-        rows = dict(zip(prefixes, logits[prompt].tolist(), strict=True))
+        rows = dict(zip(prefixes(vocab_size, horizon), logits[prompt].tolist(), strict=True))
         for outcome in plain_outcomes(vocab_size, horizon, eos):
             chance, estimate = one_estimate(rows, outcome, prompt, weigh)
             mean[prompt] += chance / prompts * estimate
@@ -160,10 +155,10 @@ def plain_to_go(rewards):
 
 
 @pytest.mark.parametrize(("weigh", "plainly"), [(whole_return, plain_whole), (to_go, plain_to_go)])
-@pytest.mark.parametrize(("vocab_size", "horizon", "eos", "prompts"), SHAPES)
+@EACH_WORLD
 def test_moments_by_enumeration(vocab_size, horizon, eos, prompts, weigh, plainly):
     world = TokenWorld(vocab_size, horizon, reward_fn, eos, prompts)
-    logits = numbers(prompts, rows_of(vocab_size, horizon), vocab_size)
+    logits = random_logits(prompts, vocab_size, horizon)
     policy = PrefixPolicy(logits)
     moments = exactly(world, policy, weigh(world.rewards, world.mask))
     mean, variance = moments.mean.view(logits.shape), moments.covariance.diagonal().view(logits.shape)
@@ -208,10 +203,10 @@ def test_mean_and_error_by_hand():
     assert mean.dtype == error.dtype == mean_and_error(torch.ones(3, dtype=torch.float32))[1].dtype == torch.float64
 
 
-@pytest.mark.parametrize(("vocab_size", "horizon", "eos", "prompts"), SHAPES)
+@EACH_WORLD
 def test_a_rollout_ends_where_its_sequence_does(vocab_size, horizon, eos, prompts):
     world = TokenWorld(vocab_size, horizon, reward_fn, eos, prompts)
-    policy = PrefixPolicy(numbers(prompts, rows_of(vocab_size, horizon), vocab_size))
+    policy = PrefixPolicy(random_logits(prompts, vocab_size, horizon))
     for prompt in range(prompts):
         sequences, mask, rewards = world.rollout(policy, 200, seeded(), prompt)
         assert torch.equal(rewards, world.rewards_of(sequences, prompt))
@@ -222,15 +217,15 @@ def test_a_rollout_ends_where_its_sequence_does(vocab_size, horizon, eos, prompt
             assert row == [reward(draw, t, prompt) if t < end else 0 for t in range(horizon)]
 
 
-@pytest.mark.parametrize(("vocab_size", "horizon", "eos", "prompts"), SHAPES)
+@EACH_WORLD
 def test_rollouts_come_as_often_as_the_list_says(vocab_size, horizon, eos, prompts):
     world, n = TokenWorld(vocab_size, horizon, reward_fn, eos, prompts), 10_000
-    policy = PrefixPolicy(numbers(prompts, rows_of(vocab_size, horizon), vocab_size))
+    policy = PrefixPolicy(random_logits(prompts, vocab_size, horizon))
     for prompt, chances in enumerate(world.probabilities(policy)):
         drawn = world.rollout(policy, n, seeded(prompt), prompt).sequences
         counts = (drawn[:, None] == world.sequences).all(-1).sum(0)
         assert counts.sum() == n
-        assert ((counts / n - chances).abs() <= 4 * (chances * (1 - chances) / n).sqrt()).all()
+        assert as_often_as(counts, chances)
 
 
 def test_the_same_seed_gives_the_same_rollout():
@@ -264,45 +259,38 @@ def mdp_case(seed):
     everything = torch.ones(1, mdp.horizon, dtype=torch.bool)
     listed = policy.score(mdp.states, mdp.actions, weigh(mdp.rewards_of_trajectories, everything))
     states, actions, rewards = mdp.rollout(policy, N, seeded(seed))
-    return (
-        mdp.exact_gradient(policy),
-        mdp.probabilities(policy),
-        listed,
-        policy.score(states, actions, weigh(rewards, everything)),
-    )
+    sampled = policy.score(states, actions, weigh(rewards, everything))
+    return mdp.exact_gradient(policy), mdp.probabilities(policy), listed, sampled
 
 
 def random_world(seed):
     """Rewards by place, symbol and neighbour, drawn at random; paid at each symbol, or all at the end."""
     choose = random.Random(seed)
-    vocab_size, horizon, prompts, terminal = (
-        choose.randint(2, 4),
-        choose.randint(1, 4),
-        choose.randint(1, 2),
-        choose.random() < 0.5,
-    )
+    vocab_size, horizon, prompts = choose.randint(2, 4), choose.randint(1, 4), choose.randint(1, 2)
+    terminal = choose.random() < 0.5
     eos = choose.choice([None, choose.randrange(vocab_size)])
     places, pairs = numbers(prompts, horizon, vocab_size, seed=seed), numbers(vocab_size, vocab_size, seed=seed)
 
     def earned(sequences, prompt):
         dense = places[prompt, torch.arange(horizon), sequences]
         dense[:, 1:] += pairs[sequences[:, :-1], sequences[:, 1:]]
-        last = (sequences == eos if eos is not None else sequences < 0) | (torch.arange(horizon) == horizon - 1)
-        return dense.cumsum(1) * last if terminal else dense
+        if not terminal:
+            return dense
+        at_the_horizon = torch.arange(horizon) == horizon - 1
+        last = at_the_horizon if eos is None else at_the_horizon | (sequences == eos)
+        return dense.cumsum(1) * last
 
     world = TokenWorld(vocab_size, horizon, earned, eos, prompts)
-    return world, PrefixPolicy(numbers(prompts, rows_of(vocab_size, horizon), vocab_size, seed=seed + 1000))
+    return world, PrefixPolicy(random_logits(prompts, vocab_size, horizon, seed + 1000))
 
 
 def token_case(seed):
     """Each sample belongs to a prompt drawn at random."""
     (world, policy), weigh = random_world(seed), (whole_return, to_go)[seed % 2]
-    listed = [
-        policy.score(world.sequences, weigh(rewards, world.mask), prompt)
-        for prompt, rewards in enumerate(world.rewards)
-    ]
-    sampled, drawn = [], torch.randint(world.prompts, (N,), generator=seeded(seed)).bincount(minlength=world.prompts)
+    drawn = torch.randint(world.prompts, (N,), generator=seeded(seed)).bincount(minlength=world.prompts)
+    listed, sampled = [], []
     for prompt, n in enumerate(drawn.tolist()):
+        listed.append(policy.score(world.sequences, weigh(world.rewards[prompt], world.mask), prompt))
         sequences, mask, rewards = world.rollout(policy, n, seeded(seed + 1000 * prompt), prompt)
         sampled.append(policy.score(sequences, weigh(rewards, mask), prompt))
     chances = world.probabilities(policy).flatten() / world.prompts
@@ -319,10 +307,10 @@ def test_samples_agree_with_the_exact_gradient_within_four_standard_errors(seed)
     exact, chances, listed, sampled = case(seed)
     fixed = (listed == listed[0]).all(0)  # rows that no sequence reaches
     assert (sampled[:, fixed] == exact[fixed]).all()
+
     direction = numbers(*exact.shape, seed=seed + 2000)
-    exact, listed, sampled = (
-        (x * direction / direction.norm()).flatten(x.dim() - exact.dim()).sum(-1) for x in (exact, listed, sampled)
-    )
+    direction = (direction / direction.norm()).flatten()
+    exact, listed, sampled = exact.flatten() @ direction, listed.flatten(1) @ direction, sampled.flatten(1) @ direction
     error = (chances @ (listed - exact) ** 2 / N).sqrt()
     mean, sample_error = mean_and_error(sampled)
     assert len(sampled) == N

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from plain import numbers, seeded
+from plain import random_policy, seeded, sequences_of
 
 from pgnotes.theory.advantages import KINDS, group_advantages
 from pgnotes.theory.estimators import moments_of, outcomes, with_leave_one_out
@@ -31,28 +31,34 @@ STOPS = [[0.2, 0.7, 0.5, 0.5], [0.3, 0.5, 0.6, 0.5]]
 def small(prompts=2):
     """Three outcomes of lengths 1, 2 and 2, with another reward for each and for each prompt."""
     table = torch.tensor([[0.3, 1.0, -0.5], [0.0, 0.2, 2.0]], dtype=torch.float64)
-    world = TokenWorld(
-        2, 2, lambda s, prompt: table[prompt][s.sum(1)][:, None] * torch.tensor([1.0, 0.0]), eos=0, prompts=prompts
-    )
-    shape = (3, 2) if prompts == 1 else (prompts, 3, 2)
-    return world, PrefixPolicy(numbers(*shape, seed=3))
+    at_once = torch.tensor([1.0, 0.0])
+    world = TokenWorld(2, 2, lambda s, prompt: table[prompt][s.sum(1)][:, None] * at_once, eos=0, prompts=prompts)
+    return world, random_policy(world, seed=3)
+
+
+def branching():
+    """Two symbols, two steps and no end: two states at the second place."""
+    table = torch.tensor([[0.3, 1.0], [-0.5, 2.0]], dtype=torch.float64)
+    world = TokenWorld(2, 2, lambda s, prompt: table[s[:, 0], s[:, 1]][:, None] * torch.tensor([0.0, 1.0]))
+    return world, random_policy(world, seed=3)
 
 
 def every_step(world, policy, size, weigh, average):
     """Mean and covariance from all ordered batches: the gradient of the loss by autograd for each."""
     theta = policy.logits.clone().requires_grad_()
     learner, chances = PrefixPolicy(theta), world.probabilities(policy)
-    one = list(itertools.product(range(len(world.sequences)), repeat=size))
-    p, said = [], []
-    for batch in itertools.product(one, repeat=world.prompts):
-        rewards = torch.stack([world.returns()[i][list(members)] for i, members in enumerate(batch)])
-        logp = torch.cat([learner.log_prob(world.sequences[list(members)], i) for i, members in enumerate(batch)])
-        mask = torch.cat([world.mask[list(members)] for members in batch])
+    groups_of_a_prompt = [list(members) for members in sequences_of(len(world.sequences), size)]
+    probabilities, estimates = [], []
+    for batch in itertools.product(groups_of_a_prompt, repeat=world.prompts):
+        rewards = torch.stack([world.returns()[i][members] for i, members in enumerate(batch)])
+        logp = torch.cat([learner.log_prob(world.sequences[members], i) for i, members in enumerate(batch)])
+        mask = torch.cat([world.mask[members] for members in batch])
         weights = weigh(rewards, batch).flatten(0, 1)
         loss = policy_loss(logp, logp.detach(), weights, mask, "reinforce", aggregate=average)
-        said.append(-torch.autograd.grad(loss, theta, retain_graph=True)[0].flatten())
-        p.append(torch.stack([chances[i][list(members)].prod() for i, members in enumerate(batch)]).prod())
-    return moments_of(torch.stack(p).detach(), torch.stack(said))
+        estimates.append(-torch.autograd.grad(loss, theta, retain_graph=True)[0].flatten())
+        of_each = [chances[i][members].prod() for i, members in enumerate(batch)]
+        probabilities.append(torch.stack(of_each).prod())
+    return moments_of(torch.stack(probabilities).detach(), torch.stack(estimates))
 
 
 @pytest.mark.parametrize("average", AGGREGATES)
@@ -65,25 +71,24 @@ def test_moments_are_those_of_every_ordered_batch(kind, average):
     assert torch.allclose(found.covariance, wanted.covariance, atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [small, branching])
 @pytest.mark.parametrize("kind", ["same_length", "same_state", "gigpo", "group_mean_batch_std"])
-def test_the_other_rules_written_out(kind):
-    world, policy = small()
+def test_the_other_rules_written_out(kind, make):
+    world, policy = make()
+
+    def alike(m, mine, t):
+        """Whether two completions are compared at place t."""
+        if kind == "same_length":
+            return world.mask[m].sum() == world.mask[mine].sum()
+        return world.mask[m, t] and (world.sequences[m, :t] == world.sequences[mine, :t]).all()
 
     def weigh(rewards, batch):
         weights = torch.zeros(*rewards.shape, world.horizon, dtype=torch.float64)
         for prompt, members in enumerate(batch):
-            for i, mine in enumerate(members):
-                for t in range(world.horizon):
-                    if kind == "same_length":
-                        like = [j for j, m in enumerate(members) if world.mask[m].sum() == world.mask[mine].sum()]
-                    else:
-                        like = [
-                            j
-                            for j, m in enumerate(members)
-                            if world.mask[m, t] and (world.sequences[m, :t] == world.sequences[mine, :t]).all()
-                        ]
-                    if like:
-                        weights[prompt, i, t] = rewards[prompt, i] - rewards[prompt, like].mean()
+            for (i, mine), t in itertools.product(enumerate(members), range(world.horizon)):
+                like = [j for j, m in enumerate(members) if alike(m, mine, t)]
+                if like:
+                    weights[prompt, i, t] = rewards[prompt, i] - rewards[prompt, like].mean()
         if kind == "gigpo":
             weights += (rewards - rewards.mean(1, keepdim=True))[..., None]
         if kind == "group_mean_batch_std":
@@ -91,8 +96,9 @@ def test_the_other_rules_written_out(kind):
             weights = (apart / (apart.std() + 1e-4))[..., None].expand(weights.shape)
         return weights
 
-    wanted = every_step(world, policy, 3 if kind == "same_state" else 2, weigh, "sum")
-    found = step_moments(completions(world, policy), kind, 3 if kind == "same_state" else 2)
+    size = 3 if kind == "same_state" else 2
+    wanted = every_step(world, policy, size, weigh, "sum")
+    found = step_moments(completions(world, policy), kind, size)
     assert torch.allclose(found.mean, wanted.mean, atol=1e-12)
     assert torch.allclose(found.covariance, wanted.covariance, atol=1e-12)
 
@@ -120,7 +126,7 @@ def test_groups_are_multinomial():
     assert members.shape == (15, 4)
     assert p.sum().item() == pytest.approx(1.0)
     tally = {}
-    for ordered in itertools.product(range(3), repeat=4):
+    for ordered in sequences_of(3, 4):
         key = tuple(sorted(ordered))
         tally[key] = tally.get(key, 0.0) + chances[list(ordered)].prod().item()
     assert p.tolist() == pytest.approx([tally[tuple(row)] for row in members.tolist()])
@@ -147,7 +153,8 @@ def test_vine_is_unbiased_and_as_noisy_as_simulated(rollouts):
     one = completions(world, policy)[0]
     exact = vine_moments([one], rollouts, 1)
     assert torch.allclose(exact.mean, world.exact_gradient(policy).flatten(), atol=1e-12)
-    generator, said, n = seeded(0), [], 4000
+
+    generator, estimates, n = seeded(0), [], 4000
     drawn = torch.multinomial(one.chances, n, replacement=True, generator=generator)
     for m in drawn.tolist():
         guesses = []
@@ -156,10 +163,11 @@ def test_vine_is_unbiased_and_as_noisy_as_simulated(rollouts):
             fresh = torch.multinomial(one.chances * like, rollouts, replacement=True, generator=generator)
             guesses.append(one.returns[fresh].mean() if one.mask[m, t] else one.returns[m])
         guesses.append(one.returns[m])
-        said.append(sum((guesses[t + 1] - guesses[t]) * one.scores[m, t] for t in range(world.horizon)))
-    said = torch.stack(said)
-    assert ((said.mean(0) - exact.mean).abs() <= 4 * said.std(0) / n**0.5 + 1e-12).all()
-    squares = (said - exact.mean).square().sum(1)
+        estimates.append(sum((guesses[t + 1] - guesses[t]) * one.scores[m, t] for t in range(world.horizon)))
+
+    estimates = torch.stack(estimates)
+    assert ((estimates.mean(0) - exact.mean).abs() <= 4 * estimates.std(0) / n**0.5 + 1e-12).all()
+    squares = (estimates - exact.mean).square().sum(1)
     assert abs(squares.mean() - exact.trace) < 4 * squares.std() / n**0.5
 
 
@@ -180,9 +188,8 @@ def test_the_pull_is_1_for_leave_one_out_at_every_rate():
     p = torch.linspace(0.01, 0.99, 7)
     assert pull(p, 8, "rloo").tolist() == pytest.approx([1.0] * 7)
     assert pull(p, 8, "dr_grpo").tolist() == pytest.approx([7 / 8] * 7)
-    assert pull(p, 2, "grpo").tolist() == pytest.approx([0.5**0.5] * 7, rel=1e-3), (
-        "with two a group, dividing by the spread is a constant"
-    )
+    constant = [0.5**0.5] * 7  # with two a group, dividing by the spread is a constant
+    assert pull(p, 2, "grpo").tolist() == pytest.approx(constant, rel=1e-3)
 
 
 SMALL = completions(*small())

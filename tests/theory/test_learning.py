@@ -1,11 +1,10 @@
 """Bandits side by side against single ones stepped by hand; values and tables against enumeration prefix by prefix."""
 
-import itertools
 from itertools import islice
 
 import pytest
 import torch
-from plain import numbers, seeded
+from plain import numbers, prefixes, seeded
 
 from pgnotes.theory.estimators import mean_return, moments_of, optimal_baseline, outcomes, with_baseline
 from pgnotes.theory.learning import (
@@ -30,20 +29,14 @@ POLICY = PrefixPolicy(numbers(13, 3, seed=1))
 BANDIT, START = Bandit([1.0, 0.7, 0.0]), [0.0, 2.0, 0.0]
 
 
+REACHED = {row: prefix for row, prefix in enumerate(prefixes(3, 3)) if 0 not in prefix}
+
+
 def through(prefix):
     """Which outcomes pass a prefix and choose a symbol there."""
-    return torch.tensor(
-        [
-            s[: len(prefix)] == list(prefix) and m[len(prefix)]
-            for s, m in zip(WORLD.sequences.tolist(), WORLD.mask.tolist(), strict=True)
-        ]
-    )
-
-
-def prefixes():
-    """Each reachable prefix with its row, breadth first."""
-    everything = [p for length in range(3) for p in itertools.product(range(3), repeat=length)]
-    return [(row, p) for row, p in enumerate(everything) if 0 not in p]
+    n = len(prefix)
+    begins_so = (WORLD.sequences[:, :n] == torch.tensor(prefix, dtype=torch.long)).all(1)
+    return begins_so & WORLD.mask[:, n]
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
@@ -60,18 +53,15 @@ def test_each_copy_takes_the_step_of_reinforce(baseline, batch):
             actions = [int((u > policy.probs.cumsum(0)).sum()) for u in uniforms[i]]
             paid = [BANDIT.mean_rewards[a].item() for a in actions]
             listed = outcomes(BANDIT, policy)
-            b = {
+            baselines = {
                 "none": 0.0,
                 "mean": mean_return(listed),
                 "batch mean": sum(paid) / batch,
                 "running average": average[i],
                 "optimal": optimal_baseline(listed),
             }
-            theta[i] += (
-                size
-                * sum((r - b[baseline] - shift) * policy.score([a])[0] for r, a in zip(paid, actions, strict=True))
-                / batch
-            )
+            b = baselines[baseline] + shift
+            theta[i] += size * sum((r - b) * policy.score([a])[0] for r, a in zip(paid, actions, strict=True)) / batch
             average[i] += (sum(paid) / batch - average[i]) / 10
         torch.testing.assert_close(steps[k + 1], theta.softmax(1))
 
@@ -88,25 +78,21 @@ def test_the_best_baseline_of_each_policy_is_that_of_the_estimators():
 
 def test_values_are_the_mean_returns_of_what_goes_through():
     chances, returns = WORLD.probabilities(POLICY)[0], WORLD.returns()[0]
-    values, optimum, visits = (
-        prefix_values(WORLD, POLICY),
-        prefix_optimum(WORLD, POLICY),
-        prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape)),
-    )
-    for row, prefix in prefixes():
+    values, optimum = prefix_values(WORLD, POLICY), prefix_optimum(WORLD, POLICY)
+    visits = prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape))
+    for row, prefix in REACHED.items():
         on = through(prefix)
         symbols = WORLD.sequences[on, len(prefix)]
         sizes = SoftmaxPolicy(POLICY.logits[row]).score(symbols).square().sum(1)
         assert visits[row] == pytest.approx(chances[on].sum().item())
         assert values[row] == pytest.approx((chances[on] @ returns[on] / chances[on].sum()).item())
         assert optimum[row] == pytest.approx(((chances[on] * sizes) @ returns[on] / (chances[on] @ sizes)).item())
-        worth = symbol_values(WORLD, POLICY)[row]
-        assert POLICY.probs[row] @ worth == pytest.approx(values[row].item()), "the advantages average to zero"
-        assert worth[0] == pytest.approx(
-            returns[[list(prefix) == s[: len(prefix)] and s[len(prefix)] == 0 for s in WORLD.sequences.tolist()]].item()
-        )
+
+        q_values = symbol_values(WORLD, POLICY)[row]
+        assert POLICY.probs[row] @ q_values == pytest.approx(values[row].item()), "the advantages average to zero"
+        assert q_values[0] == pytest.approx(returns[on][symbols == 0].item()), "a stop leads to one outcome"
     assert values[0] == pytest.approx(WORLD.expected_return(POLICY).item())
-    never = sorted(set(range(13)) - {row for row, _ in prefixes()})
+    never = sorted(set(range(13)) - set(REACHED))
     assert values[never].tolist() == optimum[never].tolist() == [0.0] * len(never)
 
 
@@ -123,12 +109,11 @@ def test_any_table_is_unbiased_and_its_error_costs_what_the_parabola_says():
         moments = with_table(WORLD, POLICY, table)
         assert moments.bias(exact) < 1e-12
         assert moments.trace - best.trace == pytest.approx(cost_of_error(WORLD, POLICY, table).item())
-    estimates = (WORLD.returns()[0, :, None] - table[prefix_rows(WORLD.sequences, 3)])[..., None, None] * symbol_scores(
-        WORLD, POLICY
-    )
-    torch.testing.assert_close(
-        moments.covariance, moments_of(outcomes(WORLD, POLICY).chances, estimates.sum(1).flatten(1)).covariance
-    )
+
+    advantages = WORLD.returns()[0, :, None] - table[prefix_rows(WORLD.sequences, 3)]
+    estimates = (advantages[..., None, None] * symbol_scores(WORLD, POLICY)).sum(1).flatten(1)
+    covariance = moments_of(outcomes(WORLD, POLICY).chances, estimates).covariance
+    torch.testing.assert_close(moments.covariance, covariance)
 
 
 def test_learned_values_come_near_and_are_the_loop_s():
@@ -150,10 +135,11 @@ def test_faults_are_named():
         "seed": -1,
         "shift": float("nan"),
     }
+    good = {"bandit": BANDIT, "logits": START, "baseline": "none", "step_size": 0.5, "runs": 2, "seed": 0}
     for name, value in wrong.items():
-        good = {"bandit": BANDIT, "logits": START, "baseline": "none", "step_size": 0.5, "runs": 2, "seed": 0}
         with pytest.raises(ValueError, match=f"^{name} "):
             next(train_bandits(**good | {name: value}))
+
     two = TokenWorld(3, 3, lambda s, prompt: torch.zeros(s.shape), prompts=2)
     for call in (prefix_values, prefix_optimum, symbol_scores):
         with pytest.raises(ValueError, match="^world "):

@@ -1,10 +1,8 @@
 """Exact moments of whole batches against all batches listed, and Monte Carlo against exact moments."""
 
-import itertools
-
 import pytest
 import torch
-from plain import numbers, seeded
+from plain import numbers, random_policy, seeded, sequences_of
 
 from pgnotes.theory.estimators import (
     draw_counts,
@@ -36,18 +34,15 @@ def random_bandit(seed, k=4):
 def small_world(seed):
     """Three symbols, three steps, rewards at random; with an end token or without, one to three prompts."""
     generator, prompts = seeded(seed), 1 + seed % 3
+    eos = 0 if seed % 4 == 1 else None
     table = torch.randn(4, 3, 3, dtype=torch.float64, generator=generator)
-    world = TokenWorld(
-        3, 3, lambda s, prompt: table[s, torch.arange(3), prompt], eos=0 if seed % 4 == 1 else None, prompts=prompts
-    )
-    return world, PrefixPolicy(
-        torch.randn(*([prompts] if prompts > 1 else []), 13, 3, dtype=torch.float64, generator=generator)
-    )
+    world = TokenWorld(3, 3, lambda s, prompt: table[s, torch.arange(3), prompt], eos, prompts)
+    return world, random_policy(world, seed + 1000)
 
 
 def all_batches(listed, n):
     """Chances [M^n], returns [M^n, n] and scores [M^n, n, D] of every batch of n."""
-    index = torch.tensor(list(itertools.product(range(len(listed.chances)), repeat=n)))
+    index = torch.tensor(sequences_of(len(listed.chances), n))
     return listed.chances[index].prod(1), listed.returns[index], listed.scores[index]
 
 
@@ -105,8 +100,8 @@ def test_token_weights_are_the_whole_return_s_when_all_are_equal():
 
 
 def test_samples_needed_is_what_the_trace_says():
-    listed = outcomes(*random_bandit(2))
-    moments, gradient = with_baseline(listed, 0.0), random_bandit(2)[0].exact_gradient(random_bandit(2)[1])
+    bandit, policy = random_bandit(2)
+    moments, gradient = with_baseline(outcomes(bandit, policy), 0.0), bandit.exact_gradient(policy)
     n = moments.samples_needed(gradient, relative=0.1)
     assert moments.of_batch(round(n)).trace.sqrt() == pytest.approx(0.1 * gradient.norm().item(), rel=1e-2)
 
@@ -144,7 +139,7 @@ def test_measured_moments_of_sequences_meet_listed_ones(block):
     def paid(sequences):
         return (sequences == 2).double() * torch.tensor([1.0, 2.0, -1.0])
 
-    sequences = torch.tensor(list(itertools.product(range(3), repeat=3)))
+    sequences = torch.tensor(sequences_of(3, 3))
     probs = logits.softmax(1)
     chances = probs[torch.arange(3), sequences].prod(1)
     estimates = reward_to_go(paid(sequences))[..., None] * (torch.nn.functional.one_hot(sequences, 3) - probs)
@@ -166,17 +161,18 @@ def test_exact_variances_meet_sampled_ones(seed):
     world, policy = small_world(seed) if seed % 2 else random_bandit(seed)
     listed = outcomes(world, policy)
     exact = with_baseline(listed, baseline)
+
     if isinstance(world, Bandit):
         drawn = policy.sample(n, generator)
         estimates = (world.mean_rewards[drawn] - baseline)[:, None] * policy.score(drawn)
     else:
-        batches = [world.rollout(policy, n // world.prompts, generator, prompt) for prompt in range(world.prompts)]
-        weights = [(batch.rewards.sum(1, keepdim=True) - baseline) * batch.mask for batch in batches]
-        scores = [
-            policy.score(b.sequences, w, prompt).flatten(1)
-            for prompt, (b, w) in enumerate(zip(batches, weights, strict=True))
-        ]
+        scores = []
+        for prompt in range(world.prompts):
+            sequences, mask, rewards = world.rollout(policy, n // world.prompts, generator, prompt)
+            weights = (rewards.sum(1, keepdim=True) - baseline) * mask
+            scores.append(policy.score(sequences, weights, prompt).flatten(1))
         estimates = torch.cat(scores)
+
     distances = (estimates - exact.mean).square().sum(1)
     listed_distances = ((listed.returns - baseline)[:, None] * listed.scores - exact.mean).square().sum(1)
     spread = (listed.chances @ (listed_distances - exact.trace).square() / len(distances)).sqrt()

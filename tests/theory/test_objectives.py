@@ -23,8 +23,8 @@ def batch(seed=0):
 
 def weights(how):
     """What each live token's term is multiplied by: 1/(all tokens), 1/(own length · B), 1/B, 1/(B · T)."""
-    total = sum(LENGTHS)
-    return [{"token": 1 / total, "sequence": 1 / (4 * n), "sum": 1 / 4, "dr_grpo": 1 / 20}[how] for n in LENGTHS]
+    same_for_all = {"token": 1 / sum(LENGTHS), "sum": 1 / 4, "dr_grpo": 1 / 20}
+    return [1 / (4 * n) if how == "sequence" else same_for_all[how] for n in LENGTHS]
 
 
 def expected(kind, how, logp, old, advantages):
@@ -35,6 +35,7 @@ def expected(kind, how, logp, old, advantages):
         mean_ratio = math.exp(sum((logp[b, t] - old[b, t]).item() for t in range(n)) / n)
         for t in range(n):
             lp, r = logp[b, t].item(), math.exp((logp[b, t] - old[b, t]).item())
+
             if kind == "reinforce":
                 term, slope = -a * lp, -a
             elif kind == "cispo":
@@ -44,6 +45,7 @@ def expected(kind, how, logp, old, advantages):
                 clipped = min(max(ratio, 1 - LOW), 1 + HIGH)
                 stopped = (a > 0 and ratio > 1 + HIGH) or (a < 0 and ratio < 1 - LOW)
                 term, slope = -min(ratio * a, clipped * a), 0.0 if stopped else -ratio * a
+
             loss += w * term
             if kind == "gspo":  # every token of the sequence moves the one ratio by 1/n
                 grad[b, :n] += w * slope / n
@@ -65,11 +67,10 @@ def test_loss_and_gradient_from_the_formula(kind, how, seed):
 
 def test_four_ways_out_of_the_band_and_two_zeros():
     """Claim C4: the clip is one-sided."""
-    for advantage, ratio, slope in [(1, 0.5, 0.5), (1, 1.5, 0.0), (-1, 0.5, 0.0), (-1, 1.5, -1.5)]:
+    old, mask = torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool)
+    for advantage, ratio, slope in [(1.0, 0.5, 0.5), (1.0, 1.5, 0.0), (-1.0, 0.5, 0.0), (-1.0, 1.5, -1.5)]:
         logp = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
-        policy_loss(
-            logp, torch.zeros(1, 1), torch.tensor([float(advantage)]), torch.ones(1, 1, dtype=torch.bool), "ppo"
-        ).backward()
+        policy_loss(logp, old, torch.tensor([advantage]), mask, "ppo").backward()
         assert -logp.grad.item() == pytest.approx(slope)
 
 
@@ -86,9 +87,8 @@ def test_micro_batches_under_one_normaliser_give_the_whole_gradient(how):
     policy_loss(logp, old, advantages, mask, "ppo", aggregate=how).backward()
     whole, logp.grad = logp.grad.clone(), None
     for part in (slice(0, 1), slice(1, 4)):
-        policy_loss(
-            logp[part], old[part], advantages[part], mask[part], "ppo", aggregate=how, normaliser=denominator(mask, how)
-        ).backward()
+        rows = (logp[part], old[part], advantages[part], mask[part])
+        policy_loss(*rows, "ppo", aggregate=how, normaliser=denominator(mask, how)).backward()
     torch.testing.assert_close(logp.grad, whole, rtol=0, atol=1e-14)
 
 
@@ -96,11 +96,8 @@ def test_a_mask_may_be_of_ones_and_zeros():
     logp, old, advantages, mask = batch()
     for kind in KINDS:
         exact = policy_loss(logp, old, advantages, mask, kind).item()
-        assert (
-            policy_loss(logp, old, advantages, mask.double(), kind).item()
-            == policy_loss(logp, old, advantages, mask.long(), kind).item()
-            == exact
-        )
+        for numbers in (mask.double(), mask.long()):
+            assert policy_loss(logp, old, advantages, numbers, kind).item() == exact
 
 
 def test_values_under_the_mask_do_not_matter():
@@ -112,25 +109,24 @@ def test_values_under_the_mask_do_not_matter():
 
 def test_dr_grpo_takes_a_length():
     logp, old, advantages, mask = batch()
-    longer = policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo", length=10)
-    assert longer.item() == pytest.approx(
-        policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo").item() / 2
+    usual, longer = (
+        policy_loss(logp, old, advantages, mask, "ppo", aggregate="dr_grpo", length=length) for length in (None, 10)
     )
+    assert longer.item() == pytest.approx(usual.item() / 2)
 
 
 def test_kl_estimators_by_enumeration():
     """k1 and k3 average to the KL exactly, k2 does not, k2 and k3 are never negative: all outcomes of three listed."""
     p, q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64)
     kl = (p * (p / q).log()).sum().item()
-    means = {kind: (p * kl_estimate(p.log(), q.log(), kind)).sum().item() for kind in ("k1", "k2", "k3")}
+    estimates = {kind: kl_estimate(p.log(), q.log(), kind) for kind in ("k1", "k2", "k3")}
+    means = {kind: (p @ values).item() for kind, values in estimates.items()}
     assert means["k1"] == pytest.approx(kl, abs=1e-12)
     assert means["k3"] == pytest.approx(kl, abs=1e-12)
     assert abs(means["k2"] - kl) > 1e-3
-    assert (kl_estimate(p.log(), q.log(), "k2") >= 0).all()
-    assert (kl_estimate(p.log(), q.log(), "k3") >= 0).all()
-    assert kl_estimate(p.log(), q.log(), "k1")[2].item() == pytest.approx(math.log(0.2 / 0.6)), (
-        "the sign: log π - log reference"
-    )
+    assert (estimates["k2"] >= 0).all()
+    assert (estimates["k3"] >= 0).all()
+    assert estimates["k1"][2].item() == pytest.approx(math.log(0.2 / 0.6)), "the sign: log π - log reference"
 
 
 @pytest.mark.parametrize("kind", ["ppo", "cispo", "gspo"])

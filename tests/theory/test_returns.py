@@ -1,7 +1,9 @@
 """Returns against a double loop in plain Python."""
 
+import itertools
 import math
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,8 +24,11 @@ def masks(*shape, seed=0):
 def loop(rewards, gamma, live=None):
     """Σ_{k ≥ t} γ^{k-t} r_k for each live t, over the live k; 0 for the others."""
     live = [True] * len(rewards) if live is None else live
-    steps = range(len(rewards))
-    return [sum(gamma ** (k - t) * rewards[k] for k in steps[t:] if live[k]) if live[t] else 0.0 for t in steps]
+    steps, to_go = range(len(rewards)), [0.0] * len(rewards)
+    for t in steps:
+        if live[t]:
+            to_go[t] = sum(gamma ** (k - t) * rewards[k] for k in steps[t:] if live[k])
+    return to_go
 
 
 def whole(rewards, gamma, live):
@@ -47,10 +52,9 @@ def test_without_a_mask_every_reward_counts(steps, gamma):
 def test_with_a_mask_its_rewards_do_not_count_but_time_goes_on(steps, gamma, dtype):
     rewards, live = zip(*steps, strict=True)
     tensor, mask = torch.tensor(rewards, dtype=torch.float64), torch.tensor(live).to(dtype)
-    assert reward_to_go(tensor, gamma, mask).tolist() == pytest.approx(loop(rewards, gamma, live), rel=1e-10, abs=1e-10)
-    assert discounted_return(tensor, gamma, mask).item() == pytest.approx(
-        whole(rewards, gamma, live), rel=1e-10, abs=1e-10
-    )
+    to_go, total = reward_to_go(tensor, gamma, mask).tolist(), discounted_return(tensor, gamma, mask).item()
+    assert to_go == pytest.approx(loop(rewards, gamma, live), rel=1e-10, abs=1e-10)
+    assert total == pytest.approx(whole(rewards, gamma, live), rel=1e-10, abs=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 1), (3, 5), (2, 3, 5), (2, 1, 3, 4)])
@@ -60,14 +64,10 @@ def test_each_row_of_several_axes_by_itself(shape, gamma):
     to_go, returns = reward_to_go(rewards, gamma, mask), discounted_return(rewards, gamma, mask)
     assert to_go.shape == shape
     assert returns.shape == shape[:-1]
-    rows = zip(
-        *(tensor.reshape(-1, shape[-1]).tolist() for tensor in (rewards, mask, to_go)),
-        returns.flatten().tolist(),
-        strict=True,
-    )
-    for row, live, row_to_go, row_return in rows:
-        assert row_to_go == pytest.approx(loop(row, gamma, live), rel=1e-10, abs=1e-12)
-        assert row_return == pytest.approx(whole(row, gamma, live), rel=1e-10, abs=1e-12)
+    for index in numpy.ndindex(shape[:-1]):
+        row, live = rewards[index].tolist(), mask[index].tolist()
+        assert to_go[index].tolist() == pytest.approx(loop(row, gamma, live), rel=1e-10, abs=1e-12)
+        assert returns[index].item() == pytest.approx(whole(row, gamma, live), rel=1e-10, abs=1e-12)
 
 
 def test_returns_by_hand():
@@ -112,11 +112,12 @@ def test_the_dtype_stays(function, dtype, masked):
 @pytest.mark.parametrize("gamma", [0.0, 0.7, 1.0])
 def test_gradients_flow_to_the_rewards_that_count(gamma):
     mask, steps = torch.tensor([True, True, False, True]), range(4)
-    by_reward = [
-        [gamma ** (k - t) * bool(k >= t and mask[k] and mask[t]) if k >= t else 0.0 for k in steps] for t in steps
-    ]
+    expected = torch.zeros(4, 4, dtype=torch.float64)
+    for t, k in itertools.combinations_with_replacement(steps, 2):
+        expected[t, k] = gamma ** (k - t) if mask[t] and mask[k] else 0.0
     to_go = torch.autograd.functional.jacobian(lambda x: reward_to_go(x, gamma, mask), numbers(4))
-    torch.testing.assert_close(to_go, torch.tensor(by_reward, dtype=torch.float64))
+    torch.testing.assert_close(to_go, expected)
+
     returns = torch.autograd.functional.jacobian(lambda x: discounted_return(x, gamma, mask), numbers(4))
     torch.testing.assert_close(returns, torch.tensor([gamma**t * bool(mask[t]) for t in steps], dtype=torch.float64))
 

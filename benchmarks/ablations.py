@@ -40,22 +40,23 @@ def quietly(text: str) -> None:
 
 def main() -> None:
     """Run what is missing, and print the table row by row."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("variants", nargs="*", metavar="variant", help=", ".join(VARIANTS))
-    arguments.add_argument("--steps", type=int, default=75)
-    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    arguments.add_argument("--evaluate", type=int, default=400, help="completions in each evaluation")
-    arguments.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    given = arguments.parse_args()
-    if unknown := set(given.variants) - set(VARIANTS):
-        arguments.error(f"unknown variants: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", nargs="*", metavar="variant", help=", ".join(VARIANTS))
+    parser.add_argument("--steps", type=int, default=75)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--evaluate", type=int, default=400, help="completions in each evaluation")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
+    args = parser.parse_args()
+    if unknown := set(args.variants) - set(VARIANTS):
+        parser.error(f"unknown variants: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+
     print(f"{'variant':26}seed  " + "".join(f"{name:>11}" for name in COLUMNS.values()), flush=True)
-    for seed in given.seeds:
-        for name in given.variants or VARIANTS:
-            config = dataclasses.replace(
-                GRPOConfig.preset("pocket"), steps=given.steps, seed=seed, evaluate=given.evaluate, **VARIANTS[name]
-            )
-            result = train(config, given.out / f"{name.replace(' ', '-')}-{seed}", resume=True, say=quietly).result
+    pocket = dataclasses.replace(GRPOConfig.preset("pocket"), steps=args.steps, evaluate=args.evaluate)
+    for seed in args.seeds:
+        for name in args.variants or VARIANTS:
+            config = dataclasses.replace(pocket, seed=seed, **VARIANTS[name])
+            folder = args.out / f"{name.replace(' ', '-')}-{seed}"
+            result = train(config, folder, resume=True, say=quietly).result
             print(f"{name:26}{seed:4}  " + "".join(f"{result[key]:11.2f}" for key in COLUMNS), flush=True)
 
 

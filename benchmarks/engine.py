@@ -29,7 +29,8 @@ GROWN = {"a prompt's completions": (1, 1, 4), "tokens of a prompt": (4, 1, 1), "
 
 def decode_ours(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: torch.Tensor, new: int) -> None:
     """A group for each prompt [P, n]: prompts once, sampled in one batch."""
-    groups = rollout(model, tokenizer, list(prompts), [uniforms(GROUP, new, i) for i in range(len(prompts))], [])
+    draws = [uniforms(GROUP, new, i) for i in range(len(prompts))]
+    groups = rollout(model, tokenizer, list(prompts), draws, [])
     assert all(group.tokens.shape == (GROUP, new) for group in groups)
 
 
@@ -37,18 +38,9 @@ def decode_ours(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
 def decode_generate(model: PreTrainedModel, prompts: torch.Tensor, new: int) -> None:
     """The same with `generate`, each row with its own copy of the prompt."""
     ids = prompts.repeat_interleave(GROUP, 0).to(model.device)
-    settings = {
-        "do_sample": True,
-        "temperature": 1.0,
-        "top_k": 0,
-        "top_p": 1.0,
-        "max_new_tokens": new,
-        "pad_token_id": 0,
-    }
-    assert model.generate(ids, attention_mask=torch.ones_like(ids), **settings).shape == (
-        len(ids),
-        prompts.shape[1] + new,
-    )
+    sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    texts = model.generate(ids, attention_mask=torch.ones_like(ids), **sampling, max_new_tokens=new, pad_token_id=0)
+    assert texts.shape == (len(ids), prompts.shape[1] + new)
 
 
 def seconds(action: object, *args: object) -> float:
@@ -66,29 +58,52 @@ def decode_rates(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: int, prompt: int, new: int, repeats: int
 ) -> tuple[float, float]:
     """Tokens a second of ours and of `generate`, in turn after one call each to warm up, medians."""
-    prompts = torch.randint(
-        1, model.config.vocab_size, (rows // GROUP, prompt), generator=torch.Generator().manual_seed(0)
-    )
-    pairs = [
-        (seconds(decode_ours, model, tokenizer, prompts, new), seconds(decode_generate, model, prompts, new))
-        for _ in range(repeats + 1)
-    ][1:]
-    return tuple(rows * new / statistics.median(times) for times in zip(*pairs, strict=True))
+    generator = torch.Generator().manual_seed(0)
+    prompts = torch.randint(1, model.config.vocab_size, (rows // GROUP, prompt), generator=generator)
+    ours, theirs = [], []
+    for _ in range(repeats + 1):
+        ours.append(seconds(decode_ours, model, tokenizer, prompts, new))
+        theirs.append(seconds(decode_generate, model, prompts, new))
+    return rows * new / statistics.median(ours[1:]), rows * new / statistics.median(theirs[1:])
 
 
 def step_seconds(folder: Path, size: dict, shape: tuple[int, int, int], repeats: int) -> tuple[float, float]:
     """Seconds of a step's sampling and training, medians after one step to warm up."""
     name = "-".join(map(str, (size["vocab_size"], *shape)))
-    run = random_run(
-        write_model(folder / name, size),
-        write_prompts(folder / f"{name}.txt", shape[0], size["vocab_size"]),
-        shape,
-        4,
-        beta=0.0,
-        steps=repeats + 1,
-    )
+    model = write_model(folder / name, size)
+    prompts = write_prompts(folder / f"{name}.txt", shape[0], size["vocab_size"])
+    run = random_run(model, prompts, shape, 4, beta=0.0, steps=repeats + 1)
     times = [train_step(run, step)[1] for step in range(repeats + 1)][1:]
     return statistics.median(t["rollout_s"] for t in times), statistics.median(t["train_s"] for t in times)
+
+
+def decoding_table(folder: Path, size: dict, repeats: int) -> None:
+    """Print the tokens a second of both ways to decode, a row for each number of rows."""
+    model, tokenizer = load(write_model(folder / "decode", size))
+    print(f"\ndecoding, prompt {4 * PROMPT}, completion {2 * NEW}, groups of {GROUP}; tokens a second")
+    print(f"  {'rows':>6s} {'pgnotes':>12s} {'generate':>12s} {'ratio':>8s}")
+    for rows in ROWS:
+        ours, theirs = decode_rates(model, tokenizer, rows, 4 * PROMPT, 2 * NEW, repeats)
+        print(f"  {rows:6d} {ours:12,.0f} {theirs:12,.0f} {ours / theirs:8.2f}", flush=True)
+
+
+def step_table(folder: Path, size: dict, repeats: int) -> None:
+    """Print what a step costs, and how much more when one of its sizes grows."""
+    usual = (PROMPT, NEW, GROUP)
+    label = f"{PROMPT} + {NEW} tokens, groups of {GROUP}, {size['vocab_size']:,} symbols"
+    rollout_s, train_s = step_seconds(folder, size, usual, repeats)
+    print(f"\na step of 4 prompts\n  {'':42s} {'rollout s':>10s} {'train s':>10s} {'× rollout':>10s} {'× train':>10s}")
+    print(f"  {label:42s} {rollout_s:10.2f} {train_s:10.2f}", flush=True)
+
+    cases = {}
+    for name, by in GROWN.items():
+        grown = tuple(a * b for a, b in zip(usual, by, strict=True))
+        cases[f"{max(by)} × {name}"] = (size, grown)
+    cases["4 × the vocabulary"] = (size | {"vocab_size": 4 * size["vocab_size"]}, usual)
+    for name, (model_size, shape) in cases.items():
+        rollout, train = step_seconds(folder, model_size, shape, repeats)
+        ratios = f"{rollout / rollout_s:10.2f} {train / train_s:10.2f}"
+        print(f"  {name:42s} {rollout:10.2f} {train:10.2f} {ratios}", flush=True)
 
 
 def main() -> None:
@@ -97,34 +112,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", choices=SIZES, default="small")
     args = parser.parse_args()
-    size = SIZES[args.size]
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     print(f"{versions}; {torch.get_num_threads()} threads; medians of {args.repeats}")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        model, tokenizer = load(write_model(folder / "decode", size))
-        print(f"\ndecoding, prompt {4 * PROMPT}, completion {2 * NEW}, groups of {GROUP}; tokens a second")
-        print(f"  {'rows':>6s} {'pgnotes':>12s} {'generate':>12s} {'ratio':>8s}")
-        for rows in ROWS:
-            ours, theirs = decode_rates(model, tokenizer, rows, 4 * PROMPT, 2 * NEW, args.repeats)
-            print(f"  {rows:6d} {ours:12,.0f} {theirs:12,.0f} {ours / theirs:8.2f}", flush=True)
-        base = step_seconds(folder, size, (PROMPT, NEW, GROUP), args.repeats)
-        label = f"{PROMPT} + {NEW} tokens, groups of {GROUP}, {size['vocab_size']:,} symbols"
-        print(
-            f"\na step of 4 prompts\n  {'':42s} {'rollout s':>10s} {'train s':>10s} {'× rollout':>10s} {'× train':>10s}"
-        )
-        print(f"  {label:42s} {base[0]:10.2f} {base[1]:10.2f}", flush=True)
-        cases = {
-            f"{max(by)} × {name}": (size, tuple(a * b for a, b in zip((PROMPT, NEW, GROUP), by, strict=True)))
-            for name, by in GROWN.items()
-        }
-        cases["4 × the vocabulary"] = (size | {"vocab_size": 4 * size["vocab_size"]}, (PROMPT, NEW, GROUP))
-        for name, (shape, sizes) in cases.items():
-            found = step_seconds(folder, shape, sizes, args.repeats)
-            print(
-                f"  {name:42s} {found[0]:10.2f} {found[1]:10.2f} {found[0] / base[0]:10.2f} {found[1] / base[1]:10.2f}",
-                flush=True,
-            )
+    with tempfile.TemporaryDirectory() as folder:
+        decoding_table(Path(folder), SIZES[args.size], args.repeats)
+        step_table(Path(folder), SIZES[args.size], args.repeats)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def bandwidth(device: str, gib: float) -> float:
     """Bytes a second that a copy reads and writes, median of 5."""
     source = torch.empty(int(gib * GIB), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * source.numel() / statistics.median([seconds(target.copy_, source) for _ in range(6)][1:])
+    times = [seconds(target.copy_, source) for _ in range(6)][1:]  # after one to warm up
+    return 2 * source.numel() / statistics.median(times)
 
 
 def main() -> None:
@@ -46,9 +47,9 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     device, name = ("cuda", torch.cuda.get_device_name()) if cuda else ("cpu", "a CPU")
     if cuda:
-        torch.cuda.set_per_process_memory_fraction(
-            min(1.0, CARD * GIB / torch.cuda.get_device_properties(0).total_memory)
-        )
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, CARD * GIB / total))
+
     preset = GRPOConfig.preset("t4")
     shape = (preset.prompt_tokens, preset.token_limit, preset.group_size)
     print(
@@ -60,6 +61,7 @@ def main() -> None:
         prompts = write_prompts(Path(place) / "prompts.txt", shape[0], SIZES[args.size]["vocab_size"])
         run = random_run(model, prompts, shape, args.prompts, torch.float16, beta=preset.beta, steps=args.steps + 1)
         estimate = memory_estimate(run.config, (7, 5))
+
     done = [train_step(run, step) for step in range(args.steps + 1)]
     times = {part: statistics.median(spent[part] for _, spent in done[1:]) for part in ("rollout_s", "train_s")}
     rollout, train = times["rollout_s"], times["train_s"]

@@ -28,11 +28,8 @@ def command(folder: Path, evaluate: int) -> list[str]:
 def ending(folder: Path) -> tuple[bytes, bytes, dict]:
     """What must not depend on interruptions: the log, the weights, the result without its seconds."""
     result = json.loads((folder / "result.json").read_text())
-    return (
-        (folder / "log.jsonl").read_bytes(),
-        (folder / "model/model.safetensors").read_bytes(),
-        {k: v for k, v in result.items() if k != "seconds"},
-    )
+    del result["seconds"]
+    return (folder / "log.jsonl").read_bytes(), (folder / "model/model.safetensors").read_bytes(), result
 
 
 def start(folder: Path, evaluate: int) -> subprocess.Popen:
@@ -42,6 +39,17 @@ def start(folder: Path, evaluate: int) -> subprocess.Popen:
     while process.poll() is None and not (log.is_file() and log.stat().st_size):
         time.sleep(0.01)
     return process
+
+
+def kill(folder: Path, evaluate: int, moment: float) -> str:
+    """Start a run and kill it so many seconds after its first record; says what it has left."""
+    process = start(folder, evaluate)
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    lines = len((folder / "log.jsonl").read_text().splitlines())
+    checkpoints = sorted(p.name for p in (folder / "checkpoints").glob("*"))
+    return f"{lines} records, {checkpoints}"
 
 
 def finish(folder: Path, evaluate: int) -> None:
@@ -56,33 +64,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--evaluate", type=int, default=16, help="completions in each evaluation of the runs")
-    given = parser.parse_args()
-    kills = given.kills
+    args = parser.parse_args()
+
     with tempfile.TemporaryDirectory() as place:
-        whole = start(Path(place) / "whole", given.evaluate)
+        whole = start(Path(place) / "whole", args.evaluate)
         first_record = time.perf_counter()
         _, errors = whole.communicate()
         if whole.returncode:
             raise SystemExit(f"the first run failed:\n{errors}")
         life = time.perf_counter() - first_record
-        expected, same = ending(Path(place) / "whole"), 0
-        for i in range(kills):
-            folder, moment = Path(place) / f"killed-{i}", life * (i + 0.5) / kills
-            process = start(folder, given.evaluate)
-            time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            lines = len((folder / "log.jsonl").read_text().splitlines())
-            checkpoints = sorted(p.name for p in (folder / "checkpoints").glob("*"))
-            finish(folder, given.evaluate)
+        expected = ending(Path(place) / "whole")
+
+        same = 0
+        for i in range(args.kills):
+            folder, moment = Path(place) / f"killed-{i}", life * (i + 0.5) / args.kills
+            left = kill(folder, args.evaluate, moment)
+            finish(folder, args.evaluate)
             identical = ending(folder) == expected
             same += identical
             verdict = "identical" if identical else "DIFFERENT"
-            print(
-                f"killed {moment:5.2f} s after the first record, {lines} records, {checkpoints}: {verdict}", flush=True
-            )
-        print(f"{same} of {kills} endings identical")
-    raise SystemExit(same != kills)
+            print(f"killed {moment:5.2f} s after the first record, {left}: {verdict}", flush=True)
+        print(f"{same} of {args.kills} endings identical")
+    raise SystemExit(same != args.kills)
 
 
 if __name__ == "__main__":

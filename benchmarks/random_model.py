@@ -56,10 +56,10 @@ def write_model(folder: Path, shape: dict, seed: int = 0) -> str:
     The stop token is none of the model's, so no completion ends early.
     """
     torch.manual_seed(seed)
-    config = Qwen2Config(
-        **shape, max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None
-    )
+    no_ends = {"bos_token_id": None, "eos_token_id": None}
+    config = Qwen2Config(**shape, **no_ends, max_position_embeddings=4096, tie_word_embeddings=True)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+
     words = {f"w{i}": i for i in range(shape["vocab_size"])} | {"<end>": shape["vocab_size"]}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -70,7 +70,8 @@ def write_model(folder: Path, shape: dict, seed: int = 0) -> str:
 def write_prompts(file: Path, tokens: int, vocab_size: int, count: int = 200, seed: int = 0) -> str:
     """Save `count` prompts of exactly so many tokens, one a line."""
     ids = torch.randint(1, vocab_size, (count, tokens), generator=torch.Generator().manual_seed(seed))
-    file.write_text("\n".join(" ".join(f"w{i}" for i in row) for row in ids.tolist()), encoding="utf-8")
+    lines = [" ".join(f"w{i}" for i in row) for row in ids.tolist()]
+    file.write_text("\n".join(lines), encoding="utf-8")
     return str(file)
 
 

@@ -32,7 +32,8 @@ def sweep(live: Live, changes: int) -> Iterator[tuple[str, float]]:
     for control in sliders:
         steps = round((control.high - control.low) / control.step)
         there = [type(control.step)(control.low + control.step * i) for i in range(steps + 1)]
-        for value in itertools.islice(itertools.cycle(there + there[-2:0:-1]), changes // len(sliders)):
+        back = there[-2:0:-1]
+        for value in itertools.islice(itertools.cycle(there + back), changes // len(sliders)):
             yield control.name, value
 
 
@@ -70,11 +71,11 @@ def with_interact(live: Live) -> Callable[[str, float], None]:
 def costs(live: Live, changes: int) -> tuple[list[float], list[float]]:
     """Milliseconds for each change of the sweep, the widget's own and `interact`'s, in turn."""
     live.make()
-    usual, ours, theirs = with_interact(live), [], []
+    change_interact, ours, theirs = with_interact(live), [], []
     for name, value in sweep(live, changes):
         if live.handles[name].value != value:
             ours.append(timed(partial(setattr, live.handles[name], "value", value)))
-            theirs.append(timed(partial(usual, name, value)))
+            theirs.append(timed(partial(change_interact, name, value)))
     return ours, theirs
 
 
@@ -84,19 +85,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("widgets", nargs="*", metavar="widget", help="only these; all, if none is named")
     parser.add_argument("--changes", type=int, default=200)
-    given = parser.parse_args()
-    if unknown := set(given.widgets) - set(known):
+    args = parser.parse_args()
+    if unknown := set(args.widgets) - set(known):
         parser.error(f"no widget is called {' or '.join(sorted(unknown))}; there are {', '.join(known)}")
-    if given.changes < 20:
-        parser.error(f"--changes is {given.changes}; it must be at least 20, so that every control moves")
+    if args.changes < 20:
+        parser.error(f"--changes is {args.changes}; it must be at least 20, so that every control moves")
+
     plt.switch_backend("agg")
-    print(
-        f"{'widget':<16}{'live p50':>10}{'live p95':>10}{'interact p50':>14}{'interact p95':>14}{'ratio p95':>11}   ms"
-    )
-    for name in given.widgets or known:
+    columns = f"{'live p50':>10}{'live p95':>10}{'interact p50':>14}{'interact p95':>14}{'ratio p95':>11}"
+    print(f"{'widget':<16}{columns}   ms")
+    for name in args.widgets or known:
         live = getattr(import_module(f"pgnotes.classroom.widgets.{name}"), name)()
-        (a, b), (c, d) = (np.percentile(times, [50, 95]) for times in costs(live, given.changes))
-        print(f"{name:<16}{a:>10.1f}{b:>10.1f}{c:>14.1f}{d:>14.1f}{b / d:>11.2f}")
+        ours, theirs = (np.percentile(times, [50, 95]) for times in costs(live, args.changes))
+        row = f"{ours[0]:>10.1f}{ours[1]:>10.1f}{theirs[0]:>14.1f}{theirs[1]:>14.1f}{ours[1] / theirs[1]:>11.2f}"
+        print(f"{name:<16}{row}")
 
 
 if __name__ == "__main__":

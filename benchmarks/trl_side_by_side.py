@@ -29,6 +29,7 @@ from random_model import SIZES, random_reward, random_run, write_model, write_pr
 SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))
 SAVING = "trl, saving"
 WAYS = ("pgnotes", "trl", "trl, by group", SAVING)
+SILENT = {"report_to": [], "disable_tqdm": True, "logging_strategy": "no", "save_strategy": "no"}  # settings of TRL's
 PARTS = ("rollout", "train", "whole")  # of a step, in seconds
 
 
@@ -67,10 +68,10 @@ def pgnotes_steps(model: str, prompts: str, shape: tuple[int, int, int], per_ste
         tell(whole=time.perf_counter() - started, rollout=seconds["rollout_s"], train=seconds["train_s"])
         assert record["skipped"] == ""
         assert record["dead_fail"] == 0
-        assert all(
-            group.mask.all() and group.tokens.shape == (shape[2], shape[1]) and len(group.prompt) == shape[0]
-            for group in run.groups
-        )
+        for group in run.groups:
+            assert group.mask.all()
+            assert group.tokens.shape == (shape[2], shape[1])
+            assert len(group.prompt) == shape[0]
 
 
 def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: int, steps: int, way: str) -> None:
@@ -102,7 +103,8 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: i
             tell(whole=whole, rollout=Timed.rollout, train=whole - Timed.rollout)
 
     _, new, group_size = shape
-    by_group, half = way != "trl", precision(device_capability())  # as pgnotes chooses it
+    by_group = way != "trl"
+    half = precision(device_capability())  # as pgnotes chooses it
     settings = GRPOConfig(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=group_size if by_group else per_step * group_size,
@@ -118,17 +120,15 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: i
         activation_checkpointing=way == SAVING,
         loss_type="dapo",  # the sum over the step's tokens by their number, as in pgnotes
         use_cpu=not torch.cuda.is_available(),
-        report_to=[],
-        disable_tqdm=True,
-        logging_strategy="no",
-        save_strategy="no",
+        **SILENT,
     )
+    lines = Path(prompts).read_text(encoding="utf-8").splitlines()
     trainer = Timed(
         model=AutoModelForCausalLM.from_pretrained(model, dtype="float32", attn_implementation="sdpa"),
         processing_class=PreTrainedTokenizerFast.from_pretrained(model, padding_side="left"),
         reward_funcs=[random_reward],
         args=settings,
-        train_dataset=Dataset.from_dict({"prompt": Path(prompts).read_text(encoding="utf-8").splitlines()}),
+        train_dataset=Dataset.from_dict({"prompt": lines}),
         callbacks=[Turns()],
     )
     tell(imported=peak_mib())
@@ -138,11 +138,11 @@ def trl_steps(model: str, prompts: str, shape: tuple[int, int, int], per_step: i
 
 def work(way: str, model: str, prompts: str, shape: str, per_step: str, steps: str) -> None:
     """What one of the processes does."""
-    numbers = tuple(map(int, shape.split(","))), int(per_step), int(steps)
+    sizes = tuple(map(int, shape.split(","))), int(per_step), int(steps)
     if way == "pgnotes":
-        pgnotes_steps(model, prompts, *numbers)
+        pgnotes_steps(model, prompts, *sizes)
     else:
-        trl_steps(model, prompts, *numbers, way)
+        trl_steps(model, prompts, *sizes, way)
     tell(peak=peak_mib())
 
 
@@ -153,12 +153,13 @@ def side_by_side(
     prompts = write_prompts(folder / f"prompts-{shape[0]}.txt", shape[0], vocab_size)
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
     task = [model, prompts, ",".join(map(str, shape)), str(per_step), str(steps + 1)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = {}
     for way in WAYS:
         command = [sys.executable, __file__, "--work", way, *task]
-        workers[way] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        workers[way] = subprocess.Popen(command, env=environment, **pipes)
+
+    # What each tells: its memory once all is imported, its seconds step by step, and its memory at the end
     figures = {way: [json.loads(worker.stdout.readline())] for way, worker in workers.items()}
     for _ in range(steps + 1):
         for way, worker in workers.items():
@@ -166,14 +167,16 @@ def side_by_side(
             figures[way].append(json.loads(worker.stdout.readline()))
     for way, worker in workers.items():
         figures[way].append(json.loads(worker.stdout.read().splitlines()[-1]))
-    return {
-        way: {part: statistics.median(row[part] for row in rows[2:-1]) for part in PARTS} | rows[0] | rows[-1]
-        for way, rows in figures.items()
-    }
+
+    found = {}
+    for way, (imported, _, *timed, peak) in figures.items():
+        medians = {part: statistics.median(row[part] for row in timed) for part in PARTS}
+        found[way] = medians | imported | peak
+    return found
 
 
 def print_table(shape: tuple[int, int, int], per_step: int, found: dict[str, dict[str, float]]) -> None:
-    """One shape's figures; the ratio is to the faster of TRL's two ways."""
+    """One shape's figures; the ratio is to the best of TRL's ways in each column."""
     print(f"\nprompt {shape[0]}, completion {shape[1]}, group {shape[2]}, {per_step} prompts a step")
     print(f"  {'':14s} {'rollout s':>10s} {'train s':>10s} {'whole s':>10s} {'peak MiB':>10s} {'… − start':>10s}")
     for way, row in found.items():
@@ -209,14 +212,11 @@ def task_in_trl(steps: int = 2, group_size: int = 4) -> None:
         max_steps=steps,
         bf16=False,
         use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        logging_strategy="no",
-        save_strategy="no",
+        **SILENT,
     )
-    GRPOTrainer(
-        model, [task.reward, reward], settings, Dataset.from_dict({"prompt": chats}), processing_class=tokenizer
-    ).train()
+    dataset = Dataset.from_dict({"prompt": chats})
+    GRPOTrainer(model, [task.reward, reward], settings, dataset, processing_class=tokenizer).train()
+
     for completions, rewards in seen:
         texts = [chat[-1]["content"] for chat in completions]
         assert rewards == task.reward(texts), "a chat and its text are judged alike"
@@ -233,17 +233,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="steps timed for each way, after one that is not")
     parser.add_argument("--shapes", nargs="+", default=[",".join(map(str, shape)) for shape in SHAPES], metavar="P,R,G")
     parser.add_argument("--prompts", type=int, default=4, help="prompts a step")
-    parser.add_argument(
-        "--size",
-        choices=SIZES,
-        default="small",
-        help="of the model: small has 25 million parameters, qwen is Qwen2.5-0.5B's shape",
-    )
+    sizes = "of the model: small has 25 million parameters, qwen is Qwen2.5-0.5B's shape"
+    parser.add_argument("--size", choices=SIZES, default="small", help=sizes)
     parser.add_argument("--work", nargs=6, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         work(*args.work)
         return
+
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl"))
     print(f"{versions}; {os.cpu_count()} cores; medians of {args.steps} steps, in turn")
     with tempfile.TemporaryDirectory() as folder:

@@ -35,6 +35,11 @@ def loop(n: int) -> None:
         total, squares = total + estimate, squares + estimate**2
 
 
+def zeros_pay(sequences: torch.Tensor) -> torch.Tensor:
+    """A reward of 1 for each symbol 0. [n, T] -> [n, T]."""
+    return (sequences == 0).double()
+
+
 def seconds(action: Callable[[], object], times: int) -> float:
     """The median time of an action, in seconds."""
     found = []
@@ -60,12 +65,11 @@ def main() -> None:
         whole = n * per_sample
         times = f"{1000 * engine:>8.2f}   {1000 * drawing:>10.1f}   {whole:>15.1f}"
         print(f"{n:>10,}  {times}   {whole / engine:>13,.0f}   {engine / drawing:>16.4f}")
+
     logits, before = torch.randn(8, 50, generator=SEED), peak_mib()
     print("\nsequences of 8 symbols out of 50     seconds   more memory than before, MiB")
     for n in (10**5, 10**6, 10**7):
-        taken = seconds(
-            lambda n=n: monte_carlo_sequences(logits, lambda s: (s == 0).double(), reward_to_go, n, SEED), 1
-        )
+        taken = seconds(lambda n=n: monte_carlo_sequences(logits, zeros_pay, reward_to_go, n, SEED), 1)
         print(f"{n:>34,}   {taken:>7.2f}   {peak_mib() - before:>10.0f}")
 
 

@@ -63,9 +63,8 @@ def fill(notebook: nbformat.NotebookNode, name: str) -> None:
     cells = {cell.id: cell for cell in notebook.cells}
     cells["title"].source = BADGE.sub(badge(name), cells["title"].source)
     cells["setup"].source = SETUP.format(address=address(), lesson=name[:2])
-    cells["setup"].metadata.update(
-        {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["nbval-ignore-output"]}
-    )
+    hidden = {"cellView": "form", "jupyter": {"source_hidden": True}}
+    cells["setup"].metadata.update({**hidden, "tags": ["nbval-ignore-output"]})
     if "quiz-print" in cells:
         cells["quiz-print"].source = markdown(name[:2])
 
@@ -74,12 +73,10 @@ def publish_at(url: str) -> None:
     """Write the address into pyproject.toml and the README; SystemExit for something that is no GitHub address."""
     if not ADDRESS.fullmatch(url):
         raise SystemExit(f"the address is {url!r}; it must look like https://github.com/someone/pgnotes")
-    old = address().removeprefix("https://github.com/")
-    for name in ("pyproject.toml", "README.md"):
-        path = ROOT / name
-        path.write_text(
-            path.read_text(encoding="utf-8").replace(old, url.removeprefix("https://github.com/")), encoding="utf-8"
-        )
+    old, new = (where.removeprefix("https://github.com/") for where in (address(), url))
+    for path in (ROOT / "pyproject.toml", ROOT / "README.md"):
+        text = path.read_text(encoding="utf-8").replace(old, new)
+        path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

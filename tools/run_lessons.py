@@ -29,8 +29,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         if cell.cell_type == "code":
             cell.outputs = merged([output for output in cell.outputs if not is_progress(output)])
             for output in cell.outputs:
-                # Without its kernel it could only say that its model is missing
-                output.get("data", {}).pop(WIDGET_VIEW, None)
+                output.get("data", {}).pop(WIDGET_VIEW, None)  # without its kernel it could only say what it lacks
             cell.outputs = [output for output in cell.outputs if not is_unseen(output)]
 
 
@@ -63,9 +62,8 @@ def main() -> None:
         started = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)
         fill(notebook, path.name)
-        NotebookClient(
-            notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "notebooks")}}
-        ).execute()
+        where = {"metadata": {"path": str(ROOT / "notebooks")}}
+        NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
         clean(notebook)
         nbformat.write(notebook, path)
         print(f"{path.name}: {time.perf_counter() - started:.0f} s")

@@ -18,10 +18,11 @@ def gpt2(pocket, tmp_path_factory):
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    folder, tokenizer = tmp_path_factory.mktemp("models") / "gpt2", pocket[1]
-    pocket[1].save_pretrained(folder)
+    folder, (_, tokenizer) = tmp_path_factory.mktemp("models") / "gpt2", pocket
+    tokenizer.save_pretrained(folder)
     for file in folder.glob("chat_template*"):
         file.unlink()
+
     torch.manual_seed(0)
     shape = {"n_positions": 256, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.2}
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}

@@ -101,12 +101,12 @@ def exact_surrogate(world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, 
     chances = world.probabilities(old)[0].detach()
     advantages = world.returns()[0] - chances @ world.returns()[0]
     weighted = len(chances) * chances * advantages  # a chance is never negative, so it changes no min
-    logp, logp_old = policy.log_prob(world.sequences), old.log_prob(world.sequences).detach()
-    now, before = (
-        policy_loss(x, logp_old, weighted, world.mask, "ppo", unclipped(clip), aggregate="sum")
-        for x in (logp, logp_old)
-    )
-    return before - now
+    logp_old = old.log_prob(world.sequences).detach()
+
+    def loss(logp: Tensor) -> Tensor:
+        return policy_loss(logp, logp_old, weighted, world.mask, "ppo", unclipped(clip), aggregate="sum")
+
+    return loss(logp_old) - loss(policy.log_prob(world.sequences))
 
 
 def unclipped(clip: Clip | None) -> Clip:

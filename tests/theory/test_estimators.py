@@ -53,10 +53,12 @@ def test_the_score_of_a_sequence_is_the_gradient_of_its_weighted_log_probability
     policy = PrefixPolicy(numbers(*shape))
     sequences = policy.sample(9, seeded(), prompt)
     weights = numbers(9, policy.horizon, seed=1) if weighted else None
-    worth = weights if weighted else 1.0
-    derivatives = torch.autograd.functional.jacobian(
-        lambda x: (PrefixPolicy(x).log_prob(sequences, prompt) * worth).sum(1), policy.logits
-    )
+
+    def weighted_log_prob(logits):
+        log_probs = PrefixPolicy(logits).log_prob(sequences, prompt)
+        return (log_probs * weights if weighted else log_probs).sum(1)
+
+    derivatives = torch.autograd.functional.jacobian(weighted_log_prob, policy.logits)
     score = policy.score(sequences, weights, prompt)
     assert score.shape == (9, *shape)
     torch.testing.assert_close(score, derivatives, **CLOSE)
@@ -67,12 +69,13 @@ def test_the_score_of_a_sequence_is_the_gradient_of_its_weighted_log_probability
 def test_the_score_of_a_trajectory_is_the_gradient_of_its_weighted_log_probability(shape, weighted):
     """Six steps through at most four states: some state comes twice, and both scores count."""
     states, actions = (torch.randint(stop, (9, 6), generator=seeded()) for stop in shape)
-    weights = numbers(9, 6, seed=1) if weighted else None
-    worth = weights if weighted else 1.0
-    logits = numbers(*shape)
-    derivatives = torch.autograd.functional.jacobian(
-        lambda x: (StatePolicy(x).log_prob(states, actions) * worth).sum(1), logits
-    )
+    logits, weights = numbers(*shape), numbers(9, 6, seed=1) if weighted else None
+
+    def weighted_log_prob(x):
+        log_probs = StatePolicy(x).log_prob(states, actions)
+        return (log_probs * weights if weighted else log_probs).sum(1)
+
+    derivatives = torch.autograd.functional.jacobian(weighted_log_prob, logits)
     torch.testing.assert_close(StatePolicy(logits).score(states, actions, weights), derivatives, **CLOSE)
 
 
@@ -121,11 +124,11 @@ def test_scores_of_trajectories_average_to_zero(seed):
 def one_estimate(rows, outcome, prompt, weigh):
     """(chance, Σ_t w_t ∇ log π) of one outcome. rows: {prefix: its logits}; weigh: rewards -> each symbol's weight."""
     chance, estimate = 1.0, {prefix: numpy.zeros(len(logits)) for prefix, logits in rows.items()}
-    worth = weigh([reward(outcome, t, prompt) for t in range(len(outcome))])
+    weights = weigh([reward(outcome, t, prompt) for t in range(len(outcome))])
     for t, symbol in enumerate(outcome):
         probs = softmax(rows[outcome[:t]])
         chance *= probs[symbol]
-        estimate[outcome[:t]] += worth[t] * (numpy.eye(len(probs))[symbol] - probs)
+        estimate[outcome[:t]] += weights[t] * (numpy.eye(len(probs))[symbol] - probs)
     return chance, numpy.stack(list(estimate.values()))
 
 

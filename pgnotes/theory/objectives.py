@@ -242,7 +242,7 @@ def sampler_weights(logp: Tensor, logp_sampler: Tensor, mask: Tensor, cap: float
     """
     if not 0 < cap < math.inf:
         raise ValueError(f"cap is {cap}; it must be greater than 0")
-    mask = fitting_mask("logp", logp, mask)
-    numbers("logp_sampler", logp_sampler, logp.shape)
+    mask = check_mask("logp", logp, mask)
+    check_numbers("logp_sampler", logp_sampler, logp.shape)
     gap = live_only("logp", logp.detach(), mask) - live_only("logp_sampler", logp_sampler, mask).detach()
     return torch.where(mask, gap.clamp(max=math.log(cap)).exp(), 0.0)

@@ -41,7 +41,7 @@ def held_out_requests(task: Task, n: int) -> list[Request]:
 
 def unseen_requests(task: Task, n: int) -> list[Request]:
     """Held-out prompts under neighbouring targets, which training never asked for; none where the task has none."""
-    near = task.neighbours() if hasattr(task, "neighbours") else []
+    near = getattr(task, "neighbours", list)()
     return list(islice(zip(cycle(near), cycle(task.held_out), strict=False), n))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import httpx
 import torch
@@ -120,7 +121,7 @@ def is_pocket(name: str) -> bool:
     return all(file.is_file() for file in templates) and templates[0].read_bytes() == templates[1].read_bytes()
 
 
-def tokenizer_class(where: str) -> type:
+def tokenizer_class(where: str) -> Any:
     """AutoTokenizer, or PreTrainedTokenizerFast where the folder itself asks for that.
 
     AutoTokenizer gives every Qwen2 a Qwen2Tokenizer, which composes characters (NFC) whatever `tokenizer.json` says;
@@ -154,7 +155,7 @@ def load(
 
 
 @contextlib.contextmanager
-def loading(name: str) -> Iterator[None]:
+def loading(name: str) -> Generator[None]:
     """Make a fault while a model is read a BadInputError.
 
     Damaged files, missing ones, and kinds unknown here each fail in their own way.
@@ -169,7 +170,7 @@ def loading(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet(is_local: bool = True) -> Iterator[None]:
+def quiet(is_local: bool = True) -> Generator[None]:
     """No bars while files of this machine are read or written: they would bury the one that matters.
 
     A download shows its own.
@@ -213,7 +214,7 @@ def cut(tokenizer: PreTrainedTokenizerBase, prompt: str, max_tokens: int) -> str
     if len(ids) <= max_tokens:
         return prompt
     for end in range(max_tokens, len(ids)):  # further than `max_tokens` only where they do not make a single character
-        if kept := tokenizer.decode(ids[:end]).rstrip("\ufffd"):
+        if kept := str(tokenizer.decode(ids[:end])).rstrip("\ufffd"):
             return kept
     return prompt
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -203,9 +203,10 @@ class Policy:
         return self.sampling_copy
 
     @contextlib.contextmanager
-    def reference(self) -> Iterator[PreTrainedModel | None]:
-        """The start model, in whatever form it is at hand; None if it is not."""
+    def reference(self) -> Generator[PreTrainedModel]:
+        """The start model, in whatever form it is at hand."""
         if self.adapters is None:
+            assert self.start_model is not None, "it was not loaded"
             yield self.start_model
             return
         self.adapters.disable_adapter_layers()
@@ -214,11 +215,11 @@ class Policy:
         finally:
             self.adapters.enable_adapter_layers()
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> Mapping[str, Tensor]:
         """What a checkpoint keeps: all weights, or the adapters alone."""
         return self.model.state_dict() if self.adapters is None else self.trainable()
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state` gave.  RuntimeError if it does not fit."""
         if self.adapters is not None and set(state) != set(self.trainable()):
             raise RuntimeError("its adapters are others")
@@ -226,7 +227,7 @@ class Policy:
 
     def merged(self) -> PreTrainedModel:
         """A model for all uses: the adapters, if there are any, become part of its weights, for good."""
-        return self.model if self.adapters is None else self.adapters.merge_and_unload()
+        return self.model if self.adapters is None else cast(PreTrainedModel, self.adapters.merge_and_unload())
 
 
 def add_adapters(model: PreTrainedModel, rank: int, seed: int = 0) -> LoraModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,9 @@ class Group:
     logp: Tensor  # [G, R] log-probabilities in nats when sampled; 0 on dead tokens
     ended: Tensor  # [G] bool: True where the model itself wrote a stop token
     texts: list[str]  # G completions, the stop token not shown
-    advantages: Tensor | None = None  # [G], once they are known
-    logp_old: Tensor | None = None  # [G, R] the same as the scorer sees them; set by the first training pass
+    advantages: Tensor = None  # ty: ignore[invalid-assignment]  # [G], once they are known
+    # [G, R] the same as the scorer sees them; set by the first training pass
+    logp_old: Tensor = None  # ty: ignore[invalid-assignment]
     source: str = ""  # the prompt as the task knows it, uncut
 
     def split(self, rows: int) -> list[Group]:
@@ -70,31 +71,27 @@ class RoomyLayer(DynamicLayer):
     A token is written in place, where DynamicLayer copies all that came before.
     """
 
-    def __init__(self, layer: DynamicLayer, room: int):
-        """Take over `layer`'s keys and values [B, heads, P, D], and leave `room` places behind them."""
+    def __init__(self, keys: Tensor, values: Tensor, room: int):
+        """Take over keys and values [B, heads, P, D] of a prompt, and leave `room` places behind them."""
         super().__init__()
-        self.lazy_initialization(layer.keys, layer.values)
-        self.rooms = [F.pad(old, (0, 0, 0, room)) for old in (layer.keys, layer.values)]
-        self.show(layer.keys.shape[2])
-
-    def show(self, used: int) -> None:
-        """Let the first `used` places be all that there is."""
-        self.keys, self.values = (place[:, :, :used] for place in self.rooms)
+        self.lazy_initialization(keys, values)
+        self.rooms = [F.pad(old, (0, 0, 0, room)) for old in (keys, values)]
+        self.used = keys.shape[2]
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         """Append [B, heads, n, D]; returns all keys and all values so far."""
-        start, end = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
+        start, self.used = self.used, self.used + key_states.shape[2]
         for place, new in zip(self.rooms, (key_states, value_states), strict=True):
-            place[:, :, start:end] = new
-        self.show(end)
+            place[:, :, start : self.used] = new
+        self.keys, self.values = (place[:, :, : self.used] for place in self.rooms)
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep these rows only."""
         self.rooms = [place[indices] for place in self.rooms]
-        self.show(self.keys.shape[2])
+        self.keys, self.values = (place[:, :, : self.used] for place in self.rooms)
 
 
 def seeded(*seeds: int | str) -> torch.Generator:
@@ -164,7 +161,7 @@ def rollout(
     cache.batch_repeat_interleave(group_size)
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:  # a sliding window keeps its own kind
-            cache.layers[i] = RoomyLayer(layer, limit)
+            cache.layers[i] = RoomyLayer(cast(Tensor, layer.keys), cast(Tensor, layer.values), limit)
     last, lengths = last.repeat_interleave(group_size, 0), lengths.repeat_interleave(group_size)
     uniform = torch.cat(noise, dim=1).to(device)
 

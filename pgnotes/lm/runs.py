@@ -96,7 +96,8 @@ def load_run(
         )
     if folder.checkpoints():
         run.changes = check_same_task(run.task_hash, stored, folder)
-        run.restore(folder.load_checkpoint())
+    if state := folder.load_checkpoint():
+        run.restore(state)
     return run
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import itertools
 import math
 import re
 import string
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -36,8 +37,13 @@ class Task(Protocol):
     a prompt and a good completion.
     """
 
-    prompts: list[str]  # to train on
-    held_out: list[str]  # to evaluate on
+    @property
+    def prompts(self) -> list[str]:
+        """To train on."""
+
+    @property
+    def held_out(self) -> list[str]:
+        """To evaluate on."""
 
     def message(self, prompt: str) -> str:
         """The user's message to the model."""
@@ -57,7 +63,7 @@ def paid(task: Task, prompt: str, texts: Sequence[str]) -> list[float]:
 
     RewardError, naming the function and the completion, for anything but finite numbers.
     """
-    columns = task.columns(prompt) if hasattr(task, "columns") else {}
+    columns = getattr(task, "columns", lambda prompt: {})(prompt)
     repeated = {name: [value] * len(texts) for name, value in columns.items()}
     name = getattr(getattr(task, "function", task), "__name__", type(task).__name__)
     try:
@@ -167,7 +173,7 @@ class DigitsAndLength:
         for_digits = has_digit(completion) * closeness(digit_sum(completion), self.digit_sum)
         return 0.2 * for_length + 0.2 * for_digits
 
-    def reward(self, completions: Sequence, **columns) -> list[float]:
+    def reward(self, completions: Sequence, prompts: Sequence[str] | None = None, **columns: Any) -> list[float]:
         """One reward in [0, 1] for each completion, in TRL's calling convention (other columns are ignored).
 
         A completion is a string or a chat (a list of messages, whose last `content` is judged). Binary: 1 for a pass,
@@ -228,7 +234,7 @@ class RewardTask:
         known = inspect.signature(self.function).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
             given = {name: value for name, value in given.items() if name in known}
-        return self.function(**given)
+        return list(self.function(**given))
 
     def passed(self, completion: str, prompt: str = "") -> bool:
         """True if the reward is 1 or more."""
@@ -262,12 +268,12 @@ def load_function(place: str) -> tuple[Callable, str]:
     """The function named "file.py:function", and the SHA-256 of its file.  BadInputError if there is none."""
     file, _, name = place.rpartition(":")
     path = Path(file).expanduser()
-    if not path.is_file():
-        raise BadInputError(f"{place!r} names no file here; give file.py:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
+    if not path.is_file() or path.suffix != ".py":
+        raise BadInputError(f"{place!r} names no Python file here; give file.py:function")
+    module = types.ModuleType(path.stem)
+    loader = SourceFileLoader(path.stem, str(path))
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:  # it is the learner's file, and may fail in any way
         raise BadInputError(f"{file} can't be run: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, name, None)):

@@ -6,7 +6,7 @@ Monte Carlo where outcomes cannot be listed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -54,11 +54,13 @@ class Moments(NamedTuple):
 def outcomes(world: Bandit | TokenWorld, policy: SoftmaxPolicy | PrefixPolicy) -> Outcomes:
     """List what one sample can be: each action, or each sequence of each prompt (lessons 02 and 04)."""
     if isinstance(world, Bandit):
+        policy = cast(SoftmaxPolicy, policy)
         world.expected_return(policy)  # checks that they fit
         scores = policy.score(range(len(policy.logits))).detach()
         return Outcomes(policy.probs.detach(), world.mean_rewards, scores)
     if not isinstance(world, TokenWorld):
         raise ValueError(f"world is a {type(world).__name__}; it must be a Bandit or a TokenWorld")
+    policy = cast(PrefixPolicy, policy)  # `token_estimates` checks that they fit
     scores = token_estimates(world, policy, world.mask.double().expand(world.rewards.shape))
     chances = (world.probabilities(policy) / world.prompts).detach()
     return Outcomes(chances.flatten(), world.returns().flatten(), scores)

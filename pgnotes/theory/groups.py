@@ -198,7 +198,8 @@ def joint_moments(
 
     if average != "token":
         return moments_of(chances, total / len(listed))
-    tokens = sum(prompt.mask.sum(1)[chosen].sum(1) for prompt, chosen in zip(listed, members, strict=True))
+    lengths = [prompt.mask.sum(1)[chosen].sum(1) for prompt, chosen in zip(listed, members, strict=True)]
+    tokens = torch.stack(lengths).sum(0)
     # `group_estimates` has divided by the size of a group already
     return moments_of(chances, total / (tokens.double()[:, None] / size))
 
@@ -237,7 +238,9 @@ def group_estimates(prompt: Completions, members: Tensor, weights: Tensor, avera
 
 def sum_moments(parts: list[Moments]) -> Moments:
     """The moments of a sum of independent estimates."""
-    return Moments(sum(part.mean for part in parts), sum(part.covariance for part in parts))
+    first, *others = parts
+    mean = sum((part.mean for part in others), first.mean)
+    return Moments(mean, sum((part.covariance for part in others), first.covariance))
 
 
 def check_listed(listed: list[Completions]) -> list[Completions]:

@@ -171,7 +171,7 @@ def test_a_file_of_ones_own_from_the_command_line(tmp_path, capsys, setting, mon
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("reward=nowhere.py:f", "names no file"),
+        ("reward=nowhere.py:f", "names no Python file"),
         ("reward=my.py:nothing_here", "no function 'nothing_here'; its functions: reward, make, nothing"),
         ("task=my.py:nothing", "which made 3; a task has prompts, held_out"),
         ("reward=broken.py:f", "broken.py can't be run: SyntaxError"),

@@ -58,7 +58,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         eos_token_id=ends[0],
-        pad_token_id=ends[1],
+        pad_token_id=ends[1],  # ty: ignore[invalid-argument-type]
         bos_token_id=None,
     )
     model = Qwen2ForCausalLM(config)

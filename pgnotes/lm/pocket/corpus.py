@@ -9,7 +9,7 @@ WHEN = """On Monday|On Tuesday|On Friday|Last summer|Last winter|Early in May|La
 At noon|At dawn|Just after lunch|Yesterday|This morning|All through March|When the rain stopped|On market day|Near closing time|After the holidays"""
 WHERE = """by the harbour|at the old mill|in the back room|near the bridge|on the hill|behind the school|in the village|at the station|
 beside the river|in the north wing|under the clock tower|at the edge of town"""
-TRADES = """baker: sold, baked, boxed, sliced: loaves, rolls, pies, tarts, buns
+TRADES: str = """baker: sold, baked, boxed, sliced: loaves, rolls, pies, tarts, buns
 farmer: picked, packed, weighed, sold: apples, pears, melons, eggs, plums
 librarian: shelved, lent, sorted, found: books, maps, atlases, letters, papers
 gardener: planted, watered, moved, cut: roses, tulips, shrubs, ferns, bulbs
@@ -42,7 +42,9 @@ class Words(NamedTuple):
 
 def split_words() -> Words:
     """The word lists as Python lists."""
-    lists = [[word.strip() for word in text.split("|")] for text in (WHEN, WHERE, OWNERS, SIZES, TAILS)]
+    lists: list[list[str]] = [
+        [word.strip() for word in text.split("|")] for text in (WHEN, WHERE, OWNERS, SIZES, TAILS)
+    ]
     rows = [line.split(": ") for line in TRADES.splitlines()]
     return Words(*lists, trades={trade: (verbs.split(", "), things.split(", ")) for trade, verbs, things in rows})
 

@@ -162,7 +162,7 @@ def test_cells_are_short(lesson):
     assert statistics.median(len(source.splitlines()) for source in code) <= 8
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell.metadata.get("cellView") != "form":
-            assert max(map(len, cell.source.splitlines())) <= 135, cell.id
+            assert max(map(len, cell.source.splitlines())) <= 120, cell.id
 
 
 def test_links_lead_somewhere(lesson):

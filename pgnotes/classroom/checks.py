@@ -1,4 +1,4 @@
-"""Exercises that say what went wrong: an attempt is compared with the right function, and with the slips people usually make."""
+"""Exercises that say what went wrong: an attempt is compared with the right function, and with the usual slips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pgnotes.classroom.done import note
-from pgnotes.classroom.style import BETTER, QUIET, WORSE
+from pgnotes.classroom.style import BETTER, QUIET, WORSE, beside_bar
 
 MARKS = {"open": ("still open", QUIET), "wrong": ("not yet", WORSE), "right": ("right", BETTER)}
 
@@ -32,9 +32,7 @@ class Result:
     def _repr_html_(self) -> str:
         word, colour = MARKS[self.status]
         head = f'<b style="color:{colour}">Exercise {self.exercise}, {word}</b>'
-        return (
-            f'<div style="border-left:4px solid {colour};padding:2px 10px">{head}<br>{html.escape(self.sentence)}</div>'
-        )
+        return beside_bar(colour, f"{head}<br>{html.escape(self.sentence)}")
 
 
 @dataclass(frozen=True)
@@ -72,18 +70,15 @@ class Exercise:
             except NotImplementedError:
                 value = None
             except Exception as error:
-                return self.known(attempt) or self.wrong(
-                    f"For {shown(case)} your function raised {type(error).__name__}: {error}."
-                )
+                raised = f"For {shown(case)} your function raised {type(error).__name__}: {error}."
+                return self.known(attempt) or self.wrong(raised)
             if value is None or value is Ellipsis:
-                return Result(
-                    self.number, "open", f"{self.title}. Replace the dots by your own code and run the cell again."
-                )
+                task = f"{self.title}. Replace the dots by your own code and run the cell again."
+                return Result(self.number, "open", task)
             given.append(value)
-        fault = next(
-            (text for case, value in zip(self.cases, given, strict=True) if (text := self.difference(case, value))),
-            None,
-        )
+
+        faults = map(self.difference, self.cases, given)
+        fault = next(filter(None, faults), None)
         if fault is None:
             return Result(self.number, "right", self.right)
         return self.known(attempt) or self.wrong(fault)
@@ -97,14 +92,14 @@ class Exercise:
 
     def difference(self, case: tuple, value: Any) -> str | None:
         """What is wrong with the value for one case, in a sentence; None if nothing is."""
-        wanted = as_tensor(self.answer(*copy.deepcopy(case)))
-        found = as_tensor(value)
+        wanted, found = as_tensor(self.answer(*copy.deepcopy(case))), as_tensor(value)
+        gives = f"For {shown(case)} your function gives"
         if found is None:
-            return f"For {shown(case)} your function gives {value!r}, which is no number or array of numbers."
+            return f"{gives} {value!r}, which is no number or array of numbers."
         if found.shape != wanted.shape:
-            return f"For {shown(case)} your function gives an array of shape {list(found.shape)}; it should have shape {list(wanted.shape)}."
+            return f"{gives} an array of shape {list(found.shape)}; it should have shape {list(wanted.shape)}."
         if not same(found, wanted, self.tolerance):
-            return f"For {shown(case)} your function gives {shown(found)}; it should give {shown(wanted)}."
+            return f"{gives} {shown(found)}; it should give {shown(wanted)}."
         return None
 
     def wrong(self, sentence: str, slip: str = "") -> Result:

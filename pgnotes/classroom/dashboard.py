@@ -66,6 +66,7 @@ def curves(records: list[dict], steps: int, **targets: float) -> tuple[Figure, s
     shown = sorted(measures_of(records[0]), key=lambda name: name not in targets)[:2]
     fig, axes = panels(3, 2, 6.0, sharex=True)
     passed, reward, second, first, kl, dead = axes.flat
+
     line(label(passed, "Share that passes"), records, "pass_rate")
     passed.set_ylim(-0.02, 1.02 if max(r["pass_rate"] for r in records) > 0.45 else 0.52)
     line(label(reward, "Reward of the step's samples"), records, "reward")
@@ -93,9 +94,10 @@ def curves(records: list[dict], steps: int, **targets: float) -> tuple[Figure, s
     passed.set_xlim(0, max(steps - 1, 1))
 
     last = records[-1]
-    means = "".join(f", {SAID.get(name, f'mean {name} {{:.0f}}').format(last[name])}" for name in shown)
-    alt = f"Learning curves after {len(records)} of {steps} steps: pass rate {last['pass_rate']:.0%}{means}, "
-    return fig, alt + f"{last['dead_fail'] + last['dead_pass']:.0%} of groups without a signal."
+    said = [f"pass rate {last['pass_rate']:.0%}"]
+    said += [SAID.get(name, f"mean {name} {{:.0f}}").format(last[name]) for name in shown]
+    said.append(f"{last['dead_fail'] + last['dead_pass']:.0%} of groups without a signal")
+    return fig, f"Learning curves after {len(records)} of {steps} steps: {', '.join(said)}."
 
 
 def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int) -> tuple[Figure, str]:
@@ -105,13 +107,13 @@ def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int)
     apart.
     """
     fig, axes = panels(1, 2, 3.4, sharex=True, sharey=True)
-    noise = np.random.default_rng(0)
-    shares = []
+    noise, shares = np.random.default_rng(0), []
     for ax, rows, colour, name in ((axes[0], before, BEFORE, "Before"), (axes[1], after, AFTER, "After")):
-        points = np.array([[row["length"], row["digit_sum"]] for row in rows]) + noise.uniform(
-            -0.3, 0.3, (len(rows), 2)
-        )
+        found = np.array([[row["length"], row["digit_sum"]] for row in rows])
+        points = found + noise.uniform(-0.3, 0.3, found.shape)
         shares.append(sum(row["passed"] for row in rows) / len(rows))
+
+        # the dashed lines cross at the target
         label(ax, f"{name}: {shares[-1]:.0%} pass", x="length in characters")
         ax.axvline(length, color=EXACT, linewidth=0.8, linestyle="--")
         ax.axhline(digit_sum, color=EXACT, linewidth=0.8, linestyle="--")
@@ -121,12 +123,17 @@ def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int)
     axes[0].set_ylabel("digits add up to")
     axes[0].set_xlim(length - 8, length + 8)
     axes[0].set_ylim(max(-1, digit_sum - 8), digit_sum + 8)
-    alt = f"Each dot is a completion; the target, {length} characters and digit sum {digit_sum}, is where the dashed lines cross. "
-    return fig, alt + f"Before training {shares[0]:.0%} lie on it, after training {shares[1]:.0%}."
+
+    target = f"the target, {length} characters and digit sum {digit_sum}, is where the dashed lines cross"
+    passed = f"Before training {shares[0]:.0%} lie on it, after training {shares[1]:.0%}."
+    return fig, f"Each dot is a completion; {target}. {passed}"
 
 
 class LivePicture:
-    """A consumer of step records that keeps one picture up to date, at most twice a second; call `finish` when the run is over."""
+    """A consumer of step records that keeps one picture up to date, at most twice a second.
+
+    Call `finish` when the run is over.
+    """
 
     def __init__(self, steps: int, **targets: float):
         self.steps, self.targets = steps, targets

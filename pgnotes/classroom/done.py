@@ -31,13 +31,15 @@ def lessons() -> list[str]:
     """The lessons that have exercises."""
     from pgnotes.classroom import exercises
 
-    return sorted(
-        m.name.removeprefix("lesson_") for m in iter_modules(exercises.__path__) if m.name.startswith("lesson_")
-    )
+    names = [module.name for module in iter_modules(exercises.__path__)]
+    return sorted(name.removeprefix("lesson_") for name in names if name.startswith("lesson_"))
 
 
 class Progress:
-    """A table of what is right (●), not yet (◐) and open (○), by lesson: those opened in this kernel, or all if none was."""
+    """A table of what is right (●), not yet (◐) and open (○), by lesson.
+
+    It has the lessons opened in this kernel, or all if none was.
+    """
 
     def __init__(self) -> None:
         opened = {lesson for lesson, _ in STATUS} or set(lessons())
@@ -55,13 +57,12 @@ class Progress:
         )
 
     def _repr_html_(self) -> str:
-        cells = []
+        lines = []
         for lesson, kind, row in self.rows:
             signs = " ".join(f'<span style="color:{COLOURS[s]}">{SIGNS[s]}</span>' for s in row)
-            cells.append(
-                f"<tr><td>lesson {lesson}</td><td>{kind}</td><td>{signs}</td><td>{row.count('right')} of {len(row)}</td></tr>"
-            )
-        return f"<table>{''.join(cells)}</table>"
+            columns = (f"lesson {lesson}", kind, signs, f"{row.count('right')} of {len(row)}")
+            lines.append(f"<tr>{''.join(f'<td>{column}</td>' for column in columns)}</tr>")
+        return f"<table>{''.join(lines)}</table>"
 
 
 def progress() -> Progress:

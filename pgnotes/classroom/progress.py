@@ -12,9 +12,8 @@ class Bar:
     """A consumer of step records, for `pgnotes.lm.grpo.train`; a context manager that opens and closes the bar."""
 
     def __init__(self, steps: int):
-        self.bar = tqdm(
-            total=steps, desc="GRPO", unit="step", dynamic_ncols=True, disable=os.environ.get("RANK", "0") != "0"
-        )
+        silent = os.environ.get("RANK", "0") != "0"  # of several processes the first one shows a bar
+        self.bar = tqdm(total=steps, desc="GRPO", unit="step", dynamic_ncols=True, disable=silent)
 
     def __call__(self, record: dict) -> None:
         """Move to the record's step."""

@@ -1,4 +1,4 @@
-"""Questions with an explanation for every choice: radio buttons where a kernel runs, Markdown with foldable answers everywhere else."""
+"""Questions with an explanation for every choice: to click where a kernel runs, everywhere else in Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from pgnotes.classroom.done import note
 from pgnotes.classroom.page import publish
-from pgnotes.classroom.style import BETTER, WORSE
+from pgnotes.classroom.style import BETTER, WORSE, beside_bar
 
 LETTERS = "ABCDEF"
 
@@ -45,28 +45,26 @@ def questions(lesson: str) -> tuple[Question, ...]:
 
 def markdown(lesson: str) -> str:
     """The quiz in print, each answer under a fold, for the lesson's file."""
-    parts = []
+    parts = ["<details><summary><b>The quiz in print</b>, for where no kernel runs</summary>"]
     for i, question in enumerate(questions(lesson), 1):
-        choices = "\n".join(
-            f"- **{letter}** {choice.text}" for letter, choice in zip(LETTERS, question.choices, strict=False)
-        )
-        answers = "\n".join(
-            f"- **{letter}** {'Right.' if choice.right else 'No.'} {choice.why}"
-            for letter, choice in zip(LETTERS, question.choices, strict=False)
-        )
-        parts.append(
-            f"**{i}.** {question.text}\n\n{choices}\n\n<details><summary>Answer to {i}</summary>\n\n{answers}\n\n</details>"
-        )
-    return (
-        "<details><summary><b>The quiz in print</b>, for where no kernel runs</summary>\n\n"
-        + "\n\n".join(parts)
-        + "\n\n</details>"
-    )
+        choices, answers = [], []
+        for letter, choice in zip(LETTERS, question.choices, strict=False):
+            choices.append(f"- **{letter}** {choice.text}")
+            answers.append(f"- **{letter}** {verdict(choice)} {choice.why}")
+        parts += [f"**{i}.** {question.text}", "\n".join(choices)]
+        parts += [f"<details><summary>Answer to {i}</summary>", "\n".join(answers), "</details>"]
+    return "\n\n".join([*parts, "</details>"])
+
+
+def verdict(choice: Choice) -> str:
+    """What is said first about a choice."""
+    return "Right." if choice.right else "No."
 
 
 def quiz(lesson: str) -> None:
     """Show a lesson's quiz to click.  ValueError if it has none."""
-    text = f"{len(questions(lesson))} questions to click, where a kernel runs; without one, unfold the quiz in print below."
+    many = f"{len(questions(lesson))} questions to click, where a kernel runs"
+    text = f"{many}; without one, unfold the quiz in print below."
     publish(f"quiz {lesson}", {"text/plain": text}, {}, make(lesson))
 
 
@@ -78,16 +76,16 @@ def make(lesson: str) -> widgets.Widget:
 def one(lesson: str, i: int, question: Question) -> widgets.Widget:
     """A question, its choices, and room for what is said about the one that was chosen."""
     text = widgets.HTML(f"<b>{i}.</b> {html.escape(question.text)}")
-    radio = widgets.RadioButtons(
-        options=[(choice.text, k) for k, choice in enumerate(question.choices)], value=None, layout={"width": "auto"}
-    )
+    options = [(choice.text, k) for k, choice in enumerate(question.choices)]
+    radio = widgets.RadioButtons(options=options, value=None, layout={"width": "auto"})
     reply = widgets.HTML()
 
     def answered(change: dict) -> None:
         choice = question.choices[change["new"]]
         note(lesson, f"question {i}", "right" if choice.right else "wrong")
-        colour, word = (BETTER, "Right.") if choice.right else (WORSE, "No.")
-        reply.value = f'<div style="border-left:4px solid {colour};padding:2px 10px"><b style="color:{colour}">{word}</b> {html.escape(choice.why)}</div>'
+        colour = BETTER if choice.right else WORSE
+        head = f'<b style="color:{colour}">{verdict(choice)}</b>'
+        reply.value = beside_bar(colour, f"{head} {html.escape(choice.why)}")
 
     radio.observe(answered, names="value")
     return widgets.VBox([text, radio, reply], layout={"margin": "0 0 12px 0"})

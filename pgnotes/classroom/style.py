@@ -38,7 +38,10 @@ LOOK = {
 
 
 def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
-    """A white figure of the course's width, `height` inches high, and its axes in the course's look; never touches pyplot."""
+    """A white figure of the course's width, `height` inches high, and its axes in the course's look.
+
+    options: for `Figure.subplots`.  pyplot, which would keep every figure, is never touched.
+    """
     with mpl.rc_context(LOOK):
         fig = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
         return fig, fig.subplots(rows, columns, **options)
@@ -68,7 +71,7 @@ def box(x: float, width: float, low: float, high: float) -> list[tuple[float, fl
 
 
 def readouts(fig: Figure, y: float, *names: tuple[float, str]) -> list[Text]:
-    """Names at fixed places along the height `y` of a figure, each ending at its x; the returned texts, for numbers, begin there."""
+    """Names along the height `y` of a figure, each ending at its x; the returned texts, for numbers, begin there."""
     for x, name in names:
         fig.text(x, y, name, ha="right", color=EXACT)
     return [fig.text(x + 0.008, y, "", color=EXACT, fontweight="bold") for x, _ in names]
@@ -83,6 +86,11 @@ def fill(readings: Sequence[Text], texts: Iterable[str]) -> None:
 def signed(text: str) -> str:
     """A formatted number with a minus sign, which is as wide as a plus sign, in place of its hyphen."""
     return text.replace("-", "−")
+
+
+def beside_bar(colour: str, content: str) -> str:
+    """HTML behind an upright bar of a colour."""
+    return f'<div style="border-left:4px solid {colour};padding:2px 10px">{content}</div>'
 
 
 def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:

@@ -1,4 +1,4 @@
-"""Make the pocket model: a byte tokenizer, a small Qwen2, and a supervised stage that teaches it to follow requests roughly."""
+"""Make the pocket model: a byte tokenizer, a small Qwen2, and supervised training to follow requests roughly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ REQUEST = "{length} {digit_sum}: {prompt}"  # how the pocket model is asked; the
 # Steps, peak learning rate, share of the numbers in requests that are exactly right
 STAGES = ((2600, 3e-3, 0.0), (800, 1e-3, 0.1))
 CHAT_TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
@@ -45,7 +46,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
-    """A random Qwen2 of about one million parameters; the two stop tokens stand in its generation settings, as in Qwen2.5."""
+    """A random Qwen2 of about one million parameters.
+
+    The two stop tokens stand in its generation settings, as in Qwen2.5.
+    """
     torch.manual_seed(seed)
     ends = [tokenizer.convert_tokens_to_ids("<|end|>"), tokenizer.pad_token_id]
     config = Qwen2Config(
@@ -75,14 +79,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, exact: float, size: i
     """
     rng, held_out = random.Random(seed), frozenset(digits_and_length().held_out)
     while True:
-        rows = []
-        for _ in range(size):
-            length, total, start, rest = example(rng, held_out, exact)
-            asked = [{"role": "user", "content": REQUEST.format(length=length, digit_sum=total, prompt=start)}]
-            request = tokenizer(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))[
-                "input_ids"
-            ]
-            rows.append((request, tokenizer(rest + "<|end|>")["input_ids"]))
+        rows = [ids_of(tokenizer, *example(rng, held_out, exact)) for _ in range(size)]
         width = max(len(request) + len(rest) for request, rest in rows)
         tokens, labels = torch.full((size, width), tokenizer.pad_token_id), torch.full((size, width), -100)
         for i, (request, rest) in enumerate(rows):
@@ -92,36 +89,51 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, exact: float, size: i
         yield tokens, labels
 
 
+def ids_of(
+    tokenizer: PreTrainedTokenizerFast, length: int, digit_sum: int, start: str, rest: str
+) -> tuple[list[int], list[int]]:
+    """One of `corpus.example` as tokens: the request, and what is written after it with its stop token."""
+    asked = [{"role": "user", "content": REQUEST.format(length=length, digit_sum=digit_sum, prompt=start)}]
+    request = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    return tokenizer(request)["input_ids"], tokenizer(rest + "<|end|>")["input_ids"]
+
+
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over 100 steps, then a straight line down to a tenth of the peak at the end."""
+    """Linear warm-up over 100 steps, then a straight line that would end at a twentieth of the peak."""
     return peak * min((step + 1) / 100, 1.0 - 0.95 * step / steps)
 
 
 def build(
     out: Path, stages: tuple[tuple[int, float, float], ...] = STAGES, seed: int = 0, batch: int = 64
 ) -> Iterator[float]:
-    """Train from nothing, stage by stage, and save under `out` in half precision; yields the loss in nats a character after each step.
+    """Train from nothing, stage by stage, and save under `out` in half precision.
 
-    A stage starts from the weights that the one before it would have saved, with a new optimizer and new sentences.
+    Yields the loss in nats a character of each step. A stage starts from the weights that the one before it would have
+    saved, with a new optimizer and new sentences.
     """
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed)
     for number, (steps, peak, exact) in enumerate(stages):
         if number:
             model.half().float()
+
         optimizer = torch.optim.AdamW(
             parameter_groups(dict(model.named_parameters()), weight_decay=0.05), betas=(0.9, 0.98)
         )
-        for step, (tokens, labels) in zip(range(steps), batches(tokenizer, seed + number, exact, batch), strict=False):
+        sentences = batches(tokenizer, seed + number, exact, batch)
+        for step, (tokens, labels) in zip(range(steps), sentences, strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, peak)
-            hidden = model.model(input_ids=tokens[:, :-1]).last_hidden_state
-            live = labels[:, 1:] >= 0
-            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[live]), labels[:, 1:][live])
+
+            # each place says what comes next
+            hidden, targets = model.model(input_ids=tokens[:, :-1]).last_hidden_state, labels[:, 1:]
+            live = targets >= 0
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[live]), targets[live])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             yield loss.item()
+
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -1,14 +1,15 @@
-"""The little language the pocket model speaks: openings, continuations full of counted things, and requests that are a little off."""
+"""The pocket model's little language: openings, continuations full of counted things, requests a little off."""
 
 from __future__ import annotations
 
 import random
 from typing import NamedTuple
 
-WHEN = """On Monday|On Tuesday|On Friday|Last summer|Last winter|Early in May|Late in June|In the first week|After the storm|Before the fair|
-At noon|At dawn|Just after lunch|Yesterday|This morning|All through March|When the rain stopped|On market day|Near closing time|After the holidays"""
-WHERE = """by the harbour|at the old mill|in the back room|near the bridge|on the hill|behind the school|in the village|at the station|
-beside the river|in the north wing|under the clock tower|at the edge of town"""
+WHEN = """On Monday|On Tuesday|On Friday|Last summer|Last winter|Early in May|Late in June|In the first week|
+After the storm|Before the fair|At noon|At dawn|Just after lunch|Yesterday|This morning|All through March|
+When the rain stopped|On market day|Near closing time|After the holidays"""
+WHERE = """by the harbour|at the old mill|in the back room|near the bridge|on the hill|behind the school|
+in the village|at the station|beside the river|in the north wing|under the clock tower|at the edge of town"""
 TRADES: str = """baker: sold, baked, boxed, sliced: loaves, rolls, pies, tarts, buns
 farmer: picked, packed, weighed, sold: apples, pears, melons, eggs, plums
 librarian: shelved, lent, sorted, found: books, maps, atlases, letters, papers
@@ -25,8 +26,9 @@ beekeeper: filled, opened, moved, sold: hives, jars, frames, combs, tins
 clerk: filed, copied, signed, counted: forms, bills, letters, coins, stamps"""
 OWNERS = "the|the old|the young|our|the new|my neighbour the"
 SIZES = "small|large|blue|red|old|new|green|heavy|plain|good"
-TAILS = """before lunch|by noon|in one day|for the fair|that week|in the rain|with a friend|for the school|and went home|and sat down|before dark|
-in an hour|without a break|and then rested|for the first time|and was glad|at the market|and kept the rest|with great care|as planned"""
+TAILS = """before lunch|by noon|in one day|for the fair|that week|in the rain|with a friend|for the school|
+and went home|and sat down|before dark|in an hour|without a break|and then rested|for the first time|and was glad|
+at the market|and kept the rest|with great care|as planned"""
 
 
 class Words(NamedTuple):
@@ -42,9 +44,7 @@ class Words(NamedTuple):
 
 def split_words() -> Words:
     """The word lists as Python lists."""
-    lists: list[list[str]] = [
-        [word.strip() for word in text.split("|")] for text in (WHEN, WHERE, OWNERS, SIZES, TAILS)
-    ]
+    lists = [[word.strip() for word in text.split("|")] for text in (WHEN, WHERE, OWNERS, SIZES, TAILS)]
     rows = [line.split(": ") for line in TRADES.splitlines()]
     return Words(*lists, trades={trade: (verbs.split(", "), things.split(", ")) for trade, verbs, things in rows})
 
@@ -80,7 +80,7 @@ def continuation(rng: random.Random, trade: str) -> str:
 
 
 def off_by_a_little(rng: random.Random, exact: float) -> int:
-    """How far a request is from the truth: 0 with probability `exact`, else -2 … 2 with probabilities 1, 2, 3, 2, 1 of 9."""
+    """How far a request is from the truth: 0 with probability `exact`, else -2 … 2, likely as 1 : 2 : 3 : 2 : 1."""
     return 0 if exact and rng.random() < exact else rng.randint(-1, 1) + rng.randint(-1, 1)
 
 
@@ -88,8 +88,7 @@ def example(rng: random.Random, held_out: frozenset[str], exact: float) -> tuple
     """One training example (length asked for, digit sum asked for, opening, continuation).
 
     The continuation has 36 to 60 characters and its digits add up to 3 to 24; the request is off by up to 2 in each,
-    but for a share `exact`.
-    Openings in `held_out` never occur.
+    but for a share `exact`.  Openings in `held_out` never occur.
     """
     while True:
         start, trade = opening(rng)

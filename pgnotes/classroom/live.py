@@ -8,28 +8,24 @@ controls. See `widgets/policy_update.py`.
 from __future__ import annotations
 
 import html
-import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib as mpl
-from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
+from pgnotes.classroom.canvas import Canvas, Moving, encode, stack
 from pgnotes.classroom.page import publish
-from pgnotes.classroom.style import BAND, DPI, EXACT, LOOK, WIDTH, WORSE, described
+from pgnotes.classroom.style import DPI, WIDTH, WORSE, described
 
 LIVE_DPI = 100  # the live picture is 700 pixels wide, as it is shown; what is saved is drawn at style.DPI
+WHOLE = f"{100 * WIDTH:.0f}px"
 # A slider or a list: its label above it, two beside each other where there is room, none wider than half the picture
 ABOVE = {"description_width": "100%"}
 FIELD = {"flex": "1 1 270px", "width": "auto", "max_width": "346px", "height": "auto", "flex_flow": "row wrap"}
-ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "max_width": f"{100 * WIDTH:.0f}px"}
+ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "max_width": WHOLE}
 Settings = dict[str, Any]
-Moving = tuple[list[Artist], Callable[[Any], None]]  # the artists that move, and what moves them to given numbers
 
 
 @dataclass(frozen=True)
@@ -112,11 +108,13 @@ class Dear:
 class Live:
     """A picture that follows its controls. `show()` displays it; where no kernel runs, its static twin is seen.
 
-    numbers(**settings) -> anything: pure.  draw(figure) -> (artists that move, in the order in which they are painted,
-    function that moves them to given numbers); axes, limits and ticks stay as `draw` left them.  height: inches at 7
-    wide.  twin: (caption, settings) for the static picture, with the dear result; alt: what it shows.  noise: if True,
-    `numbers` also gets `seed`, which only the *Resample* button changes, so that sliders redraw with the same random
-    numbers.
+    numbers(**settings) -> anything: pure.
+    draw(figure) -> (artists that move, in the order in which they are painted, function that moves them to given
+    numbers); axes, limits and ticks stay as `draw` left them.
+    height: inches at 7 wide.  twin: (caption, settings) for the static picture, with the dear result.  alt: what it
+    shows.
+    noise: if True, `numbers` also gets `seed`, which only the *Resample* button changes, so that sliders redraw with
+    the same random numbers.
     """
 
     numbers: Callable[..., Any]
@@ -163,22 +161,22 @@ class Live:
     def make(self) -> widgets.Widget:
         """The controls above the picture. Each call makes new ones, which share this object's settings."""
         self.handles = {control.name: control.make() for control in self.controls}
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "width": f"{100 * WIDTH:.0f}px"})
-        self.fault = widgets.HTML(layout={"max_width": f"{100 * WIDTH:.0f}px"})
-        buttons = []
         for name, handle in self.handles.items():
             handle.observe(lambda change, name=name: self.change(**{name: change["new"]}), names="value")
+        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "width": WHOLE})
+        self.fault = widgets.HTML(layout={"max_width": WHOLE})
+
+        # sliders and lists above what is pressed
+        fields = [self.handles[control.name] for control in self.controls if not isinstance(control, Switch)]
+        presses = [self.handles[control.name] for control in self.controls if isinstance(control, Switch)]
         if self.noise:
-            buttons.append(self.button("Resample", lambda: self.change(seed=self.settings["seed"] + 1)))
+            presses.append(self.button("Resample", lambda: self.change(seed=self.settings["seed"] + 1)))
         if self.dear:
             self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "90px", "visibility": "hidden"})
-            buttons += [self.button(self.dear.label, self.run_dear), self.bar]
+            presses += [self.button(self.dear.label, self.run_dear), self.bar]
+
         self.refresh()
-        # sliders and lists above what is pressed; an empty row takes no room
-        fields, presses = [], []
-        for control in self.controls:
-            (presses if isinstance(control, Switch) else fields).append(self.handles[control.name])
-        rows = [widgets.Box(row, layout=ROW) for row in (fields, presses + buttons) if row]
+        rows = [widgets.Box(row, layout=ROW) for row in (fields, presses) if row]  # an empty one would take room
         return widgets.VBox([*rows, self.fault, self.picture])
 
     def button(self, label: str, action: Callable[[], None]) -> widgets.Button:
@@ -214,12 +212,8 @@ class Live:
 
     def finish(self, settings: Settings, progress: Callable[[float], None] = lambda share: None) -> Any:
         """What `dear.run` returns, having told `progress` of each share it yielded."""
-        steps = self.dear.run(**{name: value for name, value in settings.items() if name != "dear"})
-        while True:
-            try:
-                progress(next(steps))
-            except StopIteration as end:
-                return end.value
+        known = {name: value for name, value in settings.items() if name != "dear"}
+        return result_of(self.dear.run(**known), progress)
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do it; on a fault say which, and at what settings. The next change tries again."""
@@ -236,81 +230,10 @@ class Live:
         self.fault.value = f'<div style="{look}">{html.escape(text)}</div>'
 
 
-class Canvas:
-    """A figure whose still parts are drawn once, and with them every moving artist that lies below all that moved.
-
-    The order of `moving` is the order of painting, whatever moved before: a picture depends on its numbers alone.
-    """
-
-    def __init__(self, draw: Callable[[Figure], Moving], height: float, dpi: float):
-        with mpl.rc_context(LOOK):
-            self.figure = Figure(figsize=(WIDTH, height), dpi=dpi)
-            self.canvas = FigureCanvasAgg(self.figure)
-            self.moving, self.move = draw(self.figure)
-        for artist in self.moving:
-            artist.set_animated(True)
-        self.canvas.draw()
-
-        # `below` shows the still parts and the first `kept` of the moving ones
-        self.still = self.below = self.canvas.copy_from_bbox(self.figure.bbox)
-        self.kept = 0
-
-    def image(self, numbers: Any) -> Image.Image:
-        """The picture of these numbers."""
-        self.move(numbers)
-        first = next((i for i, artist in enumerate(self.moving) if artist.stale), len(self.moving))
-
-        # something moved that is in `below` already: begin with the still parts
-        if first < self.kept:
-            self.below, self.kept = self.still, 0
-        self.canvas.restore_region(self.below)
-
-        # keep what lies below the first that moved: while one control is dragged, it stays as it is
-        if first > self.kept:
-            self.paint(self.moving[self.kept : first])
-            self.below, self.kept = self.canvas.copy_from_bbox(self.figure.bbox), first
-        self.paint(self.moving[first:])
-        return pixels(self.canvas)
-
-    def paint(self, artists: Iterable[Artist]) -> None:
-        """Draw some artists on what is there."""
-        for artist in artists:
-            self.figure.draw_artist(artist)
-            artist.stale = False  # what is invisible or empty is not drawn, and would stay stale for ever
-
-
-def pixels(canvas: FigureCanvasAgg) -> Image.Image:
-    """What a canvas shows, as an image."""
-    return Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
-
-
-def encode(image: Image.Image, best: bool = False) -> bytes:
-    """PNG bytes: quickly, or as few colours and bytes as will do for a file that is kept."""
-    target = io.BytesIO()
-    if best:
-        image.quantize(256, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
-    else:
-        image.save(target, "PNG", compress_level=1)
-    return target.getvalue()
-
-
-def stack(rows: list[tuple[str, Image.Image]]) -> Image.Image:
-    """Pictures below each other, each under its caption."""
-    captions = [caption_image(text) for text, _ in rows]
-    tall = sum(c.height + image.height for c, (_, image) in zip(captions, rows, strict=True))
-    whole = Image.new("RGB", (rows[0][1].width, tall), "white")
-    top = 0
-    for caption, (_, image) in zip(captions, rows, strict=True):
-        whole.paste(caption, (0, top))
-        whole.paste(image, (0, top + caption.height))
-        top += caption.height + image.height
-    return whole
-
-
-def caption_image(text: str) -> Image.Image:
-    """A line of text in the course's letters, on a band."""
-    figure = Figure(figsize=(WIDTH, 0.3), dpi=DPI, facecolor=BAND)
-    canvas = FigureCanvasAgg(figure)
-    figure.text(0.015, 0.5, text, va="center", fontsize=9.5, color=EXACT)
-    canvas.draw()
-    return pixels(canvas)
+def result_of(steps: Iterator[float], progress: Callable[[float], None] = lambda share: None) -> Any:
+    """What a generator returns, having told `progress` of all that it yielded."""
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            return end.value

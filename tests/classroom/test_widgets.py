@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from pgnotes.classroom import live, widgets
-from pgnotes.classroom.live import Canvas, Dear, Live, Slider
+from pgnotes.classroom import widgets
+from pgnotes.classroom.canvas import Canvas, caption_image
+from pgnotes.classroom.live import Dear, Live, Slider
 from pgnotes.classroom.page import UNNAMED, WIDGET_VIEW, close, on_page
 from pgnotes.classroom.quiz import quiz
+from pgnotes.classroom.style import WIDTH
 
 NAMES = [module.name for module in pkgutil.iter_modules(widgets.__path__)]
 
@@ -141,7 +143,7 @@ def test_the_twin_shows_telling_settings_under_captions_that_fit(widget):
     for caption, changes in widget.twin:
         assert changes.keys() <= widget.settings.keys(), caption
         pictures.add(widget.png(**changes))
-        line = np.asarray(live.caption_image(caption))
+        line = np.asarray(caption_image(caption))
         assert (line[:, -10:] == line[0, -1]).all(), f"cut off: {caption}"
         assert (line != line[0, -1]).any(), f"empty: {caption}"
     assert len(pictures) == len(widget.twin) >= 2
@@ -390,7 +392,7 @@ def test_the_twin_is_an_output_of_its_own_which_its_widget_alone_hides(shown):
     twin, view, *_ = shown
     assert set(twin[0]) == {"image/png", "text/plain"}
     assert twin[1]["image/png"]["alt"] == twin[0]["text/plain"] == "A dot."
-    assert twin[1]["image/png"]["width"] == live.WIDTH * 100
+    assert twin[1]["image/png"]["width"] == 100 * WIDTH
     assert set(view[0]) == {WIDGET_VIEW}, "nbval would look for text in the saved file, where the widget is left out"
     (style, own), (another, _) = (style_of(one.ui) for one in on_page[-2:])
     assert on_page[-2].ui.model_id == view[0][WIDGET_VIEW]["model_id"]

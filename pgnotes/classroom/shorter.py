@@ -1,4 +1,4 @@
-"""REINFORCE with a value baseline on a language model, for a reward anybody can judge: shorter is better (lesson 03)."""
+"""REINFORCE with a value baseline on a language model, for a reward anybody can judge: shortness (lesson 03)."""
 
 from __future__ import annotations
 

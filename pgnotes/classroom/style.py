@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 BEFORE, AFTER = "#9fb3c8", "#d55e00"  # the policy before training, and now
 EXACT, ESTIMATE = "#1f2430", "#0072b2"
@@ -63,29 +61,6 @@ def name_lines(ax: Axes, *names: tuple[str, str]) -> None:
     for text, colour in reversed(names):
         ax.text(place, 0.97, text, color=colour, transform=ax.transAxes, ha="right", va="top", fontweight="bold")
         place -= 0.032 * len(text) + 0.05
-
-
-def box(x: float, width: float, low: float, high: float) -> list[tuple[float, float]]:
-    """The corners of a bar."""
-    return [(x - width / 2, low), (x - width / 2, high), (x + width / 2, high), (x + width / 2, low)]
-
-
-def readouts(fig: Figure, y: float, *names: tuple[float, str]) -> list[Text]:
-    """Names along the height `y` of a figure, each ending at its x; the returned texts, for numbers, begin there."""
-    for x, name in names:
-        fig.text(x, y, name, ha="right", color=EXACT)
-    return [fig.text(x + 0.008, y, "", color=EXACT, fontweight="bold") for x, _ in names]
-
-
-def fill(readings: Sequence[Text], texts: Iterable[str]) -> None:
-    """Write one text into each readout.  ValueError if there are more of one than of the other."""
-    for reading, text in zip(readings, texts, strict=True):
-        reading.set_text(text)
-
-
-def signed(text: str) -> str:
-    """A formatted number with a minus sign, which is as wide as a plus sign, in place of its hyphen."""
-    return text.replace("-", "−")
 
 
 def beside_bar(colour: str, content: str) -> str:

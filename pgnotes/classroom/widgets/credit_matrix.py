@@ -1,13 +1,15 @@
-"""Which reward counts for which token: a matrix of tokens and rewards, and the weights that come out of it (lesson 06)."""
+"""Which reward counts for which token: a matrix of tokens and rewards, and the weights that come of it (lesson 06)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+from pgnotes.classroom.artists import empty_bars
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
 from pgnotes.classroom.style import BAND, BETTER, ESTIMATE, EXACT, WORSE, label
 from pgnotes.theory.credit import credit
@@ -23,29 +25,21 @@ PAID = {
     "two": (0, 1, 0, 0, 0, 0, 0, 1),
     "slip": (0, 0, 0, -1, 0, 0, 0, 1),
 }
+RULES = (
+    ("whole return", "whole"),
+    ("reward-to-go, usual form", "usual"),
+    ("reward-to-go times γ^t", "to_go"),
+    ("return spread, to go", "spread"),
+)
+REWARDS = (
+    ("−1 at 4, 1 at the end", "slip"),
+    ("1 at the end", "end"),
+    ("1 at 2, 1 at the end", "two"),
+    ("0.25 for each token", "each"),
+)
 CONTROLS = (
-    Choice(
-        "rule",
-        "rule",
-        (
-            ("whole return", "whole"),
-            ("reward-to-go, usual form", "usual"),
-            ("reward-to-go times γ^t", "to_go"),
-            ("return spread, to go", "spread"),
-        ),
-        "whole",
-    ),
-    Choice(
-        "paid",
-        "rewards",
-        (
-            ("−1 at 4, 1 at the end", "slip"),
-            ("1 at the end", "end"),
-            ("1 at 2, 1 at the end", "two"),
-            ("0.25 for each token", "each"),
-        ),
-        "slip",
-    ),
+    Choice("rule", "rule", RULES, "whole"),
+    Choice("paid", "rewards", REWARDS, "slip"),
     Slider("gamma", "discount γ", 0.0, 1.0, 0.05, 1.0),
 )
 
@@ -59,39 +53,41 @@ def numbers(rule: str, paid: str, gamma: float) -> dict[str, Any]:
     return {"matrix": matrix, "rewards": rewards.tolist(), "weights": (matrix @ rewards).tolist()}
 
 
-def draw(fig: Figure) -> Moving:
-    """The rewards above the columns, the weights beside the rows."""
+def axes_of(fig: Figure) -> tuple[Axes, Axes, Axes]:
+    """The rewards above the grid's columns, the weights beside its rows, and a word in the corner."""
     shape = {"left": 0.085, "right": 0.975, "top": 0.93, "bottom": 0.105, "wspace": 0.07, "hspace": 0.08}
     (top, corner), (grid, side) = fig.subplots(2, 2, width_ratios=(1.25, 1), height_ratios=(1, 3.1), gridspec_kw=shape)
-    corner.set_axis_off()
-    places = range(1, T + 1)
-    label(top, "What each token is paid").set(
-        xlim=(0.5, T + 0.5), ylim=(-1.15, 1.15), xticks=places, xticklabels=[], yticks=[-1, 0, 1]
-    )
+    places, across = range(1, T + 1), (0.5, T + 0.5)
+    label(top, "What each token is paid").set(xlim=across, ylim=(-1.15, 1.15), yticks=[-1, 0, 1])
+    top.set_xticks(places, [])
     top.axhline(0, color=EXACT, linewidth=0.8, zorder=3)
     top.tick_params(axis="x", length=0)
-    grid.set(xlim=(0.5, T + 0.5), ylim=(T + 0.5, 0.5), xticks=places, yticks=places)
+
+    grid.set(xlim=across, ylim=across[::-1], xticks=places, yticks=places)
     grid.set_xlabel("the reward of token …", labelpad=1)
     grid.set_ylabel("… counts for token")
     grid.grid(visible=False)
+
+    label(side, "What its score is multiplied by").set(xlim=(-1.15, 2.75), ylim=across[::-1], xticks=[-1, 0, 1, 2])
+    side.set_yticks(places, [])
+    side.axvline(0, color=EXACT, linewidth=0.8, zorder=3)
+    side.tick_params(axis="y", length=0)
+    side.grid(visible=False, axis="y")
+
+    corner.set_axis_off()
+    brim = "A cell filled to the brim:\nthe reward counts in full."
+    corner.text(0.0, 0.5, brim, color=ESTIMATE, va="center", transform=corner.transAxes)
+    return top, grid, side
+
+
+def draw(fig: Figure) -> Moving:
+    """Cells that are filled by how much a reward counts, bars for the rewards and for the weights."""
+    top, grid, side = axes_of(fig)
     grid.add_collection(PolyCollection((CENTRES + CORNERS).numpy(), facecolor=BAND, edgecolor="none"))
     cells = PolyCollection((CENTRES + CORNERS).numpy(), facecolor=ESTIMATE, edgecolor="none")
     grid.add_collection(cells)
-    label(side, "What its score is multiplied by").set(
-        xlim=(-1.15, 2.75), ylim=(T + 0.5, 0.5), yticks=places, yticklabels=[], xticks=[-1, 0, 1, 2]
-    )
-    side.tick_params(axis="y", length=0)
-    side.grid(visible=False, axis="y")
-    side.axvline(0, color=EXACT, linewidth=0.8, zorder=3)
-    corner.text(
-        0.0,
-        0.5,
-        "A cell filled to the brim:\nthe reward counts in full.",
-        color=ESTIMATE,
-        va="center",
-        transform=corner.transAxes,
-    )
-    paid = top.bar(places, [0.0] * T, 0.6)
+    places = range(1, T + 1)
+    paid = empty_bars(top, places, 0.6)
     weights = side.barh(places, [0.0] * T, 0.6)
     texts = [side.text(2.7, t, "", ha="right", va="center", color=EXACT, fontsize=9) for t in places]
 
@@ -108,15 +104,17 @@ def draw(fig: Figure) -> Moving:
 
 def credit_matrix() -> Live:
     """The widget."""
-    return Live(
-        numbers, draw, CONTROLS, 4.0,
-        twin=(
-            ("The whole return, γ = 1: token 4's penalty and the reward cancel for every token", {}),
-            ("Reward-to-go: the tokens after the slip are no longer charged with it", {"rule": "usual"}),
-            ("1 at the end, γ = 0.8, the usual form: the early tokens hear little of it", {"rule": "usual", "paid": "end", "gamma": 0.8}),
-            ("The same times γ^t, as the discounted objective asks: all hear equally little", {"rule": "to_go", "paid": "end", "gamma": 0.8}),
-        ),
-        alt="A grid of eight tokens and eight rewards, its cells filled by how much a reward counts for a token, the rewards above and the tokens' weights "
-        "beside it. Under the whole return every cell counts; under reward-to-go only those on and above the diagonal. With a discount the cells fade to the "
-        "right, from the diagonal in the usual form, from the first column in the exact one.",
-    )  # fmt: skip
+    usual, exact = ({"rule": rule, "paid": "end", "gamma": 0.8} for rule in ("usual", "to_go"))
+    twin = (
+        ("The whole return, γ = 1: token 4's penalty and the reward cancel for every token", {}),
+        ("Reward-to-go: the tokens after the slip are no longer charged with it", {"rule": "usual"}),
+        ("1 at the end, γ = 0.8, the usual form: the early tokens hear little of it", usual),
+        ("The same times γ^t, as the discounted objective asks: all hear equally little", exact),
+    )
+    alt = (
+        "A grid of eight tokens and eight rewards, its cells filled by how much a reward counts for a token, the "
+        "rewards above and the tokens' weights beside it. Under the whole return every cell counts; under "
+        "reward-to-go only those on and above the diagonal. With a discount the cells fade to the right, from the "
+        "diagonal in the usual form, from the first column in the exact one."
+    )
+    return Live(numbers, draw, CONTROLS, 4.0, twin, alt)

@@ -1,4 +1,4 @@
-"""The course in one slider: a three-action policy climbs its expected reward, and the button that is not the best rises first (lesson 00)."""
+"""The course in one slider: a policy climbs its expected reward, and at first a lesser action rises (lesson 00)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from pgnotes.classroom.artists import empty_line, fill, legend, policy_bars, readouts, two_panels
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, QUIET, fill, label, readouts
+from pgnotes.classroom.style import AFTER, EXACT, MUTED, QUIET, label
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -40,47 +41,46 @@ def numbers(training_step: int, step_size: float) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the policy, right its expected reward as the steps pass; below, in fixed places, the readouts."""
-    policy, climb = fig.subplots(
-        1, 2, gridspec_kw={"left": 0.085, "right": 0.975, "top": 0.89, "bottom": 0.27, "wspace": 0.25}
-    )
+    policy, climb = two_panels(fig, right=0.975, top=0.89, bottom=0.27, gap=0.25)
     label(policy, "How often each button is pressed").set(xlim=(-0.6, 2.6), ylim=(0, 1.15))
     policy.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     policy.set_xticks(range(3), [f"{name}\npays {pay:g}" for name, pay in zip("ABC", PAYS, strict=True)])
     policy.grid(axis="x", visible=False)
-    label(climb, "What a press earns on average", x="training step").set(
-        xlim=(-3, STEPS + 3), ylim=(0, 1.15), yticks=[0, 0.5, 1]
-    )
+    bars, move_bars = policy_bars(policy, run(1.0)[0][0])
+
+    label(climb, "What a press earns on average", x="training step").set(xlim=(-3, STEPS + 3), ylim=(0, 1.15))
+    climb.set_yticks([0, 0.5, 1])
     climb.axhline(0.5, color=EXACT, linewidth=0.9, linestyle=(0, (4, 3)))
     climb.text(STEPS, 0.42, "what A pays", ha="right", va="top", color=EXACT)
-    old = policy.bar([x - 0.2 for x in range(3)], run(1.0)[0][0], 0.38, color=BEFORE)
-    new = policy.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.38, color=AFTER)
-    for bar in old:
-        policy.text(bar.get_x() + 0.19, bar.get_height() + 0.02, f"{bar.get_height():.0%}", ha="center", color=MUTED)
-    shares = [policy.text(x + 0.2, 0, "", ha="center", color=AFTER, fontweight="bold") for x in range(3)]
-    (ahead,), (path,) = climb.plot([], [], color=QUIET, linewidth=1), climb.plot([], [], color=EXACT, linewidth=2.2)
-    (dot,) = climb.plot([], [], "o", color=AFTER, markersize=8)
-    fig.text(0.085, 0.025, "before", color=MUTED, fontweight="bold")
-    fig.text(0.175, 0.025, "now", color=AFTER, fontweight="bold")
+    ahead, path = empty_line(climb, color=QUIET, linewidth=1), empty_line(climb, color=EXACT, linewidth=2.2)
+    dot = empty_line(climb, "o", color=AFTER, markersize=8)
+
+    legend(fig, (0.085, 0.025, "before", MUTED), (0.175, 0.025, "now", AFTER))
     readings = readouts(fig, 0.025, (0.77, "average reward: before"), (0.9, "now"))
 
     def update(n: dict) -> None:
         step, rewards = n["step"], n["rewards"]
-        for bar, share, value in zip(new, shares, n["now"], strict=True):
-            bar.set_height(value)
-            share.set(text=f"{value:.0%}", y=value + 0.02)
+        move_bars(n["now"])
         for line, upto in ((ahead, STEPS), (path, step)):
             line.set_data(range(upto + 1), rewards[: upto + 1])
         dot.set_data([step], [rewards[step]])
         fill(readings, (f"{value:.3f}" for value in (rewards[0], rewards[step])))
 
-    return [*new, *shares, ahead, path, dot, *readings], update
+    return [*bars, ahead, path, dot, *readings], update
 
 
 def first_policy() -> Live:
     """The widget."""
-    return Live(numbers, draw, CONTROLS, 3.0, twin=(
-        ("Seven steps: A, which pays half, has gained most; C, which pays most, is still pressed one time in seven", {"training_step": 7}),
+    pressed = "A, which pays half, has gained most; C, which pays most, is still pressed one time in seven"
+    small = {"training_step": 100, "step_size": 0.1}
+    twin = (
+        (f"Seven steps: {pressed}", {"training_step": 7}),
         ("Twenty steps: the average has passed what A pays, and A is on its way down", {"training_step": 20}),
-        ("A hundred small steps, of size 0.1: A has only just passed its peak", {"training_step": 100, "step_size": 0.1}),
-    ), alt="A three-action policy before training and now, and its average reward by training step. Seven steps of size 1 lift A from 60% to 71% and the "
-    "average from 0.40 to 0.50; after 20, A is at 36% and C has risen from 10% to 57%. A hundred steps of size 0.1 leave A at 68%.")  # fmt: skip
+        ("A hundred small steps, of size 0.1: A has only just passed its peak", small),
+    )
+    alt = (
+        "A three-action policy before training and now, and its average reward by training step. Seven steps of size 1 "
+        "lift A from 60% to 71% and the average from 0.40 to 0.50; after 20, A is at 36% and C has risen from 10% to "
+        "57%. A hundred steps of size 0.1 leave A at 68%."
+    )
+    return Live(numbers, draw, CONTROLS, 3.0, twin, alt)

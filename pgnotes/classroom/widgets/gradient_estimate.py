@@ -9,8 +9,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pgnotes.classroom.artists import empty_bars, empty_line, fill, legend, readouts, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, fill, label, readouts
+from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, label
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -36,14 +37,22 @@ def uniforms(seed: int) -> Tensor:
 
 
 def numbers(probs: tuple[float, ...], power: int, seed: int) -> dict[str, Any]:
-    """The exact gradient, the estimate from 2^power samples with its own standard error, and the estimate's path; all in units of the exact one."""
+    """The exact gradient, the estimate from 2^power samples, its own standard error, and its path.
+
+    All in units of the exact gradient's length, but for the path of C's entry, which is in units of the exact entry.
+    """
     policy, n = SoftmaxPolicy(torch.tensor(probs).log()), 2**power
     exact = Bandit(REWARDS).exact_gradient(policy)
-    actions = torch.searchsorted(policy.probs.cumsum(0), uniforms(seed)).clamp(max=2)
     per_action = REWARDS[:, None] * policy.score([0, 1, 2])  # what one sample of each action says, [3, 3]
+    actions = torch.searchsorted(policy.probs.cumsum(0), uniforms(seed)).clamp(max=2)
     counts = torch.nn.functional.one_hot(actions, 3).cumsum(0)
-    mean = counts[n - 1].double() @ per_action / n
-    error = ((counts[n - 1].double() @ per_action**2 / n - mean**2).clamp(min=0) / max(n - 1, 1)).sqrt()
+
+    # the estimate and its standard error, from the n samples alone
+    drawn = counts[n - 1].double()
+    mean = drawn @ per_action / n
+    error = ((drawn @ per_action**2 / n - mean**2).clamp(min=0) / max(n - 1, 1)).sqrt()
+
+    # and how far estimates of C's entry really spread
     spread = (policy.probs @ per_action**2 - exact**2).sqrt()
     size = exact.norm()
     return {
@@ -60,29 +69,24 @@ def numbers(probs: tuple[float, ...], power: int, seed: int) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the estimate of one entry as samples come in, right all three entries at N; below the readouts."""
-    path, bars = fig.subplots(
-        1,
-        2,
-        width_ratios=(1.5, 1),
-        gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.24, "wspace": 0.2},
-    )
+    path, bars = two_panels(fig, 1.5, top=0.89, bottom=0.24)
     label(path, "C's entry: estimate ÷ exact").set(xscale="log", xlim=(0.9, MOST * 1.1), ylim=(-2, 4))
     path.set_xlabel("samples", labelpad=1)
     path.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
     path.axhline(1, color=EXACT, linewidth=1.5)
-    funnel = [path.plot([], [], color=EXACT, linewidth=1.2, linestyle=":")[0] for _ in range(2)]
-    (line,) = path.plot([], [], color=ESTIMATE, linewidth=1.6)
-    (dot,) = path.plot([], [], "o", color=ESTIMATE, markersize=8, clip_on=False)
     path.text(1, 1.12, "exact", color=EXACT, fontweight="bold")
     path.text(MOST, -1.75, "dotted: ± 2 SE", ha="right", color=MUTED)
+    funnel = [empty_line(path, color=EXACT, linewidth=1.2, linestyle=":") for _ in range(2)]
+    line = empty_line(path, color=ESTIMATE, linewidth=1.6)
+    dot = empty_line(path, "o", color=ESTIMATE, markersize=8, clip_on=False)
+
     label(bars, "All entries at N").set(xlim=(-0.6, 2.6), ylim=(-1.6, 2.3))
     bars.set_xticks(range(3), ["A", "B", "C"])
     bars.axhline(0, color=EXACT, linewidth=0.8)
-    truth = bars.bar([x - 0.2 for x in range(3)], [0.0] * 3, 0.36, color=EXACT)
-    guess = bars.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.36, color=ESTIMATE)
-    whiskers = [bars.plot([], [], color=MUTED, linewidth=2.5)[0] for _ in range(3)]
-    bars.text(2.55, 1.95, "exact", ha="right", color=EXACT, fontweight="bold")
-    bars.text(2.55, 1.6, "estimate ± 2 SE", ha="right", color=ESTIMATE, fontweight="bold")
+    truth = empty_bars(bars, range(3), 0.36, -0.2, color=EXACT)
+    guess = empty_bars(bars, range(3), 0.36, 0.2, color=ESTIMATE)
+    whiskers = [empty_line(bars, color=MUTED, linewidth=2.5) for _ in range(3)]
+    legend(bars, (2.55, 1.95, "exact", EXACT), (2.55, 1.6, "estimate ± 2 SE", ESTIMATE), ha="right")
     readings = readouts(fig, 0.025, (0.165, "samples N"), (0.39, "A, B, C drawn"), (0.9, "the estimate is off by"))
 
     def update(n: dict) -> None:
@@ -94,22 +98,22 @@ def draw(fig: Figure) -> Moving:
             truth[x].set_height(exact)
             guess[x].set_height(mean)
             whiskers[x].set_data([x + 0.2] * 2, [mean - 2 * error, mean + 2 * error])
-        texts = (f"{n['n']}", ", ".join(map(str, n["drawn"])), f"{n['off']:.0%}")
-        fill(readings, texts)
+        fill(readings, (f"{n['n']}", ", ".join(map(str, n["drawn"])), f"{n['off']:.0%}"))
 
     return [*funnel, line, dot, *truth, *guess, *whiskers, *readings], update
 
 
 def gradient_estimate() -> Live:
     """The widget."""
-    nearly_sure = POLICIES[2][1]
-    return Live(
-        numbers, draw, CONTROLS, 3.1, noise=True,
-        twin=(
-            ("Undecided, 16 samples: still far off, and it says so", {}),
-            ("Nearly sure, 16 samples, all of A: estimate 0, own standard error 0, and both are wrong", {"probs": nearly_sure}),
-            ("Nearly sure, 8192 samples: now C has been seen often enough", {"probs": nearly_sure, "power": 13}),
-        ),
-        alt="Estimates of a three-action bandit's policy gradient against the exact one. An undecided policy is 60 % off after 16 samples and knows it; one "
-        "that takes A 98 % of the time has seen nothing else after 16 samples, so its estimate and its own standard error are both zero; 8192 are enough.",
-    )  # fmt: skip
+    few, many = {"probs": POLICIES[2][1]}, {"probs": POLICIES[2][1], "power": 13}
+    twin = (
+        ("Undecided, 16 samples: still far off, and it says so", {}),
+        ("Nearly sure, 16 samples, all of A: estimate 0, own standard error 0, and both are wrong", few),
+        ("Nearly sure, 8192 samples: now C has been seen often enough", many),
+    )
+    alt = (
+        "Estimates of a three-action bandit's policy gradient against the exact one. An undecided policy is 60 % off "
+        "after 16 samples and knows it; one that takes A 98 % of the time has seen nothing else after 16 samples, so "
+        "its estimate and its own standard error are both zero; 8192 are enough."
+    )
+    return Live(numbers, draw, CONTROLS, 3.1, twin, alt, noise=True)

@@ -1,4 +1,4 @@
-"""The pocket model's real distribution over the next character, under a temperature and a top-k, and what it writes with them (lesson 01)."""
+"""The pocket model's real distribution over the next character, reshaped, and what it writes then (lesson 01)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pgnotes.classroom.artists import empty_bars, fill, legend, plain, readouts
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, fill, label, readouts
+from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, label
+from pgnotes.lm.logprobs import head_logits, hidden_states, prefill
 from pgnotes.lm.models import encode, load
-from pgnotes.lm.policy import head_logits, hidden_states, prefill
 from pgnotes.lm.rollout import draw as inverse_sample
 from pgnotes.lm.rollout import uniforms
 from pgnotes.theory.policies import SoftmaxPolicy, reshaped
@@ -21,13 +22,9 @@ from pgnotes.theory.policies import SoftmaxPolicy, reshaped
 REQUEST = "48 12: On Monday the baker"
 STARTS = ("", "sold 1", "sold 12 lo", "sold 12 loaves and ")  # what it has written so far
 SHOWN, LINES, LONGEST = 12, 4, 60  # characters with a bar of their own; samples, and the most characters of each
+WRITTEN = tuple((f"“{text}”" if text else "nothing yet", text) for text in STARTS)
 CONTROLS = (
-    Choice(
-        "start",
-        "it has written",
-        tuple((f"“{text}”" if text else "nothing yet", text) for text in STARTS),
-        "sold 12 loaves and ",
-    ),
+    Choice("start", "it has written", WRITTEN, "sold 12 loaves and "),
     Slider("temperature", "temperature", 0.1, 3.0, 0.1, 1.0),
     Slider("top_k", "top-k (0: all)", 0, 20, 1, 0),
 )
@@ -58,9 +55,11 @@ def ids_of(start: str) -> Tensor:
 def name_of(token: int) -> str:
     """How a token is written under its bar."""
     text = pocket()[1].decode([token])
-    return {" ": "space", "\n": "line"}.get(
-        text, "end" if text.startswith("<|") else text if text.isprintable() else "?"
-    )
+    if text in (" ", "\n"):
+        return {" ": "space", "\n": "line"}[text]
+    if text.startswith("<|"):
+        return "end"
+    return text if text.isprintable() else "?"
 
 
 def numbers(start: str, temperature: float, top_k: int, dear: list[str] | None = None) -> dict[str, Any]:
@@ -113,30 +112,20 @@ def choose(logits: Tensor, u: Tensor, temperature: float, top_k: int) -> Tensor:
 
 def draw(fig: Figure) -> Moving:
     """The bars, the readouts under them, and room for what it writes."""
-    ax = label(
-        fig.subplots(gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.92, "bottom": 0.43}),
-        "The next character, as the model has it and as you draw it",
+    ax = fig.subplots(gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.92, "bottom": 0.43})
+    label(ax, "The next character, as the model has it and as you draw it").set(
+        xlim=(-0.7, SHOWN - 0.3), ylim=(0, 1.12)
     )
-    ax.set_xlim(-0.7, SHOWN - 0.3)
-    ax.set_ylim(0, 1.12)
     ax.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     ax.set_xticks([])
-    old, new = (
-        ax.bar([x + shift for x in range(SHOWN)], [0.0] * SHOWN, 0.38, color=colour)
-        for shift, colour in ((-0.2, BEFORE), (0.2, AFTER))
-    )
+    old = empty_bars(ax, range(SHOWN), 0.38, -0.2, color=BEFORE)
+    new = empty_bars(ax, range(SHOWN), 0.38, 0.2, color=AFTER)
     shares = [ax.text(x + 0.2, 0, "", ha="center", color=AFTER, fontsize=8.5) for x in range(SHOWN)]
     names = [ax.text(x, -0.1, "", ha="center", va="top", color=EXACT) for x in range(SHOWN)]
-    ax.text(SHOWN - 0.3, 1.0, "the policy", ha="right", color=MUTED, fontweight="bold")
-    ax.text(SHOWN - 0.3, 0.88, "as drawn", ha="right", color=AFTER, fontweight="bold")
-    readings = readouts(
-        fig,
-        0.285,
-        (0.255, "entropy: the policy"),
-        (0.41, "as drawn"),
-        (0.69, "KL(drawn ‖ policy)"),
-        (0.92, "all others"),
-    )
+    legend(ax, (SHOWN - 0.3, 1.0, "the policy", MUTED), (SHOWN - 0.3, 0.88, "as drawn", AFTER), ha="right")
+
+    known = (0.255, "entropy: the policy"), (0.41, "as drawn"), (0.69, "KL(drawn ‖ policy)"), (0.92, "all others")
+    readings = readouts(fig, 0.285, *known)
     hint = fig.text(0.085, 0.205, "", color=MUTED)
     lines = [fig.text(0.085, 0.205 - 0.055 * i, "", family="monospace", fontsize=9, color=EXACT) for i in range(LINES)]
 
@@ -145,27 +134,27 @@ def draw(fig: Figure) -> Moving:
             for bar, value in zip(bars, n[key], strict=True):
                 bar.set_height(value)
         for share, name, text, value, was in zip(shares, names, n["names"], n["after"], n["before"], strict=True):
-            share.set_text(f"{value:.0%}" if value >= 0.045 else "")
-            share.set_y(max(value, was) + 0.02)
-            name.set_text(text.replace("$", r"\$"))
+            share.set(text=f"{value:.0%}" if value >= 0.045 else "", y=max(value, was) + 0.02)
+            name.set_text(plain(text))
         fill(readings, [f"{h:.2f}" for h in n["entropy"]] + [f"{n['kl']:.3f}", f"{n['rest']:.1%}"])
+
         hint.set_text("" if n["lines"] else "Press “Write” to read four samples at these settings.")
         for line, text in zip(lines, n["lines"] or [""] * LINES, strict=True):
-            line.set_text("".join(c if c.isprintable() else "�" for c in text).replace("$", r"\$"))
+            line.set_text(plain(text))
 
     return [*names, hint, *lines, *old, *new, *shares, *readings], update  # first what a temperature leaves as it is
 
 
 def next_token() -> Live:
     """The widget."""
-    return Live(
-        numbers, draw, CONTROLS, 4.3, dear=Dear("Write", write),
-        twin=(
-            ("Temperature 0.3: the two likeliest characters rise from 35 % to 70 %", {"temperature": 0.3}),
-            ("Temperature 2.5: rare characters are no longer rare, and words fall apart", {"temperature": 2.5}),
-            ("Temperature 2.5 again, but only among the three likeliest characters", {"temperature": 2.5, "top_k": 3}),
-        ),
-        alt="Bars of the pocket model's next-character probabilities after 'sold 12 loaves and', with four samples each. At temperature 0.3 the two "
-        "likeliest characters have 70 % and the samples resemble each other; at 2.5 the bars flatten and words are misspelt; cutting to the three "
-        "likeliest characters keeps most words whole.",
-    )  # fmt: skip
+    twin = (
+        ("Temperature 0.3: the two likeliest characters rise from 35 % to 70 %", {"temperature": 0.3}),
+        ("Temperature 2.5: rare characters are no longer rare, and words fall apart", {"temperature": 2.5}),
+        ("Temperature 2.5 again, but only among the three likeliest characters", {"temperature": 2.5, "top_k": 3}),
+    )
+    alt = (
+        "Bars of the pocket model's next-character probabilities after 'sold 12 loaves and', with four samples each. "
+        "At temperature 0.3 the two likeliest characters have 70 % and the samples resemble each other; at 2.5 the "
+        "bars flatten and words are misspelt; cutting to the three likeliest characters keeps most words whole."
+    )
+    return Live(numbers, draw, CONTROLS, 4.3, twin, alt, dear=Dear("Write", write))

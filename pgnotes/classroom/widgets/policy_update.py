@@ -1,4 +1,4 @@
-"""One update of a three-action policy: take an action, get a reward, choose the step size, and see what becomes of every action (lesson 01)."""
+"""One update of a policy: choose an action, its reward and a step size; see what becomes of all actions (lesson 01)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from pgnotes.classroom.artists import empty_bars, fill, legend, policy_bars, readouts, signed, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, WORSE, fill, label, readouts, signed
+from pgnotes.classroom.style import AFTER, BETTER, EXACT, MUTED, WORSE, label
 from pgnotes.theory.policies import SoftmaxPolicy
 
 NAMES = ("A", "B", "C")
@@ -24,67 +25,58 @@ def numbers(action: int, reward: float, step_size: float) -> dict[str, Any]:
     before = SoftmaxPolicy(START)
     step = step_size * reward * before.score([action])[0]
     after = SoftmaxPolicy(before.logits + step)
-    entropies = before.entropy().item(), after.entropy().item()
     return {
         "action": action,
         "after": after.probs.tolist(),
         "step": step.tolist(),
-        "entropy": entropies,
+        "entropy": (before.entropy().item(), after.entropy().item()),
         "kl": before.kl(after).item(),
     }
 
 
 def draw(fig: Figure) -> Moving:
     """Left the policy, right the step of the logits; below, in fixed places, the readouts."""
-    policy, step = fig.subplots(
-        1,
-        2,
-        width_ratios=(1.5, 1),
-        gridspec_kw={"left": 0.085, "right": 0.985, "top": 0.89, "bottom": 0.25, "wspace": 0.22},
-    )
-    label(policy, "The whole policy moves, not one action").set_ylim(0, 1.12)
-    policy.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
-    label(step, "What is added to each logit").set_ylim(-4.4, 4.4)
-    step.axhline(0, color=EXACT, linewidth=0.8)
+    policy, step = two_panels(fig, 1.5, top=0.89, gap=0.22)
     for ax in (policy, step):
         ax.set_xlim(-0.6, 2.6)
         ax.set_xticks(range(3), NAMES)
         ax.grid(axis="x", visible=False)
-    old = policy.bar([x - 0.2 for x in range(3)], SoftmaxPolicy(START).probs.tolist(), 0.38, color=BEFORE)
-    new = policy.bar([x + 0.2 for x in range(3)], [0.0] * 3, 0.38, color=AFTER)
-    move = step.bar(range(3), [0.0] * 3, 0.5)
-    for bar in old:
-        policy.text(bar.get_x() + 0.19, bar.get_height() + 0.02, f"{bar.get_height():.0%}", ha="center", color=MUTED)
-    shares = [policy.text(x + 0.2, 0, "", ha="center", color=AFTER, fontweight="bold") for x in range(3)]
-    sizes = [step.text(x, 0, "", ha="center", color=EXACT) for x in range(3)]
+
+    label(policy, "The whole policy moves, not one action").set_ylim(0, 1.12)
+    policy.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
+    bars, move_bars = policy_bars(policy, SoftmaxPolicy(START).probs.tolist())
     chosen = policy.text(0, -0.22, "taken", ha="center", color=EXACT, fontweight="bold")
-    fig.text(0.085, 0.025, "before", color=MUTED, fontweight="bold")
-    fig.text(0.175, 0.025, "after", color=AFTER, fontweight="bold")
+
+    label(step, "What is added to each logit").set_ylim(-4.4, 4.4)
+    step.axhline(0, color=EXACT, linewidth=0.8)
+    moves = empty_bars(step, range(3), 0.5)
+    sizes = [step.text(x, 0, "", ha="center", color=EXACT) for x in range(3)]
+
+    legend(fig, (0.085, 0.025, "before", MUTED), (0.175, 0.025, "after", AFTER))
     readings = readouts(fig, 0.025, (0.49, "entropy (nats): before"), (0.625, "after"), (0.9, "KL(before ‖ after)"))
 
     def update(n: dict) -> None:
-        for bar, share, value in zip(new, shares, n["after"], strict=True):
-            bar.set_height(value)
-            share.set(text=f"{value:.0%}", y=value + 0.02)
-        for bar, size, value in zip(move, sizes, n["step"], strict=True):
-            bar.set_height(value)
-            bar.set_color(BETTER if value > 0 else WORSE)
-            size.set(text=signed(f"{value:+.2f}"), y=value + 0.2 if value >= 0 else value - 0.7)
+        move_bars(n["after"])
         chosen.set_x(n["action"])
+        for bar, size, value in zip(moves, sizes, n["step"], strict=True):
+            bar.set(height=value, color=BETTER if value > 0 else WORSE)
+            size.set(text=signed(f"{value:+.2f}"), y=value + 0.2 if value >= 0 else value - 0.7)
         fill(readings, (f"{value:.3f}" for value in (*n["entropy"], n["kl"])))
 
-    return [*new, *move, *shares, *sizes, chosen, *readings], update
+    return [*bars, chosen, *moves, *sizes, *readings], update
 
 
 def policy_update() -> Live:
     """The widget."""
-    return Live(
-        numbers, draw, CONTROLS, 3.0,
-        twin=(
-            ("You took A, the likeliest; reward 1, step size 1", {"action": 0}),
-            ("You took C, the rarest; the same reward, the same step size", {"action": 2}),
-            ("You took A, and the reward was −2: what A loses goes mostly to B, though nobody tried B", {"action": 0, "reward": -2.0}),
-        ),
-        alt="Bars of a three-action policy before and after one update. Rewarding A, taken with 60%, lifts it to 74%; the same reward for C, taken with "
-        "10%, lifts it to 31%; a reward of -2 for A takes it to 29%, and B, which nobody tried, rises from 30% to 58%.",
-    )  # fmt: skip
+    punished = "You took A, and the reward was −2: what A loses goes mostly to B, though nobody tried B"
+    twin = (
+        ("You took A, the likeliest; reward 1, step size 1", {"action": 0}),
+        ("You took C, the rarest; the same reward, the same step size", {"action": 2}),
+        (punished, {"action": 0, "reward": -2.0}),
+    )
+    alt = (
+        "Bars of a three-action policy before and after one update. Rewarding A, taken with 60%, lifts it to 74%; the "
+        "same reward for C, taken with 10%, lifts it to 31%; a reward of -2 for A takes it to 29%, and B, which nobody "
+        "tried, rises from 30% to 58%."
+    )
+    return Live(numbers, draw, CONTROLS, 3.0, twin, alt)

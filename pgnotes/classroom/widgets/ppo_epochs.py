@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pgnotes.classroom.artists import empty_bars, empty_line, fill, readouts
 from pgnotes.classroom.live import Choice, Live, Moving, Slider, Switch
-from pgnotes.classroom.style import AFTER, MUTED, fill, label, readouts
+from pgnotes.classroom.style import AFTER, MUTED, label
 from pgnotes.theory.ppo import Settings, divergence, outside, ppo, token_ratios
 from pgnotes.theory.worlds import TokenWorld, sum_world
 
@@ -41,9 +43,8 @@ class Run:
     """One run on one batch, carried on as far as somebody looks."""
 
     def __init__(self, step_size: float, clip: bool, seed: int):
-        self.states = islice(
-            ppo(world(), Settings(step_size, BATCH, EPOCHS, CLIP if clip else None), seed, start()), EPOCHS + 1
-        )
+        settings = Settings(step_size, BATCH, EPOCHS, CLIP if clip else None)
+        self.states = islice(ppo(world(), settings, seed, start()), EPOCHS + 1)
         self.logps: list[Tensor] = []  # of the batch's symbols after each epoch
         self.chances: list[Tensor] = []  # of every sequence of the world after each epoch
 
@@ -78,11 +79,10 @@ def numbers(epoch: int, step_size: float, clip: bool, seed: int) -> dict[str, An
     }
 
 
-def draw(fig: Figure) -> Moving:
-    """Left the histogram, right KL and the share outside by epoch; below the readouts."""
-    grid = fig.add_gridspec(
-        2, 2, width_ratios=(1.45, 1), left=0.085, right=0.975, top=0.93, bottom=0.195, wspace=0.26, hspace=0.62
-    )
+def axes_of(fig: Figure) -> tuple[Axes, Axes, Axes]:
+    """Left the histogram, right KL and the share outside by epoch."""
+    edges = {"left": 0.085, "right": 0.975, "top": 0.93, "bottom": 0.195, "wspace": 0.26, "hspace": 0.62}
+    grid = fig.add_gridspec(2, 2, width_ratios=(1.45, 1), **edges)
     histogram, kl, share = fig.add_subplot(grid[:, 0]), fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])
     label(histogram, "Ratios of the batch's symbols", y="share").set(xlim=(0, 3), ylim=(0, 0.6))
     histogram.set_xlabel("ratio, new policy to old", labelpad=1)
@@ -90,6 +90,7 @@ def draw(fig: Figure) -> Moving:
     histogram.set_yticks([0, 0.2, 0.4, 0.6])
     histogram.axvspan(0.8, 1.2, facecolor="#e3e8f1", zorder=0)
     histogram.text(1.23, 0.56, "the band: 0.8 to 1.2", color=MUTED)
+
     label(kl, "KL(old ‖ new), nats").set(yscale="log", xlim=(0, EPOCHS), ylim=(1e-4, 10))
     kl.set_yticks([1e-4, 1e-2, 1], ["0.0001", "0.01", "1"])
     kl.minorticks_off()
@@ -98,12 +99,17 @@ def draw(fig: Figure) -> Moving:
     share.set_xlabel("epochs", labelpad=1)
     for ax in (kl, share):
         ax.set_xticks([0, 5, 10, 15, 20])
-    bars = histogram.bar(BINS[:-1], [0.0] * 30, 0.092, align="edge", color=AFTER)
-    lines = [ax.plot([], [], color=AFTER, linewidth=2, clip_on=False)[0] for ax in (kl, share)]
-    dots = [ax.plot([], [], "o", color=AFTER, markersize=7, clip_on=False)[0] for ax in (kl, share)]
-    readings = readouts(
-        fig, 0.025, (0.175, "smallest, largest"), (0.58, "gain the batch promises"), (0.86, "true gain")
-    )
+    return histogram, kl, share
+
+
+def draw(fig: Figure) -> Moving:
+    """The bars of the histogram, a curve and where it ends in the other two; below the readouts."""
+    histogram, *curves = axes_of(fig)
+    bars = empty_bars(histogram, BINS[:-1], 0.092, align="edge", color=AFTER)
+    lines = [empty_line(ax, color=AFTER, linewidth=2, clip_on=False) for ax in curves]
+    dots = [empty_line(ax, "o", color=AFTER, markersize=7, clip_on=False) for ax in curves]
+    names = (0.175, "smallest, largest"), (0.58, "gain the batch promises"), (0.86, "true gain")
+    readings = readouts(fig, 0.025, *names)
 
     def update(n: dict) -> None:
         for bar, height in zip(bars, n["heights"], strict=True):
@@ -119,13 +125,16 @@ def draw(fig: Figure) -> Moving:
 
 def ppo_epochs() -> Live:
     """The widget."""
-    return Live(
-        numbers, draw, CONTROLS, 3.6, noise=True,
-        twin=(
-            ("Step size 2, ten epochs with the clip: it stays near the band", {"epoch": 10}),
-            ("The same batch and steps without the clip: it goes on, and promises more than it gains", {"epoch": 10, "clip": False}),
-            ("Step size 16, twenty epochs, clip on (resampled once): most ratios have left the band", {"epoch": 20, "step_size": 16.0, "seed": 1}),
-        ),
-        alt="Ratios of a batch's symbols, KL and share outside the band over the epochs of one batch. With step size 2 the clip keeps ratios between 0.65 "
-        "and 1.25 for ten epochs; without it they reach from 0.31 to 1.48. With step size 16 and twenty epochs, 87 % are outside although the clip is on.",
-    )  # fmt: skip
+    far = {"epoch": 20, "step_size": 16.0, "seed": 1}
+    without = {"epoch": 10, "clip": False}
+    twin = (
+        ("Step size 2, ten epochs with the clip: it stays near the band", {"epoch": 10}),
+        ("The same batch and steps without the clip: it goes on, and promises more than it gains", without),
+        ("Step size 16, twenty epochs, clip on (resampled once): most ratios have left the band", far),
+    )
+    alt = (
+        "Ratios of a batch's symbols, KL and share outside the band over the epochs of one batch. With step size 2 the "
+        "clip keeps ratios between 0.65 and 1.25 for ten epochs; without it they reach from 0.31 to 1.48. With step "
+        "size 16 and twenty epochs, 87 % are outside although the clip is on."
+    )
+    return Live(numbers, draw, CONTROLS, 3.6, twin, alt, noise=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.quiver import Quiver
 
+from pgnotes.classroom.artists import empty_line, fill, readouts, two_panels
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, BETTER, EXACT, QUIET, WORSE, fill, label, readouts
+from pgnotes.classroom.style import AFTER, BAND, BETTER, EXACT, QUIET, WORSE, label
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -42,54 +45,54 @@ def numbers(logit_a: float, logit_b: float, reward_a: float, reward_b: float, ex
     }
 
 
+def triangle(ax: Axes) -> None:
+    """All policies over three actions."""
+    bare(ax)
+    ax.fill(*CORNERS.T.tolist(), facecolor=BAND, edgecolor=QUIET)
+
+
+def bare(ax: Axes) -> None:
+    """Take away all of the axes but their room, in which both directions have the same scale."""
+    ax.set(xticks=[], yticks=[], aspect="equal")
+    ax.spines[:].set_visible(False)
+
+
+def still_arrows(ax: Axes, n: int, width: float, **look: Any) -> Quiver:
+    """n arrows that have not moved yet, in the axes' own units."""
+    units = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": width, "zorder": 3}
+    return ax.quiver([0] * n, [0] * n, [1] * n, [1] * n, **units, **look)
+
+
 def draw(fig: Figure) -> Moving:
     """Left the triangle with an arrow for each action, right the same arrows weighted and laid head to tail."""
-    triangle, chain = fig.subplots(
-        1,
-        2,
-        width_ratios=(1.05, 1),
-        gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.91, "bottom": 0.1, "wspace": 0.04},
-    )
-    label(triangle, "Where one sample of each action pulls").set(xlim=(-0.2, 1.2), ylim=(-0.09, 0.96))
-    label(chain, "Weighted by probability, head to tail").set(xlim=(-0.21, 0.13), ylim=(-0.14, 0.115))
-    for ax in (triangle, chain):
-        ax.set(xticks=[], yticks=[], aspect="equal", anchor="N")
-        ax.spines[:].set_visible(False)
-    triangle.fill(*CORNERS.T.tolist(), facecolor="#f3f5f9", edgecolor=QUIET)
-    for name, (x, y), ha in zip("ABC", CORNERS.tolist(), ("right", "left", "center"), strict=True):
-        triangle.text(
-            x + {"right": -0.03, "left": 0.03, "center": 0}[ha],
-            y + (0.04 if ha == "center" else -0.04),
-            name,
-            ha=ha,
-            color=EXACT,
-            fontweight="bold",
-        )
+    corner, chain = two_panels(fig, 1.05, left=0.01, right=0.99, top=0.91, bottom=0.1, gap=0.04)
+    label(corner, "Where one sample of each action pulls").set(xlim=(-0.2, 1.2), ylim=(-0.09, 0.96), anchor="N")
+    triangle(corner)
+    places = ((-0.03, -0.04, "right"), (0.03, -0.04, "left"), (0, 0.04, "center"))  # beside each corner
+    for name, (x, y), (right, up, ha) in zip("ABC", CORNERS.tolist(), places, strict=True):
+        corner.text(x + right, y + up, name, ha=ha, color=EXACT, fontweight="bold")
+    pulls = still_arrows(corner, 3, 0.012)
+    dot = empty_line(corner, "o", color=AFTER, markersize=9)
+
+    label(chain, "Weighted by probability, head to tail").set(xlim=(-0.21, 0.13), ylim=(-0.14, 0.115), anchor="N")
+    bare(chain)
     chain.plot([0], [0], "o", color=AFTER, markersize=9)
-    options = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.012, "zorder": 3}
-    pulls = triangle.quiver([0] * 3, [0] * 3, [1] * 3, [1] * 3, **options)
-    parts = chain.quiver([0] * 3, [0] * 3, [1] * 3, [1] * 3, **options)
-    whole = chain.quiver([0], [0], [1], [1], color=EXACT, **options)
-    (dot,) = triangle.plot([], [], "o", color=AFTER, markersize=9)
-    names = [chain.text(0, 0, name, color=EXACT, ha="center", va="center", clip_on=True) for name in "ABC"]
     chain.text(-0.2, -0.125, "dark: the average, which is the gradient", color=EXACT, fontsize=9)
+    parts, whole = still_arrows(chain, 3, 0.012), still_arrows(chain, 1, 0.012, color=EXACT)
+    names = [chain.text(0, 0, name, color=EXACT, ha="center", va="center", clip_on=True) for name in "ABC"]
     readings = readouts(fig, 0.025, (0.24, "expected reward J"), (0.575, "gradient's length"), (0.93, "noise of one"))
 
     def update(n: dict) -> None:
-        (x, y), corner = n["at"], (0.0, 0.0)
-        dot.set_data([x], [y])
-        colours = [BETTER if reward >= 0 else WORSE for reward in n["rewards"]]
-        pulls.set_offsets([(x, y)] * 3)
-        tails = []
-        for dx, dy in n["parts"]:
-            tails.append(corner)
-            corner = (corner[0] + dx, corner[1] + dy)
-        parts.set_offsets(tails)
-        whole.set_offsets([(0.0, 0.0)])
-        for quiver, arrows in ((pulls, n["arrows"]), (parts, n["parts"]), (whole, [n["whole"]])):
-            quiver.set_UVC([u for u, _ in arrows], [v for _, v in arrows])
-        pulls.set_color(colours)
-        parts.set_color(colours)
+        dot.set_data(*([place] for place in n["at"]))
+        tails = [(0.0, 0.0)]
+        for dx, dy in n["parts"][:-1]:
+            tails.append((tails[-1][0] + dx, tails[-1][1] + dy))
+        point(pulls, [n["at"]] * 3, n["arrows"])
+        point(parts, tails, n["parts"])
+        point(whole, tails[:1], [n["whole"]])
+        for arrows in (pulls, parts):
+            arrows.set_color([BETTER if reward >= 0 else WORSE for reward in n["rewards"]])
+
         for name, (u, v), (dx, dy) in zip(names, tails, n["parts"], strict=True):
             length = (dx**2 + dy**2) ** 0.5
             name.set_visible(length > 0.02)  # beside the middle of its arrow, on the outer side
@@ -99,16 +102,23 @@ def draw(fig: Figure) -> Moving:
     return [pulls, parts, whole, dot, *names, *readings], update
 
 
+def point(arrows: Quiver, tails: list, vectors: list) -> None:
+    """Move arrows to tails [(x, y), …] and let them point along vectors [(dx, dy), …]."""
+    arrows.set_offsets(tails)
+    arrows.set_UVC([dx for dx, _ in vectors], [dy for _, dy in vectors])
+
+
 def score_arrows() -> Live:
     """The widget."""
-    return Live(
-        numbers, draw, CONTROLS, 3.3,
-        twin=(
-            ("Rewards 0.5, 1 and 0: only A and B pull, and the average goes towards B", {}),
-            ("1.5 more for every action: all pull harder, the average is the same", {"extra": 1.5}),
-            ("The same reward for all: three strong pulls, and on average none", {"reward_a": 0.0, "reward_b": 0.0, "extra": 1.5}),
-        ),
-        alt="A policy as a dot in a triangle with arrows for what one sample of each action does, and beside it the arrows weighted by how often they "
-        "happen, laid head to tail. Adding 1.5 to every reward makes all arrows longer and leaves their sum as it was; with equal rewards the weighted arrows "
-        "close to nothing.",
-    )  # fmt: skip
+    equal = {"reward_a": 0.0, "reward_b": 0.0, "extra": 1.5}
+    twin = (
+        ("Rewards 0.5, 1 and 0: only A and B pull, and the average goes towards B", {}),
+        ("1.5 more for every action: all pull harder, the average is the same", {"extra": 1.5}),
+        ("The same reward for all: three strong pulls, and on average none", equal),
+    )
+    alt = (
+        "A policy as a dot in a triangle with arrows for what one sample of each action does, and beside it the "
+        "arrows weighted by how often they happen, laid head to tail. Adding 1.5 to every reward makes all arrows "
+        "longer and leaves their sum as it was; with equal rewards the weighted arrows close to nothing."
+    )
+    return Live(numbers, draw, CONTROLS, 3.3, twin, alt)

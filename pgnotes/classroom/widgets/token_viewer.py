@@ -8,36 +8,25 @@ from functools import cache
 from typing import Any
 
 import torch
-from matplotlib.collections import PolyCollection
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from pgnotes.classroom.artists import box, empty_shapes, fill, legend, plain, readouts, signed
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import (
-    AFTER,
-    BEFORE,
-    BETTER,
-    EXACT,
-    MUTED,
-    QUIET,
-    WORSE,
-    box,
-    fill,
-    label,
-    readouts,
-    signed,
-)
+from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, WIDTH, WORSE, label
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
 from pgnotes.lm.learner import learner
-from pgnotes.lm.policy import completion_hidden, head_logits
+from pgnotes.lm.logprobs import completion_hidden, head_logits
 from pgnotes.lm.rollout import Group
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import denominator
 from pgnotes.theory.ppo import silenced
 
-# Completions, updates on them, characters with room in the picture, largest ratio drawn
-G, UPDATES, PLACES, FAR = 16, 6, 53, 32.0
+G, UPDATES = 16, 6  # completions, and updates on them
+PLACES, LETTER, FAR = 53, 0.12, 32.0  # characters with room in the picture, inches for each, largest ratio drawn
 CONTROLS = (
     Slider("completion", "completion", 1, G, 1, 7),
     Slider("updates", "updates on it", 0, UPDATES, 1, 1),
@@ -47,32 +36,39 @@ CONTROLS = (
 
 @cache
 def updated() -> tuple[Group, Tensor, list[Tensor], list[int]]:
-    """The first group of the pocket run, its rewards [G], log π [N, V] at its N live tokens before and after each update, and tokens per completion.
+    """The first group of the pocket run, and what updates on it do.
 
-    It is trained by the loop's own functions, on this group alone, with the pocket preset's settings; always on the
-    CPU and in float32, because the captions tell what came out there.
+    Returns the group, its rewards [G], log π [N, V] at its N live tokens before and after each update, and the tokens
+    of each completion. It is trained by the loop's own functions, on this group alone, with the pocket preset's
+    settings; always on the CPU and in float32, because the captions tell what came out there.
     """
     settings = {"prompts_per_step": 1, "group_size": G, "warmup": 0, "device": "cpu"}
-    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), compute_dtype=torch.float32)
+    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), half=torch.float32)
     (group,) = sample_groups(run, 0)
     rewards = rewards_of(run.task, [group])
-    group.advantages, normaliser, seen = (
-        group_advantages(rewards, "grpo")[0],
-        float(denominator(group.mask, "token")),
-        [],
-    )
-    for k in range(UPDATES + 1):
-        with torch.no_grad():
-            hidden = completion_hidden(run.policy.model, group.prompt, group.tokens)[group.mask]
-            seen.append(head_logits(run.policy.model, hidden, 1.0).double().log_softmax(-1))
-        if k < UPDATES:
-            accumulate(run, [group], normaliser)
-            update(run)
+    group.advantages = group_advantages(rewards, "grpo")[0]
+    normaliser = float(denominator(group.mask, "token"))
+
+    seen = [log_probs(run.policy, group)]
+    for _ in range(UPDATES):
+        accumulate(run, [group], normaliser)
+        update(run)
+        seen.append(log_probs(run.policy, group))
     return group, rewards[0], seen, group.mask.sum(1).tolist()
 
 
+@torch.no_grad()
+def log_probs(model: PreTrainedModel, group: Group) -> Tensor:
+    """The whole distribution at each live token of a group, one completion after the other, in nats, [N, V]."""
+    hidden = completion_hidden(model, group.prompt, group.tokens)[group.mask]
+    return head_logits(model, hidden, 1.0).double().log_softmax(-1)
+
+
 def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:
-    """One completion's tokens: what each is, its ratio, whether the next update hears it, the start model's entropy, and KL(now ‖ start), exact."""
+    """One completion's tokens: what each is, its ratio, whether the next update hears it, entropy, KL(now ‖ start).
+
+    Entropy, of the start model, and KL are exact.
+    """
     group, rewards, seen, counts = updated()
     row = completion - 1
     live = slice(sum(counts[:row]), sum(counts[: row + 1]))
@@ -97,80 +93,55 @@ def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:
     }
 
 
-def draw(fig: Figure) -> Moving:
-    """Above the ratios over the text, below entropy and KL at the same places; then the readouts."""
-    # 0.12 inches a character
-    grid = {"left": 0.075, "right": 0.075 + 0.12 * (PLACES + 0.4) / 7, "top": 0.925, "bottom": 0.13, "hspace": 0.4}
+def axes_of(fig: Figure) -> tuple[Axes, Axes]:
+    """The ratios above entropy and KL, with the same place for a character."""
+    right = 0.075 + LETTER * (PLACES + 0.4) / WIDTH
+    grid = {"left": 0.075, "right": right, "top": 0.925, "bottom": 0.13, "hspace": 0.4}
     ratios, nats = fig.subplots(2, 1, sharex=True, height_ratios=(1.5, 1), gridspec_kw=grid)
-    label(ratios, "Ratio: how much likelier each token is than when it was sampled").set(
-        yscale="log", ylim=(1 / FAR, FAR), xlim=(-0.7, PLACES - 0.3)
-    )
+    label(ratios, "Ratio: how much likelier each token is than when it was sampled")
+    ratios.set(yscale="log", ylim=(1 / FAR, FAR), xlim=(-0.7, PLACES - 0.3))
     ratios.set_yticks([1 / 16, 1 / 4, 1, 4, 16], ["÷ 16", "÷ 4", "1", "× 4", "× 16"])
     ratios.minorticks_off()
     label(nats, "Nats").set(ylim=(0, 2.6), yticks=[0, 1, 2])
     for ax in (ratios, nats):
         ax.set_xticks([])
+
+    ups = (0.5, 0.96, "next: up", BETTER), (0.655, 0.96, "next: down", WORSE)
+    silent = (0.99, 0.96, "next: silent, by the clip", QUIET)
+    legend(ratios, *ups, silent, fontsize=9.5, transform=ratios.transAxes, va="top", ha="right")
+    words = (0.075, 1.06, "entropy of the start model", MUTED), (0.4, 1.06, "KL(now ‖ start)", AFTER)
+    legend(nats, *words, fontsize=9.5, transform=nats.transAxes)
+    return ratios, nats
+
+
+def draw(fig: Figure) -> Moving:
+    """Above the ratios over the text, below entropy and KL at the same places; then the readouts."""
+    ratios, nats = axes_of(fig)
     band = ratios.axhspan(1, 1, facecolor=EXACT, alpha=0.1, linewidth=0)
-    for x, name, colour in (
-        (0.5, "next: up", BETTER),
-        (0.655, "next: down", WORSE),
-        (0.99, "next: silent, by the clip", QUIET),
-    ):
-        ratios.text(
-            x,
-            0.96,
-            name,
-            color=colour,
-            fontweight="bold",
-            fontsize=9.5,
-            transform=ratios.transAxes,
-            va="top",
-            ha="right",
-        )
-    nats.text(
-        0.075,
-        1.06,
-        "entropy of the start model",
-        color=MUTED,
-        fontweight="bold",
-        fontsize=9.5,
-        transform=nats.transAxes,
-    )
-    nats.text(0.4, 1.06, "KL(now ‖ start)", color=AFTER, fontweight="bold", fontsize=9.5, transform=nats.transAxes)
-    bars, unsure, moved = (PolyCollection([], linewidth=0, facecolor=colour) for colour in (QUIET, BEFORE, AFTER))
-    for ax, shapes in ((ratios, bars), (nats, unsure), (nats, moved)):
-        ax.add_collection(shapes)
-    line = {
-        "ha": "left",
-        "va": "top",
-        "family": "monospace",
-        "fontsize": 0.12 * 72 / 0.602,
-    }  # 0.602: a character's width over its height in this font
-    letters = {
-        colour: ratios.text(-0.5, 1 / FAR / 1.25, "", color=colour, **line) for colour in (EXACT, BETTER, WORSE, QUIET)
-    }
-    readings = readouts(
-        fig, 0.035, (0.085, "reward"), (0.235, "advantage"), (0.48, "silent tokens"), (0.85, "log π of the whole text")
-    )
+    bars = empty_shapes(ratios, linewidth=0, facecolor=QUIET)
+    unsure, moved = (empty_shapes(nats, linewidth=0, facecolor=colour) for colour in (BEFORE, AFTER))
+
+    # a line of text for each colour; 0.602 is a character's width over its height in this font
+    line = {"ha": "left", "va": "top", "family": "monospace", "fontsize": LETTER * 72 / 0.602}
+    colours = (EXACT, BETTER, WORSE, QUIET)
+    letters = {colour: ratios.text(-0.5, 1 / FAR / 1.25, "", color=colour, **line) for colour in colours}
+    names = (0.085, "reward"), (0.235, "advantage"), (0.48, "silent tokens"), (0.85, "log π of the whole text")
+    readings = readouts(fig, 0.035, *names)
 
     def update(n: dict) -> None:
         low, high = n["band"]
-        band.set_y(low)
-        band.set_height(high - low)
+        band.set(y=low, height=high - low)
         heights = [min(max(math.exp(change), 1 / FAR), FAR) for change in n["change"]]
         bars.set_verts([box(x, 0.8, 1.0, height) for x, height in enumerate(heights)])
         bars.set_facecolor(n["colours"])
         unsure.set_verts([box(x, 0.8, 0.0, value) for x, value in enumerate(n["entropy"])])
         moved.set_verts([box(x, 0.4, 0.0, value) for x, value in enumerate(n["kl"])])
-        shown = [
-            colour if abs(height - 1) > 0.02 else EXACT for colour, height in zip(n["colours"], heights, strict=True)
-        ]
+
+        # what has hardly moved is dark
+        shown = [c if abs(height - 1) > 0.02 else EXACT for c, height in zip(n["colours"], heights, strict=True)]
         for colour, text in letters.items():
-            text.set_text(
-                "".join(c if own == colour else " " for c, own in zip(n["text"], shown, strict=True)).replace(
-                    "$", r"\$"
-                )
-            )
+            own = [letter if c == colour else " " for letter, c in zip(n["text"], shown, strict=True)]
+            text.set_text(plain("".join(own)))
         fill(readings, n["readings"])
 
     return [band, bars, *letters.values(), unsure, moved, *readings], update
@@ -178,14 +149,16 @@ def draw(fig: Figure) -> Moving:
 
 def token_viewer() -> Live:
     """The widget."""
-    return Live(
-        numbers, draw, CONTROLS, 3.5,
-        twin=(
-            ("The one that passed, after one update: eleven of its 49 tokens have moved", {}),
-            ("The same after four: the clip has silenced what moved, and it goes on moving", {"updates": 4}),
-            ("One that failed, after four: some of its choices are made rarer, few letters move", {"completion": 1, "updates": 4}),
-        ),
-        alt="The characters of one completion, each with the ratio of its probability now to that when it was sampled, the start model's entropy there, "
-        "and the KL. After one update eleven of 49 characters of the completion that passed have moved, all where the entropy was above 0; after four most "
-        "of these are beyond the clip's band. In a completion that failed the same kind of places move down.",
-    )  # fmt: skip
+    failed = {"completion": 1, "updates": 4}
+    twin = (
+        ("The one that passed, after one update: eleven of its 49 tokens have moved", {}),
+        ("The same after four: the clip has silenced what moved, and it goes on moving", {"updates": 4}),
+        ("One that failed, after four: some of its choices are made rarer, few letters move", failed),
+    )
+    alt = (
+        "The characters of one completion, each with the ratio of its probability now to that when it was sampled, the "
+        "start model's entropy there, and the KL. After one update eleven of 49 characters of the completion that "
+        "passed have moved, all where the entropy was above 0; after four most of these are beyond the clip's band. In "
+        "a completion that failed the same kind of places move down."
+    )
+    return Live(numbers, draw, CONTROLS, 3.5, twin, alt)

@@ -13,8 +13,7 @@ from pgnotes.classroom.artists import empty_line, fill, legend, readouts, signed
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
 from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, QUIET, label
 from pgnotes.theory.credit import token_weights, variance_by_step
-from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.worlds import TokenWorld
+from pgnotes.theory.random_worlds import random_world
 
 LONGEST = 8
 KINDS = (
@@ -30,55 +29,6 @@ CONTROLS = (
     Slider("keep", "keep of the past", -0.5, 1.5, 0.05, 1.0),
 )
 SHARES = torch.linspace(-0.5, 1.5, 81, dtype=torch.float64)
-
-
-def random_world(kind: str, vocab_size: int, horizon: int, seed: int) -> tuple[TokenWorld, PrefixPolicy]:
-    """A world whose rewards are normal numbers of standard deviation 1, and a policy whose logits are.
-
-    kind: "own", a number for each token after each prefix, of mean 0 · "ones", of mean 1 · "end", of mean 1 and only on
-    the last token · "hints", that, and after every token a random advance, which the next reward takes back · "values",
-    the same with the true values as advances.
-    """
-    noise = torch.Generator().manual_seed(seed)
-    table, rows = [
-        torch.randn(sum(vocab_size**t for t in range(horizon)), vocab_size, dtype=torch.float64, generator=noise)
-        for _ in range(2)
-    ]
-    table, policy = table + (kind != "own"), PrefixPolicy(rows)
-    last = torch.arange(horizon) == horizon - 1
-
-    def end(sequences: Tensor, prompt: int) -> Tensor:
-        return table[prefix_rows(sequences, vocab_size), sequences] * (
-            last if kind in ("end", "hints", "values") else 1.0
-        )
-
-    if kind not in ("hints", "values"):
-        return TokenWorld(vocab_size, horizon, end), policy
-    hints = (
-        values_of(policy, table)
-        if kind == "values"
-        else 3 * torch.randn(len(table), dtype=torch.float64, generator=noise)
-    )
-    hints[0] = 0.0  # nothing is paid before anything is written
-
-    def hinted(sequences: Tensor, prompt: int) -> Tensor:
-        before = hints[prefix_rows(sequences, vocab_size)]
-        return end(sequences, prompt) - before + torch.cat([before[:, 1:], torch.zeros(len(before), 1)], 1)
-
-    return TokenWorld(vocab_size, horizon, hinted), policy
-
-
-def values_of(policy: PrefixPolicy, table: Tensor) -> Tensor:
-    """What the last token is going to pay on average, from each prefix, [rows]: backwards, level by level."""
-    levels, first = [], len(table)
-    expected = (policy.probs * table).sum(1)
-    for t in reversed(range(policy.horizon)):
-        first -= policy.vocab_size**t
-        ours = slice(first, first + policy.vocab_size**t)
-        levels.insert(
-            0, (policy.probs[ours] * levels[0].view(-1, policy.vocab_size)).sum(1) if levels else expected[ours]
-        )
-    return torch.cat(levels)
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from pgnotes.classroom.artists import empty_line, fill, legend, policy_bars, readouts, two_panels
 from pgnotes.classroom.live import Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, EXACT, MUTED, QUIET, label
+from pgnotes.theory.ascent import exact_ascent
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -24,13 +26,11 @@ CONTROLS = (
 
 @cache
 def run(step_size: float) -> tuple[list[list[float]], list[float]]:
-    """Probabilities [101, 3] and expected rewards [101] as θ ← θ + step size · ∇J is repeated, ∇J being exact."""
-    bandit, policy, probs, rewards = Bandit(PAYS), SoftmaxPolicy(START), [], []
-    for _ in range(STEPS + 1):
-        probs.append(policy.probs.tolist())
-        rewards.append(bandit.expected_return(policy).item())
-        policy = SoftmaxPolicy(policy.logits + step_size * bandit.exact_gradient(policy))
-    return probs, rewards
+    """Probabilities [101, 3] and expected rewards [101] of the policy before each step and after the last."""
+    bandit = Bandit(PAYS)
+    policies = list(islice(exact_ascent(bandit, SoftmaxPolicy(START), step_size), STEPS + 1))
+    rewards = [bandit.expected_return(policy).item() for policy in policies]
+    return [policy.probs.tolist() for policy in policies], rewards
 
 
 def numbers(training_step: int, step_size: float) -> dict[str, Any]:

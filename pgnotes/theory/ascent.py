@@ -1,0 +1,21 @@
+"""Gradient ascent with the gradient itself, which every estimate of it tries to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgnotes.theory.arguments import positive
+from pgnotes.theory.policies import SoftmaxPolicy
+from pgnotes.theory.worlds import Bandit
+
+
+def exact_ascent(bandit: Bandit, policy: SoftmaxPolicy, step_size: float) -> Iterator[SoftmaxPolicy]:
+    """The policy before each step θ ← θ + α ∇J, without end: every action is listed, none sampled (lesson 00).
+
+    policy: where to start.  step_size: α, above 0.  ValueError naming the argument.
+    Sutton & Barto 2018, equation 13.1, with ∇J in place of its estimate.
+    """
+    size = positive("step_size", step_size)
+    while True:
+        yield policy
+        policy = SoftmaxPolicy(policy.logits + size * bandit.exact_gradient(policy))

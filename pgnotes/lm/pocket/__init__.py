@@ -1,1 +1,1 @@
-"""The bundled pocket model and the script that makes it."""
+"""The bundled pocket model, the script that makes it, and what the lessons do with it besides GRPO."""

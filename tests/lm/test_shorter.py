@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from pgnotes.classroom.shorter import sample, shorter, shortness
 from pgnotes.lm.models import stop_ids
+from pgnotes.lm.pocket.shorter import sample, shorter, shortness
 from pgnotes.lm.tasks import digits_and_length
 
 SMALL = {"prompts": 2, "group_size": 3}
+
+
+def texts_of(groups):
+    return [text for group in groups for text in group.texts]
 
 
 def test_less_is_better():
@@ -15,27 +19,23 @@ def test_less_is_better():
 
 
 def test_the_losses_of_step_0_by_a_plain_forward_pass(pocket):
-    """The value starts at 0: its loss is half the mean square of the returns, and the policy's weights are the returns themselves."""
+    """The value starts at 0: its loss is half the mean square of the returns, which are the policy's weights."""
     model, tokenizer = pocket
     groups = sample(model, tokenizer, digits_and_length().prompts, 2, 3, 0, 0)
-    policy, squares, tokens = 0.0, 0.0, 0
+    policy_loss, squares, tokens = 0.0, 0.0, 0
     for group in groups:
         for row, live, text in zip(group.tokens, group.mask, group.texts, strict=True):
-            ids = torch.cat([group.prompt, row[live]])
-            logp = (
-                model(ids[None])
-                .logits[0, :-1]
-                .double()
-                .log_softmax(-1)
-                .gather(1, ids[1:, None])[len(group.prompt) - 1 :, 0]
-            )
-            policy -= -len(text) / 50 * logp.sum().item() / 6
-            squares, tokens = squares + live.sum().item() * (len(text) / 50) ** 2, tokens + live.sum().item()
+            ids, paid, count = torch.cat([group.prompt, row[live]]), -len(text) / 50, int(live.sum())
+            log_probs = model(ids[None]).logits[0, :-1].double().log_softmax(-1)
+            logp = log_probs.gather(1, ids[1:, None])[-count:, 0]  # of the completion alone
+            policy_loss -= paid * logp.sum().item() / 6
+            squares, tokens = squares + count * paid**2, tokens + count
+
     record = next(shorter(steps=1, **SMALL))
-    assert record["policy_loss"] == pytest.approx(policy, rel=1e-3)
+    assert record["policy_loss"] == pytest.approx(policy_loss, rel=1e-3)
     assert record["value_loss"] == pytest.approx(squares / tokens / 2, rel=1e-5)
-    assert record["length"] == pytest.approx(sum(len(t) for g in groups for t in g.texts) / 6)
-    assert record["texts"] == [t for g in groups for t in g.texts]
+    assert record["length"] == pytest.approx(sum(map(len, texts_of(groups))) / 6)
+    assert record["texts"] == texts_of(groups)
 
 
 def test_step_0_trains_the_value_alone(pocket):
@@ -43,7 +43,7 @@ def test_step_0_trains_the_value_alone(pocket):
     model, tokenizer = pocket
     records = list(shorter(steps=2, **SMALL))
     groups = sample(model, tokenizer, digits_and_length().prompts, 2, 3, 0, 1)
-    assert records[1]["texts"] == [t for g in groups for t in g.texts]
+    assert records[1]["texts"] == texts_of(groups)
     assert records[1]["value_loss"] < 0.5 * records[0]["value_loss"]
 
 
@@ -55,11 +55,10 @@ def test_two_runs_are_the_same_and_another_seed_is_not():
 
 def test_the_seeds_decide_what_is_asked(pocket):
     model, tokenizer = pocket
-    openings = digits_and_length().prompts
-    asked = [
-        [group.prompt.tolist() for group in sample(model, tokenizer, openings, 2, 2, *seeds)]
-        for seeds in ((0, 0), (0, 0), (0, 1), (1, 0))
-    ]
+    openings, asked = digits_and_length().prompts, []
+    for seeds in ((0, 0), (0, 0), (0, 1), (1, 0)):
+        groups = sample(model, tokenizer, openings, 2, 2, *seeds)
+        asked.append([group.prompt.tolist() for group in groups])
     assert asked[0] == asked[1]
     assert asked[0] != asked[2] != asked[3] != asked[0]
 

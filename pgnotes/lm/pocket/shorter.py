@@ -38,15 +38,13 @@ def shorter(
     model, tokenizer = load("pocket")
     value_head = nn.Linear(model.config.hidden_size, 1)
     nn.init.zeros_(value_head.weight), nn.init.zeros_(value_head.bias)
-    optimizer, value_optimizer = (
-        torch.optim.Adam(model.parameters(), lr),
-        torch.optim.Adam(value_head.parameters(), value_lr),
-    )
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    value_optimizer = torch.optim.Adam(value_head.parameters(), value_lr)
     openings = digits_and_length().prompts
     for step in range(steps):
-        # 1 roll out, 2 reward
+        # 1 roll out, 2 reward: every live token of a completion has the completion's return
         groups = sample(model, tokenizer, openings, prompts, group_size, seed, step)
-        returns = torch.cat([shortness(group.texts)[:, None].expand(group.mask.shape)[group.mask] for group in groups])
+        returns = torch.cat([shortness(group.texts).repeat_interleave(group.mask.sum(1)) for group in groups])
 
         # 3 log-probabilities and values of the same hidden states
         hidden = torch.cat([completion_hidden(model, group.prompt, group.tokens)[group.mask] for group in groups])
@@ -55,24 +53,14 @@ def shorter(
         states = hidden.detach()
         advantages = returns - value_head(states)[:, 0].detach()
 
-        # 4 REINFORCE: every token's log-probability, times its advantage; each live token is a row of its own here
-        rows = torch.ones(len(logp), 1, dtype=torch.bool)
-        loss = policy_loss(
-            logp[:, None],
-            logp.detach()[:, None],
-            advantages,
-            rows,
-            "reinforce",
-            aggregate="sum",
-            normaliser=prompts * group_size,
-        )
+        # 4 REINFORCE: every token's log-probability, times its advantage
+        loss = reinforce_loss(logp, advantages, completions=prompts * group_size)
         if step > 0:
-            optimizer.zero_grad(), loss.backward(), optimizer.step()
+            descend(optimizer, loss)
 
         # 5 the values move towards the returns
         for _ in range(VALUE_STEPS):
-            value_loss = (returns - value_head(states)[:, 0]).square().mean() / 2
-            value_optimizer.zero_grad(), value_loss.backward(), value_optimizer.step()
+            descend(value_optimizer, (returns - value_head(states)[:, 0]).square().mean() / 2)
 
         texts = [text for group in groups for text in group.texts]
         yield {
@@ -82,6 +70,21 @@ def shorter(
             "value_loss": advantages.square().mean().item() / 2,
             "texts": texts,
         }
+
+
+def reinforce_loss(logp: Tensor, advantages: Tensor, completions: int) -> Tensor:
+    """The loss of REINFORCE on live tokens [N] of so many completions: a sum over tokens, a mean over completions."""
+    one_a_row = logp[:, None]
+    live = torch.ones_like(one_a_row, dtype=torch.bool)
+    how = {"kind": "reinforce", "aggregate": "sum", "normaliser": completions}
+    return policy_loss(one_a_row, one_a_row.detach(), advantages, live, **how)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down a loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
 
 
 def sample(
@@ -94,16 +97,8 @@ def sample(
 ) -> list[Group]:
     """Completions of random openings, asked for at random lengths; all of it decided by `seeds`."""
     dice = seeded(*seeds)
-    chosen, asked = (
-        torch.randint(low, high, (prompts,), generator=dice).tolist() for low, high in ((0, len(openings)), ASKED)
-    )
-    requests = [
-        encode(tokenizer, REQUEST.format(length=n, prompt=openings[i])) for i, n in zip(chosen, asked, strict=True)
-    ]
-    return rollout(
-        model,
-        tokenizer,
-        requests,
-        [uniforms(group_size, LONGEST, *seeds, g) for g in range(prompts)],
-        stop_ids(model, tokenizer),
-    )
+    chosen = torch.randint(len(openings), (prompts,), generator=dice).tolist()
+    asked = torch.randint(*ASKED, (prompts,), generator=dice).tolist()
+    texts = [REQUEST.format(length=n, prompt=openings[i]) for i, n in zip(chosen, asked, strict=True)]
+    noise = [uniforms(group_size, LONGEST, *seeds, g) for g in range(prompts)]
+    return rollout(model, tokenizer, [encode(tokenizer, text) for text in texts], noise, stop_ids(model, tokenizer))

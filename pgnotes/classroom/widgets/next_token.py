@@ -13,9 +13,9 @@ from torch import Tensor
 from pgnotes.classroom.artists import empty_bars, fill, legend, plain, readouts
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, label
-from pgnotes.lm.logprobs import head_logits, hidden_states, prefill
+from pgnotes.lm.logprobs import head_logits, prefill
 from pgnotes.lm.models import encode, load
-from pgnotes.lm.rollout import draw as inverse_sample
+from pgnotes.lm.pocket.continuations import continuations
 from pgnotes.lm.rollout import uniforms
 from pgnotes.theory.policies import SoftmaxPolicy, reshaped
 
@@ -84,30 +84,15 @@ def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
     """Complete the request a few times, always with the same random numbers; yields progress and returns the texts."""
     model, tokenizer = pocket()
     noise, tokens = uniforms(LINES, LONGEST - len(start), "next token"), []
+    for token in continuations(model, ids_of(start), noise, temperature, top_k):
+        tokens.append(token)
+        yield len(tokens) / len(noise)
 
-    # the request runs once, and serves all lines
-    last, cache, lengths = prefill(model, [ids_of(start)])
-    cache.batch_repeat_interleave(LINES)
-    last, lengths = last.expand(LINES, -1), lengths.expand(LINES)
-    for done, row_noise in enumerate(noise):
-        logits = head_logits(model, last, 1.0).double()
-        chosen = [choose(row, u, temperature, top_k) for row, u in zip(logits, row_noise, strict=True)]
-        tokens.append(torch.stack(chosen))
-        seen = torch.ones(LINES, 1, 1, int(lengths[0]) + done + 1, dtype=torch.bool)
-        last = hidden_states(model, tokens[-1][:, None], (lengths + done)[:, None], seen, cache)[:, 0]
-        yield (done + 1) / len(noise)
-
-    rows = torch.stack(tokens, 1).tolist()
-    ends = [row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else None for row in rows]
-    return [
-        start + tokenizer.decode(row[:end]) + ("…" if end is None else "") for row, end in zip(rows, ends, strict=True)
-    ]
-
-
-def choose(logits: Tensor, u: Tensor, temperature: float, top_k: int) -> Tensor:
-    """The token that the random number `u` picks from logits [V] under a temperature and a top-k."""
-    values, kept = reshaped(logits, temperature, top_k)
-    return kept[inverse_sample(values.softmax(0)[None], u[None])[0]]
+    texts = []
+    for row in torch.stack(tokens, 1).tolist():
+        end = row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else None
+        texts.append(start + tokenizer.decode(row[:end]) + ("…" if end is None else ""))
+    return texts
 
 
 def draw(fig: Figure) -> Moving:

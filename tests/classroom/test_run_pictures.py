@@ -74,7 +74,7 @@ def test_the_viewer_trains_on_the_cpu_in_float32_whatever_the_machine_has(monkey
     monkeypatch.setattr(GRPOConfig, "preset", lambda name: preset)
     monkeypatch.setattr("pgnotes.lm.learner.precision", lambda *_: torch.float16)
     monkeypatch.setattr("pgnotes.lm.learner.processes_and_device", device_of)
-    monkeypatch.setattr("pgnotes.classroom.widgets.token_viewer.sample_groups", seen)
+    monkeypatch.setattr("pgnotes.lm.pocket.one_group.sample_groups", seen)
     with pytest.raises(Seen) as stopped:
         updated.__wrapped__()
     assert stopped.value.args == (torch.device("cpu"), torch.float32, torch.device("cpu"))

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from functools import cache
 from typing import Any
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from pgnotes.classroom.artists import box, empty_shapes, fill, legend, plain, readouts, signed
 from pgnotes.classroom.live import Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, WIDTH, WORSE, label
-from pgnotes.lm.config import GRPOConfig
-from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
-from pgnotes.lm.learner import learner
-from pgnotes.lm.logprobs import completion_hidden, head_logits
+from pgnotes.lm.pocket.one_group import train_on_one_group
 from pgnotes.lm.rollout import Group
-from pgnotes.theory.advantages import group_advantages
-from pgnotes.theory.objectives import denominator
 from pgnotes.theory.ppo import silenced
 
 G, UPDATES = 16, 6  # completions, and updates on them
@@ -36,32 +28,9 @@ CONTROLS = (
 
 @cache
 def updated() -> tuple[Group, Tensor, list[Tensor], list[int]]:
-    """The first group of the pocket run, and what updates on it do.
-
-    Returns the group, its rewards [G], log π [N, V] at its N live tokens before and after each update, and the tokens
-    of each completion. It is trained by the loop's own functions, on this group alone, with the pocket preset's
-    settings; always on the CPU and in float32, because the captions tell what came out there.
-    """
-    settings = {"prompts_per_step": 1, "group_size": G, "warmup": 0, "device": "cpu"}
-    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), half=torch.float32)
-    (group,) = sample_groups(run, 0)
-    rewards = rewards_of(run.task, [group])
-    group.advantages = group_advantages(rewards, "grpo")[0]
-    normaliser = float(denominator(group.mask, "token"))
-
-    seen = [log_probs(run.policy, group)]
-    for _ in range(UPDATES):
-        accumulate(run, [group], normaliser)
-        update(run)
-        seen.append(log_probs(run.policy, group))
-    return group, rewards[0], seen, group.mask.sum(1).tolist()
-
-
-@torch.no_grad()
-def log_probs(model: PreTrainedModel, group: Group) -> Tensor:
-    """The whole distribution at each live token of a group, one completion after the other, in nats, [N, V]."""
-    hidden = completion_hidden(model, group.prompt, group.tokens)[group.mask]
-    return head_logits(model, hidden, 1.0).double().log_softmax(-1)
+    """What `train_on_one_group` gives, and the tokens of each completion."""
+    group, rewards, seen = train_on_one_group(G, UPDATES)
+    return group, rewards, seen, group.mask.sum(1).tolist()
 
 
 def numbers(completion: int, updates: int, clip: float) -> dict[str, Any]:

@@ -53,6 +53,14 @@ def spread(ax: Axes, records: list[dict], key: str) -> None:
     ax.plot(x, mean, color=AFTER, linewidth=1.5)
 
 
+def measure(ax: Axes, records: list[dict], name: str, target: float | None) -> None:
+    """One of the task's own measures, and its target if it has one."""
+    words = MEASURES.get(name, name.replace("_", " "))
+    spread(label(ax, f"{words.capitalize()}, mean ± spread"), records, name)
+    if target is not None:
+        ax.axhline(target, color=EXACT, linewidth=1, linestyle="--")
+
+
 def measures_of(record: dict) -> list[str]:
     """The names of the task's measures in a record: what has a spread, but for the reward."""
     return [name.removesuffix("_std") for name in record if name.endswith("_std") and name != "reward_std"]
@@ -73,12 +81,8 @@ def curves(records: list[dict], steps: int, **targets: float) -> tuple[Figure, s
     line(reward, records, "reward_std", QUIET)
     name_lines(reward, ("mean", AFTER), ("spread", QUIET))
 
-    # the task's own measures, each with its target
     for ax, name in zip((first, second), shown, strict=False):
-        words = MEASURES.get(name, name.replace("_", " "))
-        spread(label(ax, f"{words.capitalize()}, mean ± spread"), records, name)
-        if name in targets:
-            ax.axhline(targets[name], color=EXACT, linewidth=1, linestyle="--")
+        measure(ax, records, name, targets.get(name))
     for ax in (first, second)[len(shown) :]:
         ax.set_visible(False)
 

@@ -90,8 +90,10 @@ def missing_packages() -> list[str]:
     found = []
     for name, least, _ in map(split, requirements()):
         here = installed(name)
-        if here is None or not within(here, least):
-            found.append(f"{name}{least}" + f" (here: {here})" * (here is not None))
+        if here is None:
+            found.append(f"{name}{least}")
+        elif not within(here, least):
+            found.append(f"{name}{least} (here: {here})")
     return found
 
 
@@ -128,31 +130,38 @@ def device_line() -> tuple[str, float]:
     if capability is None:
         apple = torch.backends.mps.is_available()
         return "Apple GPU (mps), float32" if apple else f"CPU, {os.cpu_count()} cores, float32", 0.0
-    properties = torch.cuda.get_device_properties(0)
-    half = precision(capability)
-    memory, name = properties.total_memory / GIB, str(half).removeprefix("torch.")
-    arithmetic = f"float32 weights, {name} arithmetic" + " with loss scaling" * (half == torch.float16)
+
+    properties, half = torch.cuda.get_device_properties(0), precision(capability)
+    memory = properties.total_memory / GIB
+    arithmetic = f"float32 weights, {str(half).removeprefix('torch.')} arithmetic"
+    if half == torch.float16:
+        arithmetic += " with loss scaling"
     return f"{properties.name}, {memory:.1f} GiB, {arithmetic}", memory
 
 
 def report() -> tuple[list[str], bool]:
     """What `python -m pgnotes doctor` prints, and whether the lessons can run here."""
-    missing = missing_packages()
     lines = [f"python       {platform.python_version()} on {platform.system()}, {place()}"]
     for name in ("torch", "transformers", "accelerate", "numpy", "matplotlib", "ipywidgets", "jupyterlab"):
         lines.append(f"{name:<12} {installed(name) or 'not installed'}")
+
+    missing = missing_packages()
     if missing:
         return [*lines, "missing      " + ", ".join(missing), "lessons      no: " + remedy(missing)], False
     lines += [f"untested     {text}: newer than what the tests saw" for text in untested_packages()]
-    device, gpu = device_line()
-    memory = memory_gib()
+
+    (device, gpu), memory = device_line(), memory_gib()
     enough = memory is None or memory >= LESSONS_NEED
-    lines += [f"device       {device}", f"memory       {'unknown' if memory is None else f'{memory:.1f} GiB'}"]
-    lines.append(f"lessons      {'yes' if enough else f'no: they need {LESSONS_NEED:.0f} GiB of memory'}")
-    lines.append(f"pocket run   {'yes' if enough else 'no'} (python -m pgnotes grpo --preset pocket --out runs/pocket)")
-    no = f"no: it needs a GPU with {T4_NEEDS:.0f} GiB (a free Colab T4 has 14.7)"
-    lines.append(f"t4 run       {'yes' if gpu >= T4_NEEDS else no}")
-    return lines, enough
+    too_little = f"no: they need {LESSONS_NEED:.0f} GiB of memory"
+    no_gpu = f"no: it needs a GPU with {T4_NEEDS:.0f} GiB (a free Colab T4 has 14.7)"
+    return [
+        *lines,
+        f"device       {device}",
+        f"memory       {'unknown' if memory is None else f'{memory:.1f} GiB'}",
+        f"lessons      {'yes' if enough else too_little}",
+        f"pocket run   {'yes' if enough else 'no'} (python -m pgnotes grpo --preset pocket --out runs/pocket)",
+        f"t4 run       {'yes' if gpu >= T4_NEEDS else no_gpu}",
+    ], enough
 
 
 class NotReadyError(ImportError):

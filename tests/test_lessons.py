@@ -99,6 +99,17 @@ def test_claims_exercises_quiz_and_end(lesson):
     assert "**References.**" in text
 
 
+def is_nested(block):
+    """Whether each \\end closes the \\begin that was opened last."""
+    opened = []
+    for word, name in re.findall(r"\\(begin|end)\{(\w+)\}", block):
+        if word == "begin":
+            opened.append(name)
+        elif not opened or opened.pop() != name:
+            return False
+    return not opened
+
+
 def test_mathematics_renders_everywhere(lesson):
     _, notebook = lesson
     for cell in notebook.cells:
@@ -110,9 +121,7 @@ def test_mathematics_renders_everywhere(lesson):
         for block in re.findall(r"\$\$(.*?)\$\$", source, re.S):
             assert block.startswith("\n"), f"{cell.id}: $$ stands on a line of its own"
             assert "$" not in block
-            assert re.findall(r"\\begin\{(\w+)\}", block) == re.findall(r"\\end\{(\w+)\}", block)[::-1] or block.count(
-                r"\begin"
-            ) == block.count(r"\end")
+            assert is_nested(block), block
         assert re.sub(r"\$\$.*?\$\$", "", source, flags=re.S).count("$") % 2 == 0, cell.id
         for line in source.splitlines():
             if line.startswith("|"):
@@ -151,7 +160,8 @@ def test_every_picture_has_a_caption(lesson):
     _, notebook = lesson
     for cell, output in outputs(notebook):
         if "image/png" in output.get("data", {}):
-            following = next(c for c in notebook.cells[notebook.cells.index(cell) + 1 :] if c.cell_type == "markdown")
+            below = notebook.cells[notebook.cells.index(cell) + 1 :]
+            following = next(c for c in below if c.cell_type == "markdown")
             assert re.match(r"\*[^*].*?\*", following.source, re.S), f"{cell.id}: no caption below"
 
 

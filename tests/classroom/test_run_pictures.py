@@ -18,10 +18,9 @@ from pgnotes.lm.models import load
 
 def test_the_full_run_is_the_presets():
     records, config = full_run(), GRPOConfig.preset("pocket")
-    assert [r["step"] for r in records] == list(range(config.steps))
-    assert all(
-        len(r["lengths"]) == len(r["digit_sums"]) == config.prompts_per_step * config.group_size for r in records
-    )
+    completions = config.prompts_per_step * config.group_size
+    assert [record["step"] for record in records] == list(range(config.steps))
+    assert all(len(record["lengths"]) == len(record["digit_sums"]) == completions for record in records)
 
 
 @pytest.mark.parametrize("step", [0, 70, 149])
@@ -35,16 +34,14 @@ def test_the_explorer_shows_the_steps_own_numbers(step):
         assert sum(shown["shares"][key]) == pytest.approx(1)
     assert shown["readings"][0] == f"{record['pass_rate']:.0%}"
     assert [text for text, _ in shown["texts"]] == record["samples"]
-    assert all(
-        passed == (len(t) == 48 and sum(int(c) for c in t if c.isdecimal()) == 12) for t, passed in shown["texts"]
-    )
+    for text, passed in shown["texts"]:
+        digit_sum = sum(int(c) for c in text if c.isdecimal())
+        assert passed == (len(text) == 48 and digit_sum == 12), text
 
 
 def test_a_run_of_ones_own_however_far_from_its_targets():
-    records = [
-        dict(r, kl=None, lengths=[9 * n for n in r["lengths"]], samples=["a $ sign\n", "x" * 500])
-        for r in full_run()[:3]
-    ]
+    changes = {"kl": None, "samples": ["a $ sign\n", "x" * 500]}
+    records = [record | changes | {"lengths": [9 * n for n in record["lengths"]]} for record in full_run()[:3]]
     explorer = run_explorer(records, length=64, digit_sum=20)
     assert explorer.controls[0].high == 2
     assert explorer.png() != explorer.png(step=2)
@@ -52,9 +49,8 @@ def test_a_run_of_ones_own_however_far_from_its_targets():
     assert "nine in ten" not in explorer.alt
     edges = bins(records, "lengths", 64)
     assert 64 in (edges[1:] + edges[:-1]) / 2, "the target is in the middle of a bar"
-    assert shares([-1000, 64, 10_000], edges).sum() == pytest.approx(1), (
-        "what lies outside counts in the outermost bars"
-    )
+    counted = shares([-1000, 64, 10_000], edges)
+    assert counted.sum() == pytest.approx(1), "what lies outside counts in the outermost bars"
 
 
 class Seen(Exception):  # noqa: N818

@@ -105,7 +105,7 @@ def random_run(
 
 
 def all_ended(policy: Policy, prompts: list[Tensor], noise: list[Tensor], temperature: float) -> list[Group]:
-    """The loop's own samples, all of which pass for ended: a random model hardly ever ends, and would be paid nothing."""
+    """The loop's own samples, all of which pass for ended: a random model hardly ever ends, and would not be paid."""
     groups = generate(policy, prompts, noise, temperature)
     for group in groups:
         group.ended = torch.ones_like(group.ended)

@@ -3,8 +3,8 @@
     pip install vllm                   in an environment of its own: vLLM brings its own PyTorch
     python examples/vllm_sampler.py    trains Qwen2.5-0.5B on the digits task into runs/vllm
 
-vLLM computes in half precision and in another order, so that its probabilities are not quite the policy's: `sampler_cap`
-weighs each token by min(policy/sampler, cap).
+vLLM computes in half precision and in another order, so that its probabilities are not quite the policy's:
+`sampler_cap` weighs each token by min(policy/sampler, cap).
 """
 
 from __future__ import annotations

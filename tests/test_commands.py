@@ -151,7 +151,8 @@ def test_ctrl_c_advises_resume_only_where_there_is_something_to_resume(run, tmp_
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
 def test_an_output_that_is_closed(tmp_path, closed):
-    command = f"{sys.executable} -m pgnotes grpo --preset smoke --out {tmp_path}/run --set {' '.join(TINY)} evaluate=1 {closed}"
+    settings = " ".join([*TINY, "evaluate=1"])
+    command = f"{sys.executable} -m pgnotes grpo --preset smoke --out {tmp_path}/run --set {settings} {closed}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/result.json").is_file()
@@ -403,7 +404,8 @@ def test_the_wheel_runs_without_its_source_tree(tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     empty = tmp_path / "empty"
     empty.mkdir()
-    run = f"import pgnotes; assert {str(tmp_path)!r} in pgnotes.__file__, pgnotes.__file__; from pgnotes.__main__ import main; "
+    here = f"assert {str(tmp_path)!r} in pgnotes.__file__, pgnotes.__file__"
+    run = f"import pgnotes; {here}; from pgnotes.__main__ import main; "
     run += f"raise SystemExit(main(['grpo', '--preset', 'smoke', '--out', 'out', '--set', *{TINY!r}]))"
     done = subprocess.run(
         [sys.executable, "-c", run],

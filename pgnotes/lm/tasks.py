@@ -148,7 +148,7 @@ class DigitsAndLength:
         return BLANK.sub(lambda blank: values[blank[1]], self.instruction)
 
     def passed(self, completion: str, prompt: str = "") -> bool:
-        """True if the text has exactly `length` characters and ASCII digits that add up to `digit_sum`, one at least."""
+        """True if the text has exactly `length` characters and ASCII digits, one at least, that sum to `digit_sum`."""
         fits = len(completion) == self.length and digit_sum(completion) == self.digit_sum
         return fits and has_digit(completion)
 

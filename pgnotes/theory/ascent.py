@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgnotes.theory.arguments import positive
+from pgnotes.theory.arguments import check_positive
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -15,7 +15,7 @@ def exact_ascent(bandit: Bandit, policy: SoftmaxPolicy, step_size: float) -> Ite
     policy: where to start.  step_size: α, above 0.  ValueError naming the argument.
     Sutton & Barto 2018, equation 13.1, with ∇J in place of its estimate.
     """
-    size = positive("step_size", step_size)
+    size = check_positive("step_size", step_size)
     while True:
         yield policy
         policy = SoftmaxPolicy(policy.logits + size * bandit.exact_gradient(policy))

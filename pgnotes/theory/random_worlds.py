@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import count, one_of
+from pgnotes.theory.arguments import check_choice, check_count
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.worlds import TokenWorld
 
@@ -21,9 +21,9 @@ def random_world(kind: str, vocab_size: int, horizon: int, seed: int) -> tuple[T
     shaping by a potential).
     vocab_size: at least 2.  horizon: at least 1.  seed: decides everything.  ValueError naming the argument.
     """
-    one_of("kind", kind, KINDS)
-    n_rows = sum(count("vocab_size", vocab_size, 2) ** t for t in range(count("horizon", horizon)))
-    noise = torch.Generator().manual_seed(count("seed", seed, 0))
+    check_choice("kind", kind, KINDS)
+    n_rows = sum(check_count("vocab_size", vocab_size, 2) ** t for t in range(check_count("horizon", horizon)))
+    noise = torch.Generator().manual_seed(check_count("seed", seed, 0))
     table, logits = (torch.randn(n_rows, vocab_size, dtype=torch.float64, generator=noise) for _ in range(2))
     table, policy = table + (kind != "own"), PrefixPolicy(logits)
     paid = torch.arange(horizon) == horizon - 1 if kind in ("end", "hints", "values") else torch.ones(horizon)

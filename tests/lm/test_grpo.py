@@ -73,7 +73,10 @@ def doubled(monkeypatch, pocket, exact):
 
 
 def test_the_steps_gradient_depends_on_no_way_of_computing_it(monkeypatch, doubled):
-    """Not on the rows of a micro-batch, on the chunks of the vocabulary, or on whether the prompt is shared: float64, every parameter, to 1e-9."""
+    """Not on the rows of a micro-batch, on the chunks of the vocabulary, or on whether the prompt is shared.
+
+    In float64, every parameter, to 1e-9.
+    """
     config, real = dataclasses.replace(SMALL, beta=0.1, entropy_bonus=0.01), completion_logprobs
 
     def found(rows=4, **way):
@@ -442,7 +445,7 @@ def test_the_smoke_preset_is_the_pocket_preset_made_small():
 
 
 def test_a_preset_s_first_groups_have_something_to_compare():
-    """The pocket preset's, at the start model's pass rate in its recorded run; at a rate of 1% as on a T4 they would not."""
+    """The pocket preset's, at the start model's pass rate in its recorded run; at a rate of 1% they would not."""
     from pgnotes.classroom.widgets.run_explorer import full_run
 
     pocket, t4 = (GRPOConfig.preset(name) for name in ("pocket", "t4"))

@@ -26,7 +26,7 @@ REWARDS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.3, 0.0], [1.0, 1.0, 1
 
 
 def plain_logprobs(model, prompt, tokens, mask):
-    """One row at a time, prompt and completion concatenated, all logits at once: (log-probabilities, entropies) [G, R]."""
+    """One row at a time, prompt and completion concatenated, all logits at once: logps, entropies [G, R]."""
     logps, entropies = torch.zeros(mask.shape, dtype=torch.float64), torch.zeros(mask.shape, dtype=torch.float64)
     for i, (row, live) in enumerate(zip(tokens, mask, strict=True)):
         n = int(live.sum())
@@ -38,7 +38,7 @@ def plain_logprobs(model, prompt, tokens, mask):
 
 
 def total_loss(model, start, groups, logprobs, whole_batch):
-    """Policy gradient, KL and entropy bonus of a step: all rows in one batch, or group by group under one normaliser."""
+    """Policy gradient, KL, entropy bonus of a step: all rows in one batch, or group by group under one normaliser."""
     advantages = group_advantages(REWARDS, "grpo")
     width = max(mask.shape[1] for _, _, mask in groups)
     pad = lambda x: torch.nn.functional.pad(x, (0, width - x.shape[1]))  # noqa: E731

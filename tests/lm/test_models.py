@@ -1,4 +1,4 @@
-"""Loading: the pocket model, folders, hub ids out of reach; precision by device; prompts that can't break the template."""
+"""Loading: the pocket model, folders, hub ids out of reach; precision by device; prompts that break no template."""
 
 from types import SimpleNamespace
 

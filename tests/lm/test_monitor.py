@@ -107,7 +107,7 @@ def test_means_over_micro_batches_and_the_worst_token_of_all():
 
 
 def test_the_completions_in_numbers():
-    """Four of eight texts keep the rule, one of them was cut off; three groups are dead, one of these because all pass."""
+    """Four of eight texts keep the rule, one of them was cut off; three groups are dead, one because all pass."""
     blank = torch.zeros(2, 1)
     groups = [
         Group(blank[0], blank, blank.bool(), blank, torch.tensor([True, False]), ["ab12", "12ab"]),

@@ -1,4 +1,4 @@
-"""The seam between the loop and a model: adapters, the start model, other samplers, memory that runs out while sampling."""
+"""The seam between the loop and a model: adapters, the start model, other samplers, memory while sampling."""
 
 import dataclasses
 import runpy

@@ -33,7 +33,7 @@ def test_memory_on_a_t4_has_a_half_copy_and_a_half_reference(pocket):
 
 
 def test_the_key_value_cache_of_qwen25_is_12288_bytes_a_token(tmp_path):
-    """24 layers, 2 key/value heads of 64, two bytes, keys and values; the static parts are 8.3 GiB and 0.9 for the reference."""
+    """24 layers, 2 key/value heads of 64, two bytes, keys and values; static parts of 8.3 GiB, a reference of 0.9."""
     from transformers import Qwen2Config
 
     shape = {"vocab_size": 151_936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24}

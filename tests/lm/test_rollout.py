@@ -94,7 +94,7 @@ def test_draws_follow_the_probabilities():
 
 
 def test_draws_are_those_of_one_long_sum():
-    """In float64, several blocks and a last one that is not full: the first token whose cumulative probability exceeds u."""
+    """In float64, several blocks and a last one that is not full: the first token whose cumulated chance exceeds u."""
     g = torch.Generator().manual_seed(0)
     probabilities = torch.rand(4000, 1100, generator=g, dtype=torch.float64) ** 8 * (
         torch.rand(4000, 1100, generator=g) < 0.3
@@ -127,7 +127,7 @@ def test_low_temperature_is_greedy(pocket):
 
 @pytest.mark.parametrize("vocab", [5, 256, 300, 1000])
 def test_what_is_drawn_from_nan_is_at_least_a_token(vocab):
-    """An overflow in half precision: on a GPU an id out of range would end the process, where the step is only to be skipped."""
+    """An overflow in half precision: on a GPU an id out of range would end the process; the step is to be skipped."""
     probabilities = torch.rand(4, vocab)
     probabilities[1] = torch.nan
     probabilities[2, -1] = torch.nan

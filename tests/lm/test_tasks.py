@@ -1,4 +1,4 @@
-"""The task: rewards that survive any string, a pass check that is exactly its definition, prompts that never cross the split."""
+"""The task: rewards that survive any string, a pass check that is one, prompts that never cross the split."""
 
 import random
 import re
@@ -103,7 +103,7 @@ def test_the_message_states_the_rule():
 
 
 def test_the_split_is_linear_in_the_prompts():
-    """Each prompt's hash is looked at once, and no list is searched for it: 200,000 prompts, which took a quarter of an hour."""
+    """Each prompt's hash is looked at once, and no list is searched for it."""
     prompts = [f"prompt {i}" for i in range(200_000)]
     train, held_out = split(prompts)
     assert len(train) + len(held_out) == len(prompts)

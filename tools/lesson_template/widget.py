@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from pgnotes.classroom.artists import empty_line, fill, readouts, signed
 from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import AFTER, EXACT, fill, label, readouts, signed
+from pgnotes.classroom.style import AFTER, EXACT, label
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -37,9 +38,9 @@ def draw(fig: Figure) -> Moving:
     label(ax, "TODO: a sentence that says what to see", x="logit of B", y="expected reward")
     ax.set(xlim=(-4.2, 4.2), ylim=(-1.2, 1.2))
 
-    (curve,) = ax.plot([], [], color=EXACT, linewidth=2)
-    (tangent,) = ax.plot([], [], color=AFTER, linewidth=2)
-    (dot,) = ax.plot([], [], "o", color=AFTER, markersize=8)
+    curve = empty_line(ax, color=EXACT, linewidth=2)
+    tangent = empty_line(ax, color=AFTER, linewidth=2)
+    dot = empty_line(ax, "o", color=AFTER, markersize=8)
     readings = readouts(fig, 0.03, (0.25, "B is pressed"), (0.58, "expected reward"), (0.86, "its slope"))
 
     def update(n: dict) -> None:
@@ -54,15 +55,12 @@ def draw(fig: Figure) -> Moving:
 
 def the_widget() -> Live:
     """The widget."""
-    return Live(
-        numbers,
-        draw,
-        CONTROLS,
-        3.0,
-        twin=(
-            ("TODO: both buttons alike, and the slope at its steepest", {}),
-            ("TODO: B is all but certain, and little is left to gain", {"logit": 3.0}),
-        ),
-        alt="TODO: the expected reward as a curve that rises with B's logit, from 0.2 to 1, and its tangent: the slope "
-        "is 0.200 where both buttons are pressed alike, and 0.036 where B is pressed 95 % of the time.",
+    twin = (
+        ("TODO: both buttons alike, and the slope at its steepest", {}),
+        ("TODO: B is all but certain, and little is left to gain", {"logit": 3.0}),
     )
+    alt = (
+        "TODO: the expected reward as a curve that rises with B's logit, from 0.2 to 1, and its tangent: the slope is "
+        "0.200 where both buttons are pressed alike, and 0.036 where B is pressed 95 % of the time."
+    )
+    return Live(numbers, draw, CONTROLS, 3.0, twin, alt)

@@ -13,9 +13,9 @@ from torch import Tensor
 from pgnotes.classroom.artists import empty_bars, fill, legend, plain, readouts
 from pgnotes.classroom.live import Choice, Dear, Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, label
-from pgnotes.lm.logprobs import head_logits, prefill
 from pgnotes.lm.models import encode, load
 from pgnotes.lm.pocket.continuations import continuations
+from pgnotes.lm.policy import head_logits, prefill
 from pgnotes.lm.rollout import uniforms
 from pgnotes.theory.policies import SoftmaxPolicy, reshaped
 

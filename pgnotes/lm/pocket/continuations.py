@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pgnotes.lm.logprobs import head_logits, hidden_states, prefill
+from pgnotes.lm.policy import head_logits, hidden_states, prefill
 from pgnotes.lm.rollout import draw
 from pgnotes.theory.policies import reshaped
 

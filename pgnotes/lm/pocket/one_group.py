@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import accumulate, rewards_of, sample_groups, update
 from pgnotes.lm.learner import learner
-from pgnotes.lm.logprobs import completion_hidden, head_logits
+from pgnotes.lm.policy import completion_hidden, head_logits
 from pgnotes.lm.rollout import Group
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import denominator
@@ -25,17 +25,17 @@ def train_on_one_group(group_size: int, updates: int) -> tuple[Group, Tensor, li
     machine finds the same.
     """
     settings = {"prompts_per_step": 1, "group_size": group_size, "warmup": 0, "device": "cpu"}
-    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), half=torch.float32)
+    run = learner(dataclasses.replace(GRPOConfig.preset("pocket"), **settings), compute_dtype=torch.float32)
     (group,) = sample_groups(run, 0)
     rewards = rewards_of(run.task, [group])
     group.advantages = group_advantages(rewards, "grpo")[0]
     normaliser = float(denominator(group.mask, "token"))
 
-    seen = [log_probs(run.policy, group)]
+    seen = [log_probs(run.policy.model, group)]
     for _ in range(updates):
         accumulate(run, [group], normaliser)
         update(run)
-        seen.append(log_probs(run.policy, group))
+        seen.append(log_probs(run.policy.model, group))
     return group, rewards[0], seen
 
 

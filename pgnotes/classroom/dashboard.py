@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
+from pgnotes.classroom.progress import measures_of
 from pgnotes.classroom.style import (
     AFTER,
     BEFORE,
@@ -59,11 +60,6 @@ def measure(ax: Axes, records: list[dict], name: str, target: float | None) -> N
     spread(label(ax, f"{words.capitalize()}, mean ± spread"), records, name)
     if target is not None:
         ax.axhline(target, color=EXACT, linewidth=1, linestyle="--")
-
-
-def measures_of(record: dict) -> list[str]:
-    """The names of the task's measures in a record: what has a spread, but for the reward."""
-    return [name.removesuffix("_std") for name in record if name.endswith("_std") and name != "reward_std"]
 
 
 def curves(records: list[dict], steps: int, **targets: float) -> tuple[Figure, str]:

@@ -1,4 +1,4 @@
-"""A progress bar that shows what training is about: pass rate, reward, KL, length."""
+"""A progress bar that shows what training is about: pass rate, reward, KL, and the task's first measure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from types import TracebackType
 
 from tqdm.auto import tqdm
+
+
+def measures_of(record: dict) -> list[str]:
+    """The names of the task's measures in a record: what has a spread, but for the reward."""
+    return [name.removesuffix("_std") for name in record if name.endswith("_std") and name != "reward_std"]
 
 
 class Bar:
@@ -17,11 +22,8 @@ class Bar:
 
     def __call__(self, record: dict) -> None:
         """Move to the record's step."""
-        shown = {
-            "pass": f"{record['pass_rate']:.0%}",
-            "reward": f"{record['reward']:.2f}",
-            "length": f"{record['length']:.0f}",
-        }
+        shown = {"pass": f"{record['pass_rate']:.0%}", "reward": f"{record['reward']:.2f}"}
+        shown |= {name: f"{record[name]:.0f}" for name in measures_of(record)[:1]}
         if record["kl"] is not None:
             shown["kl"] = f"{record['kl']:.3f}"
         self.bar.set_postfix(shown, refresh=False)

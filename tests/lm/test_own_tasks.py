@@ -243,3 +243,37 @@ def test_word_problems_run(tmp_path):
 def test_truncated_completions_get_nothing_whatever_the_task_pays():
     group = SimpleNamespace(source="x", texts=["a", "b"], ended=torch.tensor([True, False]))
     assert grpo.rewards_of(from_reward(lambda completions: [2.0, 2.0]), [group]).tolist() == [[2.0, 0.0]]
+
+
+class Words:
+    """A task that follows words, and knows nothing of characters."""
+
+    prompts, held_out = ["On Monday", "At noon"], ["In May"]
+
+    def message(self, prompt):
+        return prompt
+
+    def reward(self, completions, prompts=None, **columns):
+        return [float(len(text.split()) > 6) for text in completions]
+
+    def passed(self, completion, prompt=""):
+        return len(completion.split()) > 6
+
+    def measures(self, completion):
+        return {"words": len(completion.split()), "commas": completion.count(",")}
+
+
+def test_logs_bars_and_pictures_follow_the_measures_of_any_task(tmp_path, capsys):
+    from pgnotes.classroom.dashboard import curves
+    from pgnotes.classroom.progress import Bar
+
+    with Bar(2) as bar:
+        log = train(dataclasses.replace(TINY, steps=2), tmp_path / "run", task=Words(), consumers=(bar,))
+    assert f"words={log['words'][-1]:.0f}" in capsys.readouterr().err
+    assert {"words", "words_std", "commas", "wordss"} <= set(log.records[0])
+    assert "length" not in log.records[0]
+    fig, alt = curves(log.records, 2, words=7)
+    assert any(ax.get_title(loc="left").startswith("Words") for ax in fig.axes)
+    assert "mean words" in alt
+    row = json.loads((tmp_path / "run/evaluation_after.json").read_text())["completions"][0]
+    assert {"words", "commas"} <= set(row)

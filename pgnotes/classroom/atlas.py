@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -96,7 +97,7 @@ def paper(height: float) -> tuple[Figure, Axes]:
     return fig, ax
 
 
-def box(ax: Axes, x: float, y: float, wide: float, tall: float, **look: object) -> None:
+def box(ax: Axes, x: float, y: float, wide: float, tall: float, **look: Any) -> None:
     """A rectangle with round corners."""
     ax.add_patch(FancyBboxPatch((x, y), wide, tall, boxstyle="round,pad=0,rounding_size=0.08", **look))
 
@@ -156,7 +157,7 @@ def course_map() -> tuple[Figure, str]:
 
     # the thread, on a dark bar
     box(ax, 0.07, 0.12, WIDTH - 0.14, 0.6, facecolor=EXACT, edgecolor="none")
-    look = {"color": "white", "ha": "center", "va": "center"}
+    look: dict[str, Any] = {"color": "white", "ha": "center", "va": "center"}
     thread = "every estimator meets an exact answer"
     ax.text(WIDTH / 2, 0.51, f"The thread: {thread}", fontsize=10, fontweight="bold", **look)
     how = "worlds small enough to list every outcome, then the same functions on a language model"

@@ -93,7 +93,7 @@ def draw(fig: Figure) -> Moving:
     level = empty_line(bars, color=EXACT, linewidth=1.4, linestyle="--")
     name = bars.text(4.08, 0, "", color=EXACT, ha="right", va="bottom", fontweight="bold")
     news = [bars.text(x, 0, "", ha="center", va="center", fontweight="bold", fontsize=9.5) for x in range(4)]
-    quiet = {"va": "center", "color": MUTED, "fontsize": 9}
+    quiet: dict[str, Any] = {"va": "center", "color": MUTED, "fontsize": 9}
     bars.text(-0.72, -0.15, "taken", ha="right", **quiet)
     shares = [bars.text(x, -0.15, "", ha="center", **quiet) for x in range(4)]
 

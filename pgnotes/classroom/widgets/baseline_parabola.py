@@ -63,7 +63,7 @@ def draw(fig: Figure) -> Moving:
     dots = [empty_line(curve, "o", color=colour, markersize=8) for colour in (USUAL, EXACT)]
     yours = empty_line(curve, "o", color=AFTER, markersize=11, markerfacecolor="none", markeredgewidth=2.4)
     above = blended_transform_factory(curve.transData, curve.transAxes)
-    look = {"transform": above, "ha": "center", "va": "top", "fontweight": "bold", "fontsize": 9}
+    look: dict[str, Any] = {"transform": above, "ha": "center", "va": "top", "fontweight": "bold", "fontsize": 9}
     names = [curve.text(0, y, "", color=colour, **look) for y, colour in ((0.99, USUAL), (0.91, EXACT))]
 
     label(bars, "Whose reward counts").set(xlim=(-0.6, 2.6), ylim=(0, 1.28))

@@ -75,7 +75,7 @@ def draw(fig: Figure) -> Moving:
     edges = [empty_line(plane, color=EXACT, linewidth=1, linestyle="--") for _ in range(2)]
     words = (0.4, 1.75, "slope A: r rises", "#00694d"), (1.6, -1.75, "slope A: r falls", "#7d1f5c")
     legend(plane, *words, ha="center", va="center", fontsize=8.5)
-    look = {"color": "#4a5566", "ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
+    look: dict[str, Any] = {"color": "#4a5566", "ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
     zeros = [plane.text(x, y, "zero", **look) for x, y in ((1.77, 1.75), (0.23, -1.75))]
 
     point = {"color": AFTER, "markersize": 8, "markeredgecolor": "white", "clip_on": False}

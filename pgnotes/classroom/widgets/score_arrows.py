@@ -59,7 +59,7 @@ def bare(ax: Axes) -> None:
 
 def still_arrows(ax: Axes, n: int, width: float, **look: Any) -> Quiver:
     """n arrows that have not moved yet, in the axes' own units."""
-    units = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": width, "zorder": 3}
+    units: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": width, "zorder": 3}
     return ax.quiver([0] * n, [0] * n, [1] * n, [1] * n, **units, **look)
 
 

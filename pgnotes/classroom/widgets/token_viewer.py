@@ -91,7 +91,7 @@ def draw(fig: Figure) -> Moving:
     unsure, moved = (empty_shapes(nats, linewidth=0, facecolor=colour) for colour in (BEFORE, AFTER))
 
     # a line of text for each colour; 0.602 is a character's width over its height in this font
-    line = {"ha": "left", "va": "top", "family": "monospace", "fontsize": LETTER * 72 / 0.602}
+    line: dict[str, Any] = {"ha": "left", "va": "top", "family": "monospace", "fontsize": LETTER * 72 / 0.602}
     colours = (EXACT, BETTER, WORSE, QUIET)
     letters = {colour: ratios.text(-0.5, 1 / FAR / 1.25, "", color=colour, **line) for colour in colours}
     names = (0.085, "reward"), (0.235, "advantage"), (0.48, "silent tokens"), (0.85, "log π of the whole text")

@@ -8,7 +8,7 @@ controls. See `widgets/policy_update.py`.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +101,7 @@ class Dear:
     """
 
     label: str
-    run: Callable[..., Iterator[float]]
+    run: Callable[..., Generator[float, None, Any]]
 
 
 @dataclass
@@ -171,9 +171,9 @@ class Live:
         presses = [self.handles[control.name] for control in self.controls if isinstance(control, Switch)]
         if self.noise:
             presses.append(self.button("Resample", lambda: self.change(seed=self.settings["seed"] + 1)))
-        if self.dear:
+        if dear := self.dear:
             self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "90px", "visibility": "hidden"})
-            presses += [self.button(self.dear.label, self.run_dear), self.bar]
+            presses += [self.button(dear.label, lambda: self.run_dear(dear)), self.bar]
 
         self.refresh()
         rows = [widgets.Box(row, layout=ROW) for row in (fields, presses) if row]  # an empty one would take room
@@ -196,13 +196,13 @@ class Live:
         """Redraw; a fault is shown in red beside the picture, which stays as it was."""
         self.guarded(lambda: setattr(self.picture, "value", self.png()))
 
-    def run_dear(self) -> None:
+    def run_dear(self, dear: Dear) -> None:
         """Run what is dear, with a bar, and redraw with its result. An interrupt stops it, and is said to have."""
         self.bar.value, self.bar.layout.visibility = 0.0, "visible"
         try:
             self.guarded(lambda: self.change(dear=self.finish(self.settings, self.advance)))
         except KeyboardInterrupt:
-            self.say(f"stopped at {self.bar.value:.0%}; “{self.dear.label}” starts it again")
+            self.say(f"stopped at {self.bar.value:.0%}; “{dear.label}” starts it again")
         finally:
             self.bar.layout.visibility = "hidden"
 
@@ -212,6 +212,7 @@ class Live:
 
     def finish(self, settings: Settings, progress: Callable[[float], None] = lambda share: None) -> Any:
         """What `dear.run` returns, having told `progress` of each share it yielded."""
+        assert self.dear is not None, "without a button there is nothing to finish"
         known = {name: value for name, value in settings.items() if name != "dear"}
         return result_of(self.dear.run(**known), progress)
 
@@ -230,7 +231,7 @@ class Live:
         self.fault.value = f'<div style="{look}">{html.escape(text)}</div>'
 
 
-def result_of(steps: Iterator[float], progress: Callable[[float], None] = lambda share: None) -> Any:
+def result_of(steps: Generator[float, None, Any], progress: Callable[[float], None] = lambda share: None) -> Any:
     """What a generator returns, having told `progress` of all that it yielded."""
     while True:
         try:

@@ -5,8 +5,9 @@ Less variance is not the same as better learning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import torch
@@ -51,21 +52,21 @@ CONTROLS = (
 
 def train(
     baseline: tuple[str, float], step_size: float, start: tuple[float, ...], batch: int, seed: int
-) -> Iterator[float]:
+) -> Generator[float, None, tuple[Tensor, Tensor, Tensor]]:
     """Train all policies; yields progress.
 
     Returns where they end [RUNS, 3], the shares sure of A and of B or C at `MARKS`, and some paths.
     """
     kind, shift = baseline
+    policies = train_bandits(BANDIT, start, kind, step_size, RUNS, seed, batch, shift)
     shares, paths = [], []
-    for step, probs in enumerate(train_bandits(BANDIT, start, kind, step_size, RUNS, seed, batch, shift)):
+    for step, probs in enumerate(islice(policies, STEPS + 1)):
         if step % EVERY == 0:
             sure = probs > SURE
             shares.append([sure[:, 0].double().mean().item(), sure[:, 1:].any(1).double().mean().item()])
             paths.append(probs[:PATHS])
             yield step / STEPS
-        if step == STEPS:
-            return probs, torch.tensor(shares), torch.stack(paths, 1)
+    return probs, torch.tensor(shares), torch.stack(paths, 1)
 
 
 @cache
@@ -109,7 +110,13 @@ def runs_of(probs: Tensor, shares: Tensor, paths: Tensor) -> dict[str, Any]:
     }
 
 
-NO_RUNS = {"dots": [([], [])] * 3, "paths": [([], [])] * 3, "shares": [[], []], "lost": "", "counts": None}
+NO_RUNS: dict[str, Any] = {
+    "dots": [([], [])] * 3,
+    "paths": [([], [])] * 3,
+    "shares": [[], []],
+    "lost": "",
+    "counts": None,
+}
 
 
 def draw(fig: Figure) -> Moving:
@@ -151,7 +158,7 @@ def draw_triangle(ax: Axes) -> Moving:
     dots = [empty_line(ax, "o", color=colour, **cloud) for colour in colours]
     pushes = still_arrows(ax, 3, 0.011, color=AFTER)
     here = empty_line(ax, "o", color=AFTER, markersize=5)
-    look = {"ha": "center", "va": "center", "color": AFTER, "fontweight": "bold", "fontsize": 9}
+    look: dict[str, Any] = {"ha": "center", "va": "center", "color": AFTER, "fontweight": "bold", "fontsize": 9}
     names = [ax.text(0, 0, "", **look) for _ in range(3)]
 
     def update(n: dict) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -38,7 +38,7 @@ def recipe_of(
     return Recipe(step_size, batch, schedule, normalise, bonus, clip_norm=0.2 * clip, value_step=0.2 * value)
 
 
-def train(**settings: Any) -> Iterator[float]:
+def train(**settings: Any) -> Generator[float, None, Tensor]:
     """Train every seed; yields progress and returns the expected returns at `MARKS`, [SEEDS, marks]."""
     world, curves = sum_world(), []
     for seed in range(SEEDS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from typing import Any
 
@@ -80,7 +80,7 @@ def numbers(start: str, temperature: float, top_k: int, dear: list[str] | None =
     }
 
 
-def write(start: str, temperature: float, top_k: int) -> Iterator[float]:
+def write(start: str, temperature: float, top_k: int) -> Generator[float, None, list[str]]:
     """Complete the request a few times, always with the same random numbers; yields progress and returns the texts."""
     model, tokenizer = pocket()
     noise, tokens = uniforms(LINES, LONGEST - len(start), "next token"), []

@@ -51,7 +51,7 @@ def problems(count: int = 400, seed: int = 0) -> dict[str, dict[str, float]]:
     return made
 
 
-def gsm8k() -> dict[str, dict[str, float]]:
+def gsm8k() -> dict[str, dict[str, float | None]]:
     """The problems of GSM8K (Cobbe et al. 2021) in the same form; needs network and the package datasets."""
     from datasets import load_dataset
 

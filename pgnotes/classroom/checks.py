@@ -93,6 +93,7 @@ class Exercise:
     def difference(self, case: tuple, value: Any) -> str | None:
         """What is wrong with the value for one case, in a sentence; None if nothing is."""
         wanted, found = as_tensor(self.answer(*copy.deepcopy(case))), as_tensor(value)
+        assert wanted is not None, f"the answer of exercise {self.number} is no number or array of numbers"
         gives = f"For {shown(case)} your function gives"
         if found is None:
             return f"{gives} {value!r}, which is no number or array of numbers."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ SAID = {"length": "mean length {:.0f} characters", "digit_sum": "mean digit sum 
 SHARE = 0.1  # of the time may go into drawing
 
 
-def smooth(values: list[float], width: int = 9) -> np.ndarray:
+def smooth(values: Sequence[float], width: int = 9) -> np.ndarray:
     """Mean of each value and up to `width` - 1 before it."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
     ends = np.arange(1, len(values) + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +35,7 @@ class Shown:
     name: str
     cell: str | None
     run: str | None
-    ui: widgets.Widget
+    ui: widgets.DOMWidget
 
 
 on_page: list[Shown] = []
@@ -47,7 +46,7 @@ def prepare() -> None:
     display({"text/html": REOPENED}, raw=True)
 
 
-def publish(name: str, data: Mapping[str, Any], metadata: Mapping[str, Any], widget: widgets.Widget) -> None:
+def publish(name: str, data: dict[str, Any], metadata: dict[str, Any], widget: widgets.Widget) -> None:
     """Show a widget, and where no kernel runs `data` with its `metadata` instead.
 
     These are two outputs, of which the first is hidden by a style that the second brings along: so the first is seen
@@ -85,7 +84,7 @@ def close_replaced(new: Shown) -> None:
     on_page.append(new)
 
 
-def close(widget: widgets.Widget) -> None:
+def close(widget: widgets.DOMWidget) -> None:
     """Close a widget and all that belongs to it."""
     parts = [*getattr(widget, "children", ()), widget.layout, getattr(widget, "style", None)]
     widget.close()

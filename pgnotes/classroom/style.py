@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType  # which 3.10 lacks
 
 BEFORE, AFTER = "#9fb3c8", "#d55e00"  # the policy before training, and now
 EXACT, ESTIMATE = "#1f2430", "#0072b2"
@@ -18,7 +21,7 @@ MUTED = "#64788e"  # text about the policy before, and other words beside the po
 WIDTH = 7.0  # inches, shown 700 pixels wide
 DPI = 200
 
-LOOK = {
+LOOK: dict[RcKeyType, Any] = {
     "font.size": 10,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": EXACT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ def weights(advantages: Tensor, mask: Tensor, how: str) -> Tensor:
         return torch.autograd.grad(aggregate(terms * advantages[:, None], mask, how), terms)[0]
 
 
-def divided(divisor: dict) -> object:
+def divided(divisor: dict[str, Callable[[Tensor], Tensor | int]]) -> Callable[..., Tensor]:
     """Advantage over live tokens, divided by what `divisor` says for each kind of average."""
     return lambda a, m, how: a[:, None] * m / divisor[how](m)
 
@@ -172,7 +173,7 @@ k3 = Exercise(
 )
 
 
-def counted(p: float, n: int, push: object, coefficient: bool = True) -> Tensor:
+def counted(p: float, n: int, push: Callable[[float], float], coefficient: bool = True) -> Tensor:
     """Σ_k chance of k right × push(q) for q = k/n."""
     terms = [(math.comb(n, k) if coefficient else 1) * p**k * (1 - p) ** (n - k) * push(k / n) for k in range(1, n)]
     return torch.tensor(sum(terms), dtype=torch.float64)

@@ -44,7 +44,8 @@ class Words(NamedTuple):
 
 def split_words() -> Words:
     """The word lists as Python lists."""
-    lists = [[word.strip() for word in text.split("|")] for text in (WHEN, WHERE, OWNERS, SIZES, TAILS)]
+    texts = (WHEN, WHERE, OWNERS, SIZES, TAILS)
+    lists: list[list[str]] = [[word.strip() for word in text.split("|")] for text in texts]
     rows = [line.split(": ") for line in TRADES.splitlines()]
     return Words(*lists, trades={trade: (verbs.split(", "), things.split(", ")) for trade, verbs, things in rows})
 

@@ -76,8 +76,9 @@ def reinforce_loss(logp: Tensor, advantages: Tensor, completions: int) -> Tensor
     """The loss of REINFORCE on live tokens [N] of so many completions: a sum over tokens, a mean over completions."""
     one_a_row = logp[:, None]
     live = torch.ones_like(one_a_row, dtype=torch.bool)
-    how = {"kind": "reinforce", "aggregate": "sum", "normaliser": completions}
-    return policy_loss(one_a_row, one_a_row.detach(), advantages, live, **how)
+    return policy_loss(
+        one_a_row, one_a_row.detach(), advantages, live, kind="reinforce", aggregate="sum", normaliser=completions
+    )
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

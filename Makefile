@@ -20,7 +20,7 @@ help:
 	@echo "make lessons      run every lesson in a clean kernel and save it with its outputs"
 	@echo "make grpo         train the pocket model into OUT=$(OUT), and go on if that run was cut off"
 	@echo "make bench        run the benchmarks (about an hour)"
-	@echo "make lint         check and format-check the code and the lessons"
+	@echo "make lint         check the code and the lessons, their format, and the types in the code"
 	@echo "make lock         pin anew what the environments install (UPGRADE=--upgrade: the newest that pyproject allows)"
 
 lab: $(VENV)/.ready-lab
@@ -53,7 +53,7 @@ bench: $(VENV)/.ready-bench
 	@$(BIN)/python benchmarks/trl_side_by_side.py
 
 lint: $(VENV)/.ready-lint
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/ty check --python $(VENV)
 
 # The locks: from pyproject.toml's ranges, and from the versions in tools/locks that are given.
 LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest --no-annotate \
@@ -72,10 +72,11 @@ QUIET := --quiet --disable-pip-version-check
 CPU_TORCH = $(if $(TORCH_INDEX),$(call LOCKED,$(1),$(2)) --no-deps --index-url "$(TORCH_INDEX)" torch)
 
 # The stamps: one for each set of packages, renewed when what it was made from changes.
+# Types are read from the packages themselves: lint has all that the code imports.
 $(VENV)/.ready-base: WHAT := .
 $(VENV)/.ready-lab: WHAT := .[lab]
 $(VENV)/.ready-test: WHAT := .[lab,test]
-$(VENV)/.ready-lint: WHAT := .[lint]
+$(VENV)/.ready-lint: WHAT := .[lab,data,lora,lint]
 $(VENV)/.ready-bench: WHAT := .[bench]
 $(VENV)/.ready-%: pyproject.toml constraints.txt $(VENV)/bin/python
 	@echo "pgnotes: installing what is needed into $(VENV) (once; minutes on a slow line)"

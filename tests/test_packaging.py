@@ -202,6 +202,22 @@ def test_all_that_is_imported_is_declared(room):
             assert asked or name in own, f"{file} imports {name}, which is not declared"
 
 
+def test_make_lint_installs_all_that_the_type_checker_reads():
+    """An import that is missing there has no types, and `ty` says so: in CI first, where nothing else is installed."""
+    lint = re.compile(r"^\$\(VENV\)/\.ready-lint: WHAT := \.\[(.+)\]$", re.M)
+    (extras,) = lint.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
+    needs = [PROJECT["dependencies"], *(EXTRAS[extra] for extra in extras.split(","))]
+    installed = {canonicalize_name(Requirement(text).name) for group in needs for text in group}
+    assert {"ruff", "ty"} <= installed
+
+    settings = PYPROJECT["tool"]["ty"]
+    missing = set(settings["analysis"]["allowed-unresolved-imports"])
+    for room in settings["src"]["include"]:
+        own = {Path(name).stem for name in sources(room)}
+        names = {name for source in sources(room).values() for name, _ in imports(source)} - own - missing
+        assert {canonicalize_name(MODULES.get(name, name)) for name in names} <= installed
+
+
 def test_the_base_is_small():
     """Training from a terminal needs no JupyterLab, no test runner and no data sets."""
     base = {Requirement(text).name for text in PROJECT["dependencies"]}

@@ -42,6 +42,8 @@ class GRPOConfig:
     instruction: str = IN_WORDS  # the request put to the model
     prompt_tokens: int = setting(128, least=1)  # openings are cut to so many tokens
     max_new_tokens: int = setting(0, least=0)  # most tokens of a completion; 0 means length + 16
+    warmup_examples: int = setting(0, least=0)  # of the task's own, learned from before the first step
+    warmup_lr: float = positive(8e-5)  # of that stage's AdamW at its beginning; it falls to a tenth
     # how much
     steps: int = setting(100, least=1)
     prompts_per_step: int = setting(16, least=1)

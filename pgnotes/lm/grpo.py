@@ -32,6 +32,7 @@ from pgnotes.lm.runs import (
 )
 from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task, paid
+from pgnotes.lm.warmup import warmed_up
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss, sampler_weights
 
@@ -241,15 +242,16 @@ def steps(
     out: str | Path | None = None,
     resume: bool = False,
     task: Task | None = None,
+    say: Callable[[str], None] = print,
     generate: Sampler = generate,
 ) -> Iterator[dict]:
     """Train, yielding a record after each step; bars, pictures and early stops are up to whoever iterates (lesson 09).
 
-    out: the run's folder; a temporary one if None.  task, generate: as in `train`.  Raises what `train` raises.
+    out: the run's folder; a temporary one if None.  task, say, generate: as in `train`.  Raises what `train` raises.
     """
     run, folder = setup_run(config, out, resume, task, generate)
     try:
-        yield from loop(run, folder)
+        yield from loop(warmed_up(run, folder, say), folder)
     finally:
         folder.release()
 
@@ -284,6 +286,9 @@ def train(
             done, total_steps = len(run.records), config.steps
             say(f"going on after {done} of {total_steps} steps" if done else f"starting anew, {total_steps} steps")
         before = folder.read("evaluation_before.json") or evaluate_and_save(run, folder, "before", held_out_requests)
+        run, warm = warmed_up(run, folder, say), {"pass_rate": None}
+        if config.warmup_examples:
+            warm = folder.read("evaluation_warm.json") or evaluate_and_save(run, folder, "warm", held_out_requests)
         for record in itertools.chain(list(run.records), loop(run, folder)):
             for consume in consumers:
                 consume(record)
@@ -291,7 +296,7 @@ def train(
         unseen = evaluate_and_save(run, folder, "unseen", unseen_requests)
         with quiet():
             folder.save_model(run.policy.merged(), run.policy.tokenizer)
-        return finish(run, folder, before, after, unseen)
+        return finish(run, folder, before, warm, after, unseen)
     except BaseException as error:
         if isinstance(error, RewardError):
             folder.write("stopped.json", {"step": len(run.records), "reason": BAD_REWARD})

@@ -96,11 +96,12 @@ def learner(
     compute_dtype: torch.dtype | None = None,
     task: Task | None = None,
     generate: Sampler = generate,
+    start: str | None = None,
 ) -> Learner:
     """Load the model and all that trains it.
 
     prompts: instead of `config.prompts` (a resumed run's own).  compute_dtype: instead of the device's `precision`.
-    task: instead of the one that `config` names.  generate: what samples.
+    task: instead of the one that `config` names.  generate: what samples.  start: the model, instead of `config.model`.
     BadInputError or ConnectionError for settings that can't work with this model on this machine.
     """
     torch.set_num_threads(config.threads or CORES)
@@ -112,7 +113,7 @@ def learner(
             f"it must be a multiple of the {accelerator.num_processes} processes"
         )
     compute_dtype = compute_dtype or precision(device_capability(device))
-    policy = load_policy(config, device, compute_dtype)
+    policy = load_policy(config, start or config.model, device, compute_dtype)
     check_lengths(config, task, policy.model, policy.tokenizer)
 
     # Fused: in one pass, without copies of the weights' size on the way.
@@ -137,14 +138,14 @@ def learner(
     )
 
 
-def load_policy(config: GRPOConfig, device: torch.device, compute_dtype: torch.dtype) -> Policy:
+def load_policy(config: GRPOConfig, name: str, device: torch.device, compute_dtype: torch.dtype) -> Policy:
     """The model that is trained and the models that are needed beside it, all frozen."""
 
     def beside(dtype: torch.dtype) -> PreTrainedModel:
-        return load(config.model, device, dtype)[0].requires_grad_(False)
+        return load(name, device, dtype)[0].requires_grad_(False)
 
     frozen = config.lora_rank > 0
-    model, tokenizer = load(config.model, device, compute_dtype if frozen else torch.float32)
+    model, tokenizer = load(name, device, compute_dtype if frozen else torch.float32)
     policy = Policy(model, tokenizer, stop_ids(model, tokenizer), compute_dtype)
     if frozen:
         policy.adapters = add_adapters(model, config.lora_rank, config.seed)

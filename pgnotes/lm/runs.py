@@ -26,6 +26,7 @@ from pgnotes.lm.models import load
 from pgnotes.lm.rollout import Sampler, generate
 from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task
+from pgnotes.lm.warmup import examples_of, start_of
 
 BOOKKEEPING = ("checkpoint_every", "evaluate", "device")  # settings that may change when a run goes on
 RESCUE = ("lr", "beta")  # and these, once the gradient has stayed infinite
@@ -84,7 +85,10 @@ def load_run(
 ) -> Learner:
     """The run of these settings, at the newest checkpoint in its folder; nothing is written."""
     same_prompts = stored is not None and stored["config"].get("prompts") == config.prompts
-    run = learner(config, folder.read("prompts.json") if same_prompts else None, task=task, generate=generate)
+    prompts = folder.read("prompts.json") if same_prompts else None
+    run = learner(config, prompts, task=task, generate=generate, start=start_of(config, folder))
+    if config.warmup_examples:
+        examples_of(run.task, config)  # there are some
     if stored is None:
         return run
 
@@ -257,7 +261,7 @@ def evaluate_and_save(
         return {"pass_rate": None}
     policy, start_model = run.policy, run.policy.reference()
     if policy.adapters is None and policy.start_model is None:
-        model, _ = load(run.config.model, run.device, policy.compute_dtype)
+        model, _ = load(start_of(run.config, folder), run.device, policy.compute_dtype)
         start_model = contextlib.nullcontext(model)
     found = asdict(evaluate(policy.sampler(), policy.tokenizer, asked, run.config, start_model))
     found = finite(found | {"seconds": round(time.perf_counter() - started, 2)})
@@ -265,15 +269,16 @@ def evaluate_and_save(
     return found
 
 
-def finish(run: Learner, folder: RunFolder, before: dict, after: dict, unseen: dict) -> RunLog:
+def finish(run: Learner, folder: RunFolder, before: dict, warm: dict, after: dict, unseen: dict) -> RunLog:
     """The result of a run that is over, also written to `result.json`.
 
     Its seconds are those of all steps and evaluations, in all sessions.
     """
     steps = sum(line["rollout_s"] + line["train_s"] for line in folder.lines("times.jsonl"))
-    evaluations = sum(found.get("seconds", 0.0) for found in (before, after, unseen))
+    evaluations = sum(found.get("seconds", 0.0) for found in (before, warm, after, unseen))
     result = {
         "pass_rate_before": before["pass_rate"],
+        "pass_rate_warm": warm["pass_rate"],
         "pass_rate_after": after["pass_rate"],
         "pass_rate_unseen": unseen["pass_rate"],
         "logprob_before": before["logprob"],

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import itertools
 import math
+import random
 import re
 import string
 import types
@@ -161,6 +162,18 @@ class DigitsAndLength:
         steps = itertools.product(range(-2, 3), range(-1, 2))
         targets = [(self.length + dn, self.digit_sum + ds) for dn, ds in steps if dn or ds]
         return [replace(self, length=length, digit_sum=total) for length, total in targets if length > 0 and total >= 0]
+
+    def examples(self, n: int, generator: Any) -> list[tuple[str, str]]:
+        """n training openings, each with a sentence's end whose length and digit sum lie within 4 of the targets.
+
+        The words are the pocket model's corpus's.  generator: a torch.Generator.  BadInputError for targets that its
+        sentences do not reach.
+        """
+        from pgnotes.lm.pocket.corpus import ending
+
+        rng = random.Random(generator.initial_seed())
+        prompts = [rng.choice(self.prompts) for _ in range(n)]
+        return [(prompt, ending(rng, prompt, self.length, self.digit_sum, slack=4)) for prompt in prompts]
 
     def shaped(self, completion: str) -> float:
         """Partial credit in [0, 1]: 1 for a pass, else up to 0.2 for the length and up to 0.2 for the digit sum.

@@ -32,6 +32,20 @@ def lora_run(config=LORA, **how):
     return learner(config, task=FixedRewards(REWARDS), **how)
 
 
+def step_gradient(monkeypatch, run):
+    """The gradient of step 0 by parameter, before clipping; the weights stay as they are."""
+    found = {}
+
+    def keep(run):
+        found.update({name: p.grad.clone() for name, p in run.policy.trainable().items()})
+        run.optimizer.zero_grad()
+        return {}
+
+    monkeypatch.setattr(grpo, "update", keep)
+    train_step(run, 0)
+    return found
+
+
 # adapters
 
 
@@ -47,6 +61,18 @@ def test_adapters_begin_as_nothing_and_the_start_model_stays_what_it_was(pocket)
         assert not torch.equal(completion_logprobs(run.policy.model, *args)[0], expected)
         with run.policy.reference() as start_model:
             assert torch.equal(completion_logprobs(start_model, *args)[0], expected)
+
+
+def test_adapters_depend_on_the_seed_alone():
+    def first(seed):
+        return next(iter(lora_run(dataclasses.replace(LORA, seed=seed)).policy.trainable().values()))
+
+    before, found = torch.random.get_rng_state(), first(0)
+    assert torch.equal(torch.random.get_rng_state(), before), "the global generator is left alone"
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        assert torch.equal(first(0), found)
+    assert not torch.equal(first(1), found)
 
 
 def test_only_adapters_are_trained_and_every_linear_layer_but_the_head_has_one():
@@ -68,19 +94,12 @@ def test_only_adapters_are_trained_and_every_linear_layer_but_the_head_has_one()
 @pytest.mark.parametrize("kind", ["grpo", "rloo"])
 def test_the_adapters_gradient_is_the_policy_gradient_written_out(monkeypatch, kind):
     """-(1 / all live tokens) Σ A ∇ log π by autograd on one flat sum, once the adapters are something."""
-    run, found = lora_run(dataclasses.replace(LORA, beta=0.0, advantages=kind)), {}
+    run = lora_run(dataclasses.replace(LORA, beta=0.0, advantages=kind))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in run.policy.trainable().values():
             p += 0.02 * torch.randn(p.shape, generator=generator)
-
-    def keep(run):
-        found.update({name: p.grad.clone() for name, p in run.policy.trainable().items()})
-        run.optimizer.zero_grad()
-        return {}
-
-    monkeypatch.setattr(grpo, "update", keep)
-    train_step(run, 0)
+    found = step_gradient(monkeypatch, run)
     flat, tokens = 0.0, sum(group.mask.sum() for group in run.groups)
     for group, advantages in zip(run.groups, group_advantages(torch.tensor(REWARDS), kind), strict=True):
         logp, _ = completion_logprobs(run.policy.model, group.prompt, group.tokens, group.mask, shared=False)
@@ -168,15 +187,8 @@ def hotter(policy, prompts, noise, temperature):
 def test_another_sampler_s_tokens_are_weighed_by_truncated_importance(monkeypatch):
     """The step's gradient is Σ min(π/μ, cap) A ∇ log π, written out."""
     config = dataclasses.replace(SMALL, beta=0.0, sampler_cap=1.2)
-    run, found = lora_run(config, generate=hotter), {}
-
-    def keep(run):
-        found.update({name: p.grad.clone() for name, p in run.policy.trainable().items()})
-        run.optimizer.zero_grad()
-        return {}
-
-    monkeypatch.setattr(grpo, "update", keep)
-    train_step(run, 0)
+    run = lora_run(config, generate=hotter)
+    found = step_gradient(monkeypatch, run)
     groups = hotter(run.policy, *requests_of(run))
     flat, capped = 0.0, 0
     for group, advantages in zip(groups, group_advantages(torch.tensor(REWARDS), "grpo"), strict=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
+from pgnotes.lm.errors import BadInputError
+
 WHEN = """On Monday|On Tuesday|On Friday|Last summer|Last winter|Early in May|Late in June|In the first week|
 After the storm|Before the fair|At noon|At dawn|Just after lunch|Yesterday|This morning|All through March|
 When the rain stopped|On market day|Near closing time|After the holidays"""
@@ -97,3 +99,20 @@ def example(rng: random.Random, held_out: frozenset[str], exact: float) -> tuple
         total = sum(int(c) for c in rest if c in "0123456789")
         if start not in held_out and 36 <= len(rest) <= 60 and 3 <= total <= 24:
             return len(rest) + off_by_a_little(rng, exact), total + off_by_a_little(rng, exact), start, rest
+
+
+def ending(rng: random.Random, start: str, length: int, digit_sum: int, slack: int) -> str:
+    """A continuation of an opening whose length and digit sum miss their targets by at most `slack` each.
+
+    It is about the trade that the opening speaks of, if it is one of the corpus's.  BadInputError if none is found.
+    """
+    named = [trade for trade in WORDS.trades if trade in start]
+    for _ in range(20_000):
+        rest = continuation(rng, named[0] if named else rng.choice(sorted(WORDS.trades)))
+        total = sum(int(c) for c in rest if c in "0123456789")
+        if abs(len(rest) - length) <= slack and abs(total - digit_sum) <= slack:
+            return rest
+    raise BadInputError(
+        f"warmup_examples: no example found of about {length} characters and a digit sum of about {digit_sum}; "
+        "lengths from 30 to 90 and sums from 3 to 40 are within reach, or set it to 0"
+    )

@@ -1,0 +1,107 @@
+"""The supervised stage before the first step: a task's own examples, learned by cross-entropy on the completion.
+
+Reinforcement sharpens what a model already does now and then; what it never does must be shown to it first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.errors import BadInputError
+from pgnotes.lm.learner import Learner, learner
+from pgnotes.lm.logprobs import completion_logprobs
+from pgnotes.lm.models import cut, encode, quiet
+from pgnotes.lm.rollout import seeded
+from pgnotes.lm.state import RunFolder, finite
+from pgnotes.lm.tasks import Task
+
+BATCH = 16  # examples in an update
+SAID_EVERY = 10  # updates
+
+
+def start_of(config: GRPOConfig, folder: RunFolder) -> str:
+    """The model that step 0 starts from: the one that is named, or what its warm-up made of it, once that is over."""
+    warmed = folder / "warmup" / "model"
+    return str(warmed) if config.warmup_examples and warmed.is_dir() else config.model
+
+
+def warmed_up(run: Learner, folder: RunFolder, say: Callable[[str], None]) -> Learner:
+    """The run once its model has been warmed up, if that is asked for and still to do; it starts anew from that model.
+
+    All of it is in `warmup/`: a log, checkpoints to go on from, and at last the model.
+    """
+    config = run.config
+    if not config.warmup_examples or start_of(config, folder) != config.model:
+        return run
+    stage = RunFolder(folder / "warmup")
+    stage.writes, stage.keeps_checkpoints = folder.writes, folder.keeps_checkpoints
+    learn_examples(run, stage, say)
+    with quiet():
+        stage.save_model(run.policy.merged(), run.policy.tokenizer)
+    stage.drop("checkpoints")
+    run.accelerator.wait_for_everyone()
+
+    how = {"compute_dtype": run.policy.compute_dtype, "task": run.task, "generate": run.generate}
+    del run.policy, run.optimizer  # before the next ones are loaded
+    again = learner(config, start=start_of(config, folder), **how)
+    again.task_hash, again.changes = run.task_hash, run.changes
+    return again
+
+
+def examples_of(task: Task, config: GRPOConfig) -> list[tuple[str, str]]:
+    """The examples of a run's warm-up, as pairs of a prompt and a completion.  BadInputError if the task has none."""
+    if not hasattr(task, "examples"):
+        raise BadInputError(f"warmup_examples is {config.warmup_examples}, but this task has no examples; set it to 0")
+    return task.examples(config.warmup_examples, seeded(config.seed, "examples"))  # ty: ignore[not-callable]
+
+
+def learn_examples(run: Learner, stage: RunFolder, say: Callable[[str], None]) -> None:
+    """Every example once, in batches; goes on after the newest checkpoint. Every process does the same."""
+    config = run.config
+    examples = examples_of(run.task, config)
+    updates = math.ceil(len(examples) / BATCH)
+    if state := stage.load_checkpoint():
+        run.restore(state)
+    stage.rewind("log.jsonl", run.records)
+
+    for update in range(len(run.records), updates):
+        record = {"update": update, "lr": config.warmup_lr * (1 - 0.9 * update / updates)}
+        record |= supervised_step(run, examples[update * BATCH : (update + 1) * BATCH], record["lr"])
+        run.records.append(finite(record))
+        stage.append("log.jsonl", run.records[-1])
+        if update % SAID_EVERY == 0 or update + 1 == updates:
+            say(f"warm-up: update {update + 1} of {updates}, {record['loss']:.2f} nats a token")
+        if (update + 1) % config.checkpoint_every == 0:
+            stage.save_checkpoint(update + 1, run.state())
+
+
+def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) -> dict:
+    """One update on a batch of (prompt, completion): its loss, in nats a token of the completions, stops included."""
+    policy, config = run.policy, run.config
+    tokenizer, stop = policy.tokenizer, [policy.tokenizer.eos_token_id]
+    shortened = [cut(tokenizer, prompt, config.prompt_tokens) for prompt, _ in examples]
+    asked = [encode(tokenizer, run.task.message(prompt)) for prompt in shortened]
+    written = [tokenizer(text, add_special_tokens=False)["input_ids"] + stop for _, text in examples]
+
+    # One example after the other, each under the normaliser of the whole batch.
+    count, loss = sum(map(len, written)), 0.0
+    for prompt, ids in zip(asked, written, strict=True):
+        tokens = torch.tensor([ids], device=run.device)
+        with policy.autocast():
+            logp, _ = completion_logprobs(policy.model, prompt, tokens, torch.ones_like(tokens).bool(), entropy="none")
+        part = -logp.sum() / count
+        run.scaler.scale(part).backward()
+        loss += part.item()
+
+    for group in run.optimizer.param_groups:
+        group["lr"] = lr
+    run.scaler.unscale_(run.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(policy.trainable().values(), config.grad_clip).item()
+    run.scaler.step(run.optimizer)  # skips what is not finite, in float16
+    run.scaler.update()
+    run.optimizer.zero_grad()
+    return {"loss": loss, "grad_norm": norm}

@@ -1,0 +1,125 @@
+"""The supervised stage: its examples, its gradient, its own folder, and the run that starts from what it made."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fixed import FixedRewards
+
+from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.errors import BadInputError
+from pgnotes.lm.grpo import steps, train
+from pgnotes.lm.learner import learner
+from pgnotes.lm.models import encode, load
+from pgnotes.lm.rollout import seeded
+from pgnotes.lm.tasks import digit_sum, digits_and_length
+from pgnotes.lm.warmup import supervised_step
+
+SMOKE = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1, steps=2, evaluate=4)
+WARM = dataclasses.replace(SMOKE, warmup_examples=70, warmup_lr=1e-3, length=64, digit_sum=20)
+
+
+def test_examples_are_near_the_target_and_of_training_openings_alone():
+    task = digits_and_length(64, 20)
+    examples = task.examples(200, seeded(1))
+    assert examples == task.examples(200, seeded(1)) != task.examples(200, seeded(2))
+    assert {prompt for prompt, _ in examples} <= set(task.prompts)
+    assert all(abs(len(text) - 64) <= 4 and abs(digit_sum(text) - 20) <= 4 for _, text in examples)
+    assert len({text for _, text in examples}) > 150
+    assert any(task.passed(text) for _, text in examples)
+
+
+def test_an_update_is_that_of_the_cross_entropy_over_the_batch(pocket):
+    """Mean over all tokens of the completions, ends included, by the library's own forward pass on whole texts."""
+    run = learner(dataclasses.replace(WARM, grad_clip=1e9))
+    examples = run.task.examples(3, seeded(0))
+    taken, step = {}, run.optimizer.step
+
+    def keep_and_step():
+        taken.update({name: p.grad.clone() for name, p in run.policy.trainable().items()})
+        return step()
+
+    run.optimizer.step = keep_and_step
+    record = supervised_step(run, examples, 1e-4)
+
+    model, tokenizer = load("pocket")
+    nats, count = 0.0, 0
+    for prompt, text in examples:
+        request = encode(tokenizer, run.task.message(prompt))
+        written = torch.tensor(tokenizer(text + "<|end|>", add_special_tokens=False)["input_ids"])
+        logits = model(input_ids=torch.cat([request, written])[None]).logits[0, len(request) - 1 : -1]
+        nats, count = nats + F.cross_entropy(logits, written, reduction="sum"), count + len(written)
+    (nats / count).backward()
+    assert record["loss"] == pytest.approx((nats / count).item(), rel=1e-5)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(taken[name], p.grad, rtol=1e-3, atol=1e-6)
+    assert run.optimizer.param_groups[0]["lr"] == 1e-4
+
+
+def test_the_run_starts_from_the_warmed_up_model_and_says_what_it_could(tmp_path):
+    said = []
+    log = train(WARM, tmp_path / "run", say=said.append)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run/warmup/log.jsonl").read_text().splitlines()]
+    assert len(losses) == 5, "70 examples in batches of 16"
+    assert losses[-1] < losses[0]
+    assert said == [f"warm-up: update {n} of 5, {losses[n - 1]:.2f} nats a token" for n in (1, 5)]
+    assert log["kl"][0] == pytest.approx(0, abs=1e-5), "the start model is the warmed-up one"
+    assert log.result["pass_rate_warm"] is not None
+    before, warm = (
+        json.loads((tmp_path / f"run/evaluation_{when}.json").read_text())["completions"] for when in ("before", "warm")
+    )
+    assert before != warm
+    assert not (tmp_path / "run/warmup/checkpoints").exists()
+    assert train(SMOKE, tmp_path / "cold").result["pass_rate_warm"] is None
+
+
+@pytest.mark.parametrize("stop", ["within the warm-up", "between the two", "within the steps"])
+def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_end(tmp_path, stop):
+    config = dataclasses.replace(WARM, checkpoint_every=2, warmup_examples=80)
+    straight = train(config, tmp_path / "straight", say=lambda text: None)
+
+    class StoppedError(Exception):
+        pass
+
+    def say(text):
+        if stop == "within the warm-up" and text.startswith("warm-up: update 5"):
+            raise StoppedError
+
+    def consume(record):
+        if stop != "within the warm-up":
+            raise StoppedError
+
+    if stop == "between the two":
+        next(steps(config, tmp_path / "broken", say=say))  # no checkpoint of a step yet
+    else:
+        with pytest.raises(StoppedError):
+            train(config, tmp_path / "broken", say=say, consumers=(consume,))
+    said = []
+    again = train(config, tmp_path / "broken", resume=True, say=said.append)
+    assert again.records == straight.records
+    assert not any("update 1 of" in text for text in said), "it goes on, and does not start again"
+    for name in ("model/model.safetensors", "warmup/model/model.safetensors", "warmup/log.jsonl", "log.jsonl"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
+
+
+def test_adapters_are_warmed_up_become_weights_and_begin_anew(tmp_path):
+    config = dataclasses.replace(WARM, lora_rank=4, lr=5e-3, warmup_lr=5e-3)
+    log = train(config, tmp_path / "run", say=lambda text: None)
+    assert log["kl"][0] == pytest.approx(0, abs=1e-5)
+    warmed, _ = load(str(tmp_path / "run/warmup"))
+    cold, _ = load("pocket")
+    moved = [n for (n, a), b in zip(warmed.named_parameters(), cold.parameters(), strict=True) if not torch.equal(a, b)]
+    assert moved
+    assert all("proj" in name for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("change", "task", "words"),
+    [({}, FixedRewards([[0.0]]), "has no examples"), ({"length": 500}, None, "no example found of about 500")],
+)
+def test_a_task_without_examples_is_refused_before_anything_is_written(tmp_path, change, task, words):
+    with pytest.raises(BadInputError, match=f"^warmup_examples.*{words}"):
+        train(dataclasses.replace(WARM, **change), tmp_path / "run", task=task)
+    assert not (tmp_path / "run").exists()

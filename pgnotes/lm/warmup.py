@@ -45,9 +45,9 @@ def warmed_up(run: Learner, folder: RunFolder, say: Callable[[str], None]) -> Le
     stage.drop("checkpoints")
     run.accelerator.wait_for_everyone()
 
-    how = {"compute_dtype": run.policy.compute_dtype, "task": run.task, "generate": run.generate}
+    start, dtype = start_of(config, folder), run.policy.compute_dtype
     del run.policy, run.optimizer  # before the next ones are loaded
-    again = learner(config, start=start_of(config, folder), **how)
+    again = learner(config, compute_dtype=dtype, task=run.task, generate=run.generate, start=start)
     again.task_hash, again.changes = run.task_hash, run.changes
     return again
 

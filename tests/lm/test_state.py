@@ -227,12 +227,13 @@ def test_a_full_disk_names_the_last_good_checkpoint(folder, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(DiskFullError, match="step-000001.*--resume"):
         folder.save_checkpoint(2, payload(2))
+    assert not list(folder.path.rglob("part-*")), "what was half written is gone"
     monkeypatch.undo()
     assert folder.load_checkpoint()["policy"]["w"][0] == 1
-    assert not list(folder.path.rglob("part-*")), "what was half written is gone"
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(DiskFullError):
-        folder.write("result.json", {})
+        folder.write("run.json", {})
+    assert folder.read("run.json") == {"config": {}}, "the old one stays until the new one is whole"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")

@@ -56,9 +56,10 @@ def test_examples_by_hand():
 
 
 def test_shaped_reward_rises_towards_the_target():
-    near, far = SHAPED.reward(["seven is 15.", "9999"])
-    assert 1 > near > far >= 0
-    assert SHAPED.reward(["abcdefghijkl"])[0] == pytest.approx(0.2), "without a digit only the length counts"
+    rewards = SHAPED.reward(["seven is 15.", "seven is 12.", "seven is 12", "9999"])  # nearer in sum, sum, length, both
+    assert 1 > rewards[0] > rewards[1] > rewards[2] > rewards[3] >= 0
+    nothing = digits_and_length(12, 0, reward="shaped")
+    assert nothing.reward(["abcdefghijkl"])[0] == pytest.approx(0.2), "without a digit only the length counts"
 
 
 def test_trl_calling_convention():
@@ -102,12 +103,33 @@ def test_the_message_states_the_rule():
     assert TASK.message("Once {length}").endswith("Once {length}"), "braces in a prompt are left alone"
 
 
+class Watched(str):
+    """A prompt that counts how often any is compared with another, or encoded to be hashed."""
+
+    looks = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Watched.looks += 1
+        return super().__eq__(other)
+
+    def encode(self, *args):
+        Watched.looks += 1
+        return super().encode(*args)
+
+    def strip(self):
+        return Watched(super().strip())
+
+
 def test_the_split_is_linear_in_the_prompts():
-    """Each prompt's hash is looked at once, and no list is searched for it."""
-    prompts = [f"prompt {i}" for i in range(200_000)]
+    """One look at each: no list is searched for them, with which 200,000 prompts took a quarter of an hour."""
+    prompts = [Watched(f"prompt {i}") for i in [*range(2000), *range(2000)]]
+    Watched.looks = 0
     train, held_out = split(prompts)
-    assert len(train) + len(held_out) == len(prompts)
-    assert 0.19 < len(held_out) / len(prompts) < 0.21
+    assert all(type(prompt) is Watched for prompt in train + held_out), "else nothing was counted"
+    assert Watched.looks <= len(prompts)
+    assert len(train) + len(held_out) == 2000
+    assert 0.18 < len(held_out) / 2000 < 0.22
 
 
 BRACES = 'Answer as JSON, {"text": "..."}, or {"a": {}} and { so } on: {prompt} {{prompt}}'
@@ -193,7 +215,7 @@ def test_a_text_file_in_any_encoding(tmp_path):
 
 def test_openwebtext_out_of_reach_names_the_bundled_file(monkeypatch):
     monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: "no network")
-    with pytest.raises(ConnectionError, match="prompts=bundled"):
+    with pytest.raises(ConnectionError, match=r"reached \(no network\); use --set prompts=bundled"):
         load_prompts("openwebtext")
 
 

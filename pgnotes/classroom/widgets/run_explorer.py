@@ -26,7 +26,7 @@ CURVES = (
 )
 TWIN = (  # of the full run
     ("The first step: lengths and digit sums lie around the targets, and one in ten has both", {"step": 0}),
-    ("Half-way: the digit sum has settled, the length has not", {"step": 70}),
+    ("Half-way: the digit sum is ahead of the length", {"step": 70}),
     ("The last step: nearly all pass, and the sentences have changed", {"step": 149}),
 )
 TOLD = (

@@ -110,9 +110,6 @@ def sample_groups(run: Learner, step: int) -> list[Group]:
     return groups
 
 
-# 2 · reward
-
-
 def rewards_of(task: Task, groups: list[Group]) -> Tensor:
     """Rewards [P, G] of the texts; a completion that did not end by itself gets 0.
 
@@ -186,9 +183,6 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict[
     if config.entropy_bonus > 0:
         loss = loss - config.entropy_bonus * aggregate(entropy, part.mask, config.aggregate, normaliser)
     return loss, measure(part, loss, logp, entropy, kl, config.clip)
-
-
-# 5 · clip and step
 
 
 def update(run: Learner) -> dict:
@@ -265,9 +259,8 @@ def train(
     say: Callable[[str], None] = print,
     generate: Sampler = generate,
 ) -> RunLog:
-    """Evaluate, train, evaluate again, and save the model in `out` (lesson 09).
+    """Evaluate, train, evaluate again, and save the model in `out` (lesson 09); consumers are called with every record.
 
-    Each consumer is called with every record.
     out: the run's folder; a temporary one if None.  resume: go on with the run in `out`, or start it if there is none.
     task: what is learned, instead of the task that `config` names (`tasks.from_reward` makes one of a reward function).
     say: is told, in a line, where a resumed run stands.  generate: what samples the completions of a step.

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import BadInputError, out_of_memory
+from pgnotes.lm.functions import load_function, source_hash
 from pgnotes.lm.models import (
     cut,
     device_capability,
@@ -22,7 +23,7 @@ from pgnotes.lm.models import (
 )
 from pgnotes.lm.policy import Policy, add_adapters, parameter_groups
 from pgnotes.lm.rollout import Group, Sampler, generate
-from pgnotes.lm.tasks import IN_WORDS, TASK_PARTS, Task, digits_and_length, from_reward, load_function, source_hash
+from pgnotes.lm.tasks import IN_WORDS, TASK_PARTS, Task, digits_and_length, from_reward
 
 CORES = torch.get_num_threads()  # what PyTorch found on its own, before a run sets anything
 

@@ -71,7 +71,7 @@ def draw(fig: Figure) -> Moving:
 
 def first_policy() -> Live:
     """The widget."""
-    pressed = "A, which pays half, has gained most; C, which pays most, is still pressed one time in seven"
+    pressed = "A, which pays half, has gained most; C, which pays most, is pressed one time in seven"
     small = {"training_step": 100, "step_size": 0.1}
     twin = (
         (f"Seven steps: {pressed}", {"training_step": 7}),

@@ -1,6 +1,6 @@
 """A reward of one's own: exactly twelve words.
 
-python -m pgnotes grpo --preset pocket --out runs/words --set reward=examples/twelve_words.py:twelve_words length=60 steps=60
+python -m pgnotes grpo --out runs/words --set reward=examples/twelve_words.py:twelve_words length=60 steps=60
 
 Of 60 characters about one text in a thousand has twelve words; for twenty steps the curve is flat, then it climbs.
 """

@@ -155,6 +155,7 @@ def evaluated(name: str) -> tuple[GRPOConfig, list[str] | None, str | None]:
     from pgnotes.lm.errors import BadInputError
     from pgnotes.lm.models import is_pocket
     from pgnotes.lm.state import RunFolder
+    from pgnotes.lm.warmup import start_of
 
     if name == "pocket" and Path(name).is_dir():
         raise BadInputError(
@@ -173,7 +174,7 @@ def evaluated(name: str) -> tuple[GRPOConfig, list[str] | None, str | None]:
             f"the run in {str(folder.path)!r} has not ended: {done} of {config.steps} steps are done; "
             f"go on with: python -m pgnotes grpo --resume --out {shlex.quote(str(folder.path))}"
         )
-    return config, folder.read("prompts.json"), config.model
+    return config, folder.read("prompts.json"), start_of(config, folder)
 
 
 def run_pocket(args: argparse.Namespace) -> dict:

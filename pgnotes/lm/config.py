@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from pgnotes.lm.errors import BadInputError
@@ -143,6 +144,20 @@ def check(key: str, value: Any, least: float, most: float, among: tuple[str, ...
         )
     elif value > most:
         raise BadInputError(f"{key} is {value}; it must be at most {most}")
+
+
+def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
+    """The settings with folders and files named from the root, so that a run can be resumed from anywhere."""
+    changes = {}
+    for key in ("model", "prompts"):
+        path = Path(getattr(config, key)).expanduser()
+        if getattr(config, key) not in ("pocket", "bundled", "openwebtext") and path.exists():
+            changes[key] = str(path.resolve())
+    for key in ("reward", "task"):
+        file, colon, function = getattr(config, key).rpartition(":")
+        if file and Path(file).expanduser().exists():
+            changes[key] = f"{Path(file).expanduser().resolve()}{colon}{function}"
+    return replace(config, **changes)
 
 
 POCKET = {

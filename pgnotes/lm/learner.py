@@ -63,12 +63,15 @@ class Learner:
 
     def state(self) -> dict:
         """Everything a resumed run needs; the noise of later steps follows from the seed and the step."""
-        counts = {name: getattr(self, name) for name in ("records", "updates", "micro_batch", "prompts_at_once")}
-        return (
-            counts
-            | {name: getattr(self, name).state_dict() for name in ("optimizer", "scaler")}
-            | {"policy": self.policy.state()}
-        )
+        return {
+            "records": self.records,
+            "updates": self.updates,
+            "micro_batch": self.micro_batch,
+            "prompts_at_once": self.prompts_at_once,
+            "policy": self.policy.state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
 
     def restore(self, state: dict) -> None:
         """Take up what `state` gave, on whatever device and in whatever precision.
@@ -76,8 +79,9 @@ class Learner:
         Float16's loss scale starts anew where there was none.  BadInputError for the state of another model.
         """
         try:
-            for name in ("records", "updates", "micro_batch", "prompts_at_once"):
-                setattr(self, name, state[name])
+            self.records, self.updates = state["records"], state["updates"]
+            self.micro_batch = state.get("micro_batch", self.micro_batch)  # the first versions had another name for it
+            self.prompts_at_once = state.get("prompts_at_once", self.prompts_at_once)
             self.policy.restore(state["policy"])
             self.optimizer.load_state_dict(state["optimizer"])
             if state["scaler"]:

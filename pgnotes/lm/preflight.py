@@ -25,9 +25,9 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
     with loading(config.model), torch.device("meta"):
         shape = AutoConfig.from_pretrained(locate(config.model))
         model = AutoModelForCausalLM.from_config(shape)
-        parameters = sum(p.numel() for p in model.parameters())
-        if config.lora_rank:
-            add_adapters(model, config.lora_rank)
+    parameters = sum(p.numel() for p in model.parameters())
+    if config.lora_rank:
+        add_adapters(model, config.lora_rank)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = parameters if config.lora_rank else 0  # kept in half precision, and start model and sampler as well
     shape = shape.get_text_config()

@@ -18,7 +18,7 @@ import accelerate
 import torch
 import transformers
 
-from pgnotes.lm.config import GRPOConfig
+from pgnotes.lm.config import GRPOConfig, with_absolute_paths
 from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.evaluate import Request, evaluate
 from pgnotes.lm.learner import CORES, Learner, learner, task_and_hash
@@ -73,7 +73,7 @@ def setup_run(
         config, changes = check_same_settings(config, folder, resume)
         run = load_run(config, folder, stored, task, generate)
         run.changes |= changes
-        write_folder(run, folder, stored)
+        write_folder(run, folder, stored, warmup_is_stale(config, stored, task))
     except BaseException:
         folder.release()
         raise
@@ -86,8 +86,9 @@ def load_run(
     """The run of these settings, at the newest checkpoint in its folder; nothing is written."""
     same_prompts = stored is not None and stored["config"].get("prompts") == config.prompts
     prompts = folder.read("prompts.json") if same_prompts else None
-    run = learner(config, prompts, task=task, generate=generate, start=start_of(config, folder))
-    if config.warmup_examples:
+    start = config.model if warmup_is_stale(config, stored, task) else start_of(config, folder)
+    run = learner(config, prompts, task=task, generate=generate, start=start)
+    if config.warmup_examples and start == config.model:
         examples_of(run.task, config)  # there are some
     if stored is None:
         return run
@@ -105,8 +106,8 @@ def load_run(
     return run
 
 
-def write_folder(run: Learner, folder: RunFolder, stored: dict | None) -> None:
-    """Bring a run's folder to where the run stands."""
+def write_folder(run: Learner, folder: RunFolder, stored: dict | None, anew: bool) -> None:
+    """Bring a run's folder to where the run stands.  anew: its warm-up, if there is one, is of no use any more."""
     run.accelerator.wait_for_everyone()  # all have read what was there before the first one writes
     if folder.writes:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -124,7 +125,9 @@ def write_folder(run: Learner, folder: RunFolder, stored: dict | None) -> None:
     folder.drop("stopped.json")  # it goes on
     folder.write("prompts.json", run.task.prompts + run.task.held_out)
     if stored and stored["config"] != settings and not folder.checkpoints():
-        folder.drop("evaluation_before.json")  # it was made under other settings
+        folder.drop("evaluation_before.json", "evaluation_warm.json")  # they were made under other settings
+    if anew:
+        folder.drop("warmup")
     folder.rewind("log.jsonl", run.records)
     folder.rewind("times.jsonl", folder.lines("times.jsonl")[: len(run.records)])
     run.accelerator.wait_for_everyone()
@@ -136,20 +139,6 @@ def temporary_folder() -> RunFolder:
     folder.keeps_checkpoints = False
     atexit.register(shutil.rmtree, folder.path, ignore_errors=True)
     return folder
-
-
-def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
-    """The settings with folders and files named from the root, so that a run can be resumed from anywhere."""
-    changes = {}
-    for key in ("model", "prompts"):
-        path = Path(getattr(config, key)).expanduser()
-        if getattr(config, key) not in ("pocket", "bundled", "openwebtext") and path.exists():
-            changes[key] = str(path.resolve())
-    for key in ("reward", "task"):
-        file, colon, function = getattr(config, key).rpartition(":")
-        if file and Path(file).expanduser().exists():
-            changes[key] = f"{Path(file).expanduser().resolve()}{colon}{function}"
-    return replace(config, **changes)
 
 
 # what may have changed since
@@ -203,6 +192,15 @@ def changed_settings(config: GRPOConfig, old: GRPOConfig, folder: RunFolder) -> 
             f"only steps (to more), {', '.join(free)} may change"
         )
     return {key: pair for key, pair in differing.items() if key in RESCUE}
+
+
+def warmup_is_stale(config: GRPOConfig, stored: dict | None, task: Task | None) -> bool:
+    """Whether a warm-up was made under other settings than these: they may change as long as no step is saved."""
+    if stored is None or not config.warmup_examples:
+        return False
+    now, before = asdict(config), asdict(GRPOConfig.from_json(stored["config"]))
+    decides = set(now) - {*BOOKKEEPING, *RESCUE, "steps"}
+    return any(now[key] != before[key] for key in decides) or task_and_hash(config, task)[1] != stored.get("task", "")
 
 
 def check_same_task(task_hash: str, stored: dict, folder: RunFolder) -> dict:

@@ -174,6 +174,8 @@ def test_without_peft_there_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(BadInputError, match="^lora_rank is 4, which needs the package peft: pip install peft"):
         lora_run()
+    with pytest.raises(BadInputError, match="^lora_rank is 4"):
+        memory_estimate(LORA)  # the command asks for it first
 
 
 # another sampler

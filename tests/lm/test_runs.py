@@ -290,6 +290,16 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
     folder.release()
 
 
+def test_a_checkpoint_of_the_first_versions_is_taken_up():
+    """It does not say how much fitted into memory under the names of today."""
+    first, second = learner.learner(TINY), learner.learner(TINY)
+    first.records.append(grpo.train_step(first, 0)[0])
+    state = {key: part for key, part in first.state().items() if key not in ("micro_batch", "prompts_at_once")}
+    second.restore(state | {"rows": 2})
+    assert (second.records, second.updates) == (first.records, first.updates)
+    assert (second.micro_batch, second.prompts_at_once) == (TINY.group_size, TINY.prompts_per_step)
+
+
 # devices and precision
 
 

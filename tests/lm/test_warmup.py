@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from fixed import FixedRewards
 
+from pgnotes.__main__ import main
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.grpo import steps, train
@@ -102,6 +103,28 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_end(tmp_path, stop):
     assert not any("update 1 of" in text for text in said), "it goes on, and does not start again"
     for name in ("model/model.safetensors", "warmup/model/model.safetensors", "warmup/log.jsonl", "log.jsonl"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
+
+
+def test_as_long_as_no_step_is_saved_other_settings_make_the_warm_up_anew(tmp_path):
+    """The one in the folder was of another length; what decides nothing leaves it alone."""
+    next(steps(WARM, tmp_path / "run", say=lambda text: None))
+    warmed = (tmp_path / "run/warmup/model/model.safetensors").read_bytes()
+    said = []
+    next(steps(dataclasses.replace(WARM, steps=3), tmp_path / "run", resume=True, say=said.append))
+    assert said == [], "more steps decide nothing of the warm-up"
+
+    other = dataclasses.replace(WARM, length=60)
+    again = train(other, tmp_path / "run", resume=True, say=lambda text: None)
+    straight = train(other, tmp_path / "straight", say=lambda text: None)
+    assert again.records == straight.records
+    assert (tmp_path / "run/warmup/model/model.safetensors").read_bytes() != warmed
+
+
+def test_evaluate_scores_fluency_by_the_warmed_up_start(tmp_path, capsys):
+    log = train(WARM, tmp_path / "run", say=lambda text: None)
+    assert main(["evaluate", str(tmp_path / "run"), "--n", str(WARM.evaluate)]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["logprob"] == pytest.approx(log.result["logprob_after"])
 
 
 def test_adapters_are_warmed_up_become_weights_and_begin_anew(tmp_path):

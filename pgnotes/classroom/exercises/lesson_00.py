@@ -28,7 +28,8 @@ average = Exercise(
         ),
         "mean of the products": (
             lambda v, w: (v * w).mean(),
-            "You divide by the number of values as well. The probabilities already add up to 1: sum the products, and divide by nothing.",
+            "You divide by the number of values as well. The probabilities already add up to 1: sum the products, and "
+            "divide by nothing.",
         ),
         "not added up": (
             lambda v, w: v * w,
@@ -39,7 +40,8 @@ average = Exercise(
             "That is the value of the likeliest outcome. The others happen too, each in proportion to its probability.",
         ),
     },
-    "Values times probabilities, added up. Every expected reward of this course is computed so wherever the outcomes can be listed.",
+    "Values times probabilities, added up. Every expected reward of this course is computed so wherever the outcomes "
+    "can be listed.",
 )
 
 discounted_return = Exercise(
@@ -62,11 +64,13 @@ discounted_return = Exercise(
         ),
         "mean": (
             lambda r, g: (r * g ** torch.arange(len(r))).mean(),
-            "The discounts are right, but a return is a sum. You took the mean: a longer episode would earn less for the same rewards.",
+            "The discounts are right, but a return is a sum. You took the mean: a longer episode would earn less for "
+            "the same rewards.",
         ),
         "discounted once": (
             lambda r, g: r[0] + g * r[1:].sum(),
-            "All rewards after the first have the same factor γ in your sum. A reward two steps away is discounted twice, by γ².",
+            "All rewards after the first have the same factor γ in your sum. A reward two steps away is discounted "
+            "twice, by γ².",
         ),
     },
     "It agrees with the package's discounted_return, for γ from 0 to 1.",
@@ -80,7 +84,8 @@ sequence_log_prob = Exercise(
     {
         "underflow": (
             lambda p: p.prod().log(),
-            "Right for short sequences. A long one has a product so small that the computer rounds it to 0, and the log of 0 is −∞: 400 tokens at 15 % each are "
+            "Right for short sequences. A long one has a product so small that the computer rounds it to 0, and the "
+            "log of 0 is −∞: 400 tokens at 15 % each are "
             "enough. Take the logs first, then add.",
         ),
         "product": (lambda p: p.prod(), "That is the probability itself. Asked for is its logarithm, which is a sum."),
@@ -90,7 +95,8 @@ sequence_log_prob = Exercise(
         ),
         "mean of logs": (
             lambda p: p.log().mean(),
-            "That is the log-probability per token. It is useful, but it belongs to no sequence: without the division you get the whole one's.",
+            "That is the log-probability per token. It is useful, but it belongs to no sequence: without the division "
+            "you get the whole one's.",
         ),
         "log10": (
             lambda p: p.log10().sum(),
@@ -120,14 +126,16 @@ count_sequences = Exercise(
         ),
         "shorter ones too": (
             lambda v, t: sum(v**k for k in range(1, t + 1)),
-            "You count the shorter sequences as well. Without an end-of-sequence symbol all of them have the full length.",
+            "You count the shorter sequences as well. Without an end-of-sequence symbol all of them have the full "
+            "length.",
         ),
         "no repeats": (
             lambda v, t: math.perm(v, t),
             "Your symbols never repeat. In a text they may: every place has all V to choose from.",
         ),
     },
-    "4 symbols and 4 steps make 256 sequences, few enough to list. A vocabulary of 150,000 needs only two steps to pass twenty thousand million.",
+    "4 symbols and 4 steps make 256 sequences, few enough to list. A vocabulary of 150,000 needs only two steps to "
+    "pass twenty thousand million.",
 )
 
 EXERCISES = (average, discounted_return, sequence_log_prob, count_sequences)

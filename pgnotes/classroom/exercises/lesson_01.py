@@ -35,12 +35,14 @@ softmax = Exercise(
     {
         "overflow": (
             naive_softmax,
-            "Right for small logits, but exp(1000) is infinite and ∞/∞ is not a number. Subtract the largest logit first: "
+            "Right for small logits, but exp(1000) is infinite and ∞/∞ is not a number. Subtract the largest logit "
+            "first: "
             "numerator and denominator shrink by the same factor.",
         ),
         "by the maximum": (
             lambda x: (x - x.max()).exp(),
-            "You give every action its size relative to the likeliest one. These are not yet probabilities: divide by their sum, so that they add up to 1.",
+            "You give every action its size relative to the likeliest one. These are not yet probabilities: divide by "
+            "their sum, so that they add up to 1.",
         ),
         "without exp": (
             lambda x: x / x.sum(),
@@ -48,7 +50,8 @@ softmax = Exercise(
         ),
         "sigmoid": (
             torch.sigmoid,
-            "That is the sigmoid of each logit alone. It is a probability for a yes/no decision; these actions compete, so each must be divided by the sum over all.",
+            "That is the sigmoid of each logit alone. It is a probability for a yes/no decision; these actions "
+            "compete, so each must be divided by the sum over all.",
         ),
         "log": (lambda x: torch.log_softmax(x, 0), "These are the log-probabilities. Exponentiate them."),
     },
@@ -63,7 +66,8 @@ softmax_score = Exercise(
     {
         "one-hot only": (
             lambda x, a: one_hot(a, len(x)),
-            "That is the derivative of θ_a alone. log π(a) = θ_a − log Σ exp θ, and the second term has a derivative too: −π.",
+            "That is the derivative of θ_a alone. log π(a) = θ_a − log Σ exp θ, and the second term has a derivative "
+            "too: −π.",
         ),
         "sign": (
             lambda x, a: x.softmax(0) - one_hot(a, len(x)),
@@ -75,7 +79,8 @@ softmax_score = Exercise(
         ),
         "uniform": (
             lambda x, a: one_hot(a, len(x)) - 1 / len(x),
-            "You subtract 1/K from every entry. That is π only where all actions are equally likely; subtract π itself.",
+            "You subtract 1/K from every entry. That is π only where all actions are equally likely; subtract π "
+            "itself.",
         ),
         "one number": (
             lambda x, a: 1 - x.softmax(0)[a],
@@ -93,11 +98,13 @@ general_score = Exercise(
     {
         "no expectation": (
             lambda f, t, a: f[a],
-            "That is φ(a), the derivative of the action's own logit. Subtract the features that the policy takes on average, E[φ] = Σ_b π(b) φ(b).",
+            "That is φ(a), the derivative of the action's own logit. Subtract the features that the policy takes on "
+            "average, E[φ] = Σ_b π(b) φ(b).",
         ),
         "plain average": (
             lambda f, t, a: f[a] - f.mean(0),
-            "You subtract the plain average of the features. The average is under the policy: weigh each action's features by π(b).",
+            "You subtract the plain average of the features. The average is under the policy: weigh each action's "
+            "features by π(b).",
         ),
         "sign": (
             lambda f, t, a: (f @ t).softmax(0) @ f - f[a],
@@ -105,7 +112,8 @@ general_score = Exercise(
         ),
         "in the logits": (
             lambda f, t, a: one_hot(a, len(f)) - (f @ t).softmax(0),
-            "That is the score in the logits, K numbers. w has D of them: the chain rule multiplies by the features once more.",
+            "That is the score in the logits, K numbers. w has D of them: the chain rule multiplies by the features "
+            "once more.",
         ),
     },
     "φ(a) − E[φ]. With features = the identity it is one-hot − π again.",
@@ -119,7 +127,8 @@ gaussian_score = Exercise(
     {
         "std not squared": (
             lambda a, m, s: torch.tensor([(a - m) / s, ((a - m) / s) ** 2 - 1]),
-            "The first entry has (a − μ)/σ; it should have σ² below. One σ comes from the square's derivative, the other from the chain rule inside it.",
+            "The first entry has (a − μ)/σ; it should have σ² below. One σ comes from the square's derivative, the "
+            "other from the chain rule inside it.",
         ),
         "by std": (
             lambda a, m, s: torch.tensor([(a - m) / s**2, ((a - m) ** 2 / s**2 - 1) / s]),
@@ -127,7 +136,8 @@ gaussian_score = Exercise(
         ),
         "constant forgotten": (
             lambda a, m, s: torch.tensor([(a - m) / s**2, (a - m) ** 2 / s**2]),
-            "The second entry lacks a −1: log π also contains −log σ, the normaliser. Without it the policy could only ever widen.",
+            "The second entry lacks a −1: log π also contains −log σ, the normaliser. Without it the policy could "
+            "only ever widen.",
         ),
         "sign": (
             lambda a, m, s: torch.tensor([(m - a) / s**2, (a - m) ** 2 / s**2 - 1]),
@@ -149,7 +159,8 @@ kl = Exercise(
         ),
         "nan": (
             lambda p, q: (p * (p / q).log()).sum(),
-            "Right unless p holds a 0: 0 · log 0 is not a number in floating point, though its limit is 0. torch.xlogy(p, p / q) knows that.",
+            "Right unless p holds a 0: 0 · log 0 is not a number in floating point, though its limit is 0. "
+            "torch.xlogy(p, p / q) knows that.",
         ),
         "cross-entropy": (
             lambda p, q: -(p * q.log()).sum(),

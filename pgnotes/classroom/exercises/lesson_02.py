@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: the objective over prompts, the estimate, the score of a sequence, the surrogate loss, the theorem in Q form."""
+"""Lesson 02's exercises: the objective, the estimate, a sequence's score, the surrogate loss, the theorem in Q form."""
 
 from __future__ import annotations
 
@@ -40,19 +40,23 @@ objective = Exercise(
     {
         "no mean over prompts": (
             lambda p, r: (p * r).sum(),
-            "You add the prompts up. J is an average over prompts: with twice as many prompts like these, your J would double.",
+            "You add the prompts up. J is an average over prompts: with twice as many prompts like these, your J "
+            "would double.",
         ),
         "one for each prompt": (
             lambda p, r: (p * r).sum(1),
-            "These are the expected rewards of each prompt. J is one number: average them, as all prompts are equally likely.",
+            "These are the expected rewards of each prompt. J is one number: average them, as all prompts are equally "
+            "likely.",
         ),
         "unweighted": (
             lambda p, r: r.mean(),
-            "You average the rewards as if every answer were equally likely. Weigh each by its probability under the policy.",
+            "You average the rewards as if every answer were equally likely. Weigh each by its probability under the "
+            "policy.",
         ),
         "mean over answers": (
             lambda p, r: (p * r).mean(),
-            "You divide by the number of answers too. The probabilities already add up to 1 in each row: sum over answers, then average over prompts.",
+            "You divide by the number of answers too. The probabilities already add up to 1 in each row: sum over "
+            "answers, then average over prompts.",
         ),
     },
     "An expectation inside an expectation: over prompts, and for each over the policy's answers.",
@@ -66,15 +70,18 @@ estimate = Exercise(
     {
         "sum": (
             lambda x, a, r: (r[:, None] * SoftmaxPolicy(x).score(a)).sum(0),
-            "You sum over the samples. The expectation is estimated by their mean; a sum grows with N, and your step size with it.",
+            "You sum over the samples. The expectation is estimated by their mean; a sum grows with N, and your step "
+            "size with it.",
         ),
         "without pi": (
             lambda x, a, r: (r[:, None] * one_hot(a, len(x))).mean(0),
-            "You weigh one-hot rows. The score is one-hot − π: without the −π, every action that was paid anything rises.",
+            "You weigh one-hot rows. The score is one-hot − π: without the −π, every action that was paid anything "
+            "rises.",
         ),
         "apart": (
             lambda x, a, r: r.mean() * SoftmaxPolicy(x).score(a).mean(0),
-            "You average rewards and scores apart and multiply the means. What counts is which reward came with which action: multiply first.",
+            "You average rewards and scores apart and multiply the means. What counts is which reward came with which "
+            "action: multiply first.",
         ),
         "sign": (
             lambda x, a, r: -(r[:, None] * SoftmaxPolicy(x).score(a)).mean(0),
@@ -82,7 +89,8 @@ estimate = Exercise(
         ),
         "of the probability": (
             lambda x, a, r: (r[:, None] * SoftmaxPolicy(x).probs[a][:, None] * SoftmaxPolicy(x).score(a)).mean(0),
-            "You use ∇π(a) where ∇log π(a) belongs. That the actions were drawn from π has already weighted them by π(a); you do it twice.",
+            "You use ∇π(a) where ∇log π(a) belongs. That the actions were drawn from π has already weighted them by "
+            "π(a); you do it twice.",
         ),
     },
     "Reward times score, averaged: it never looked at the reward function, only at rewards.",
@@ -96,15 +104,18 @@ sequence_score = Exercise(
     {
         "last token only": (
             lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) * (torch.arange(len(t)) == len(t) - 1)[:, None],
-            "Only the last token's row has a gradient in your version. log π of the sequence is a sum over all tokens, and each has its own row.",
+            "Only the last token's row has a gradient in your version. log π of the sequence is a sum over all "
+            "tokens, and each has its own row.",
         ),
         "of the probability": (
             lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) * x.softmax(1).gather(1, t[:, None]).prod(),
-            "That is the gradient of the sequence's probability. The gradient of its logarithm lacks one factor: the probability itself.",
+            "That is the gradient of the sequence's probability. The gradient of its logarithm lacks one factor: the "
+            "probability itself.",
         ),
         "averaged": (
             lambda x, t: (one_hot(t, x.shape[1]) - x.softmax(1)) / len(t),
-            "You divide by the number of tokens. The log-probability of a sequence is the sum of its tokens', not their mean.",
+            "You divide by the number of tokens. The log-probability of a sequence is the sum of its tokens', not "
+            "their mean.",
         ),
         "without pi": (
             lambda x, t: one_hot(t, x.shape[1]),
@@ -127,11 +138,13 @@ surrogate = Exercise(
         "sum": (lambda lp, r: -(r * lp).sum(), "You sum over the samples; the estimate is their mean."),
         "probabilities": (
             lambda lp, r: -(r * lp.exp()).mean(),
-            "You weigh probabilities. Their gradient is π·∇log π, and sampling has already put the factor π in: keep the logarithm.",
+            "You weigh probabilities. Their gradient is π·∇log π, and sampling has already put the factor π in: keep "
+            "the logarithm.",
         ),
         "apart": (
             lambda lp, r: -r.mean() * lp.mean(),
-            "You multiply two means. Each sequence's log-probability belongs with its own return: multiply first, then average.",
+            "You multiply two means. Each sequence's log-probability belongs with its own return: multiply first, "
+            "then average.",
         ),
     },
     "Its gradient is minus the estimate. Its value means nothing.",
@@ -145,7 +158,8 @@ q_form = Exercise(
     {
         "without the value": (
             lambda d, p, q: (d[..., None] * p * q).sum(0),
-            "You have d·π·Q. The derivative of π(a) by its own row's logits also has the −π(b) part; summed over actions it subtracts V = Σ_b π(b) Q(b).",
+            "You have d·π·Q. The derivative of π(a) by its own row's logits also has the −π(b) part; summed over "
+            "actions it subtracts V = Σ_b π(b) Q(b).",
         ),
         "without pi": (
             lambda d, p, q: (d[..., None] * (q - (p * q).sum(-1, keepdim=True))).sum(0),

@@ -1,4 +1,4 @@
-"""Exercises of lesson 03: which tokens count, log-probabilities with a mask, reward-to-go, REINFORCE's loss, normalised rewards."""
+"""Lesson 03's exercises: live tokens, masked log-probabilities, reward-to-go, REINFORCE's loss, normalised rewards."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ mask = Exercise(
     {
         "without the end": (
             lambda s, eos: (s == eos).cumsum(1) == 0,
-            "Your mask leaves the end token out. The policy chose it, and it must be credited or blamed for stopping there: include the first one.",
+            "Your mask leaves the end token out. The policy chose it, and it must be credited or blamed for stopping "
+            "there: include the first one.",
         ),
         "every other token": (
             lambda s, eos: s != eos,
-            "You mask the end tokens themselves, wherever they are, and keep what comes after the first. Count the end tokens before each place instead.",
+            "You mask the end tokens themselves, wherever they are, and keep what comes after the first. Count the "
+            "end tokens before each place instead.",
         ),
         "all": (
             lambda s, eos: torch.ones_like(s, dtype=torch.bool),
@@ -55,12 +57,14 @@ masked_log_prob = Exercise(
     {
         "no mask": (
             lambda lp, m: lp.sum(1),
-            "You add up all places. Those after the end token hold log-probabilities of tokens that nobody chose; with them, the outcomes' "
+            "You add up all places. Those after the end token hold log-probabilities of tokens that nobody chose; "
+            "with them, the outcomes' "
             "probabilities no longer add up to 1.",
         ),
         "mean": (
             lambda lp, m: (lp * m).sum(1) / m.sum(1),
-            "You divide by the length. That is the mean log-probability of a token (a fluency measure); the sequence's is the sum.",
+            "You divide by the length. That is the mean log-probability of a token (a fluency measure); the "
+            "sequence's is the sum.",
         ),
         "probability": (lambda lp, m: (lp * m).sum(1).exp(), "That is the probability. Leave out the exp."),
         "one number": (
@@ -79,11 +83,13 @@ to_go = Exercise(
     {
         "backwards": (
             lambda r, g: torch.stack([sum(g ** (t - k) * r[k] for k in range(t + 1)) for t in range(len(r))]),
-            "You add up what came before each step. Reward-to-go is what comes from it on: run the sum from the last step to the first.",
+            "You add up what came before each step. Reward-to-go is what comes from it on: run the sum from the last "
+            "step to the first.",
         ),
         "from the start": (
             lambda r, g: torch.stack([sum(g**k * r[k] for k in range(t, len(r))) for t in range(len(r))]),
-            "You discount by γ to the power of the time since the start. Seen from step t, the reward of step k is k − t steps away.",
+            "You discount by γ to the power of the time since the start. Seen from step t, the reward of step k is k "
+            "− t steps away.",
         ),
         "without gamma": (
             lambda r, g: reward_to_go(r),
@@ -95,7 +101,8 @@ to_go = Exercise(
         ),
         "one step too late": (
             lambda r, g: torch.cat([reward_to_go(r, g)[1:], torch.zeros(1, dtype=torch.float64)]),
-            "Your sum begins at the step after. The reward of step t itself is a consequence of the action at t: include it.",
+            "Your sum begins at the step after. The reward of step t itself is a consequence of the action at t: "
+            "include it.",
         ),
     },
     "With a single reward at the end and γ = 1, every entry is that reward.",
@@ -117,11 +124,13 @@ loss = Exercise(
         ),
         "over tokens": (
             lambda lp, m, r: -(r[:, None] * lp * m).sum() / m.sum(),
-            "You divide by the number of live tokens. REINFORCE averages over sequences; this one points elsewhere as soon as lengths depend on the policy (lesson 08).",
+            "You divide by the number of live tokens. REINFORCE averages over sequences; this one points elsewhere as "
+            "soon as lengths depend on the policy (lesson 08).",
         ),
         "length": (
             lambda lp, m, r: -(r * (lp * m).sum(1) / m.sum(1)).mean(),
-            "You divide each sequence by its length. Its score is a sum over tokens; with the division, long sequences lose weight (lesson 08, claim C18).",
+            "You divide each sequence by its length. Its score is a sum over tokens; with the division, long "
+            "sequences lose weight (lesson 08, claim C18).",
         ),
         "summed": (
             lambda lp, m, r: -(r * (lp * m).sum(1)).sum(),
@@ -139,19 +148,23 @@ normalise = Exercise(
     {
         "not centred": (
             lambda r: r / (r.std() + 1e-4),
-            "You divide by the spread but don't subtract the mean: what was worse than average may still count as good.",
+            "You divide by the spread but don't subtract the mean: what was worse than average may still count as "
+            "good.",
         ),
         "only centred": (
             lambda r: r - r.mean(),
-            "Centred, but in the reward's own unit: divide by the standard deviation, so that the step size can stay when rewards are scaled.",
+            "Centred, but in the reward's own unit: divide by the standard deviation, so that the step size can stay "
+            "when rewards are scaled.",
         ),
         "nan": (
             lambda r: (r - r.mean()) / r.std(),
-            "Right, unless all returns are equal: then you divide 0 by 0. Add a small number, 1e-4, to the standard deviation.",
+            "Right, unless all returns are equal: then you divide 0 by 0. Add a small number, 1e-4, to the standard "
+            "deviation.",
         ),
         "population": (
             lambda r: (r - r.mean()) / (r.std(correction=0) + 1e-4),
-            "You use the population's standard deviation, which divides by B. From a sample, divide by B − 1: torch's std does so by default.",
+            "You use the population's standard deviation, which divides by B. From a sample, divide by B − 1: torch's "
+            "std does so by default.",
         ),
         "variance": (
             lambda r: (r - r.mean()) / (r.var() + 1e-4),

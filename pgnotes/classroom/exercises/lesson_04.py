@@ -1,4 +1,4 @@
-"""Exercises of lesson 04: one sample's variance, the batch that is needed, the relative error, what other steps add, a measured covariance."""
+"""Lesson 04's exercises: a sample's variance, the batch needed, relative error, other steps, a measured covariance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ trace = Exercise(
     {
         "gradient not subtracted": (
             lambda p, r: p @ pieces(p, r)[0].square().sum(1),
-            "That is the mean square of the estimate. The variance is around its mean: subtract the squared length of the gradient.",
+            "That is the mean square of the estimate. The variance is around its mean: subtract the squared length of "
+            "the gradient.",
         ),
         "unweighted": (
             lambda p, r: (pieces(p, r)[0] - pieces(p, r)[1]).square().sum(1).mean(),
@@ -45,11 +46,13 @@ trace = Exercise(
         ),
         "root": (
             lambda p, r: exact_trace(p, r).sqrt(),
-            "That is the standard deviation. The variance is its square, and variances are what add up and divide by N.",
+            "That is the standard deviation. The variance is its square, and variances are what add up and divide "
+            "by N.",
         ),
         "of the rewards": (
             lambda p, r: p @ (r - p @ r).square(),
-            "That is the variance of the reward, one number's. The estimate is a vector: reward times score. Add the variances of its entries.",
+            "That is the variance of the reward, one number's. The estimate is a vector: reward times score. Add the "
+            "variances of its entries.",
         ),
         "mean over entries": (
             lambda p, r: exact_trace(p, r) / len(p),
@@ -67,7 +70,8 @@ needed = Exercise(
     {
         "not squared": (
             lambda v, g, q: math.ceil(v / (q * g)),
-            "You compare a variance with a length. The standard error is the root of variance/N: set it equal to relative · length and square.",
+            "You compare a variance with a length. The standard error is the root of variance/N: set it equal to "
+            "relative · length and square.",
         ),
         "absolute": (
             lambda v, g, q: math.ceil(v / q**2),
@@ -93,7 +97,8 @@ relative = Exercise(
     {
         "variance": (
             lambda v, g, n: v / n / g.norm(),
-            "You divide a variance by a length. The error is the variance's root; only then do both have the same unit, and scaling all rewards changes nothing.",
+            "You divide a variance by a length. The error is the variance's root; only then do both have the same "
+            "unit, and scaling all rewards changes nothing.",
         ),
         "batch outside": (
             lambda v, g, n: v**0.5 / n / g.norm(),
@@ -101,7 +106,8 @@ relative = Exercise(
         ),
         "mean entry": (
             lambda v, g, n: (v / n) ** 0.5 / g.abs().mean(),
-            "You compare with the mean entry of the gradient. Variance is added over entries here, so compare with the gradient's length.",
+            "You compare with the mean entry of the gradient. Variance is added over entries here, so compare with "
+            "the gradient's length.",
         ),
         "squared length": (
             lambda v, g, n: (v / n) ** 0.5 / (g @ g),
@@ -123,7 +129,8 @@ others = Exercise(
         ),
         "variance squared in T": (
             lambda m, v, t: torch.tensor([(t - 1) * m, (t - 1) ** 2 * v]),
-            "The variance of a sum of independent rewards grows with their number, not with its square. (The mean's square does: that is the offset's share.)",
+            "The variance of a sum of independent rewards grows with their number, not with its square. (The mean's "
+            "square does: that is the offset's share.)",
         ),
         "mean of the rewards": (
             lambda m, v, t: torch.tensor([m, v / max(t - 1, 1)]),
@@ -149,7 +156,8 @@ measured = Exercise(
         ),
         "biased": (
             lambda e: e.T.cov(correction=0),
-            "You divide by n. The mean was computed from the same estimates, which costs one of them: divide by n − 1. (The same (n − 1)/n as in claim C26.)",
+            "You divide by n. The mean was computed from the same estimates, which costs one of them: divide by n − "
+            "1. (The same (n − 1)/n as in claim C26.)",
         ),
         "of the mean": (
             lambda e: e.T.cov() / len(e),
@@ -157,7 +165,8 @@ measured = Exercise(
         ),
         "variances only": (
             lambda e: e.var(0),
-            "These are the variances, the diagonal. The covariance is a matrix; the ellipse needs what lies off the diagonal too.",
+            "These are the variances, the diagonal. The covariance is a matrix; the ellipse needs what lies off the "
+            "diagonal too.",
         ),
     },
     "Its trace is the squared error, its shape the ellipse of the first picture.",

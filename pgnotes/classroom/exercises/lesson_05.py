@@ -1,4 +1,4 @@
-"""Exercises of lesson 05: advantages, the best number to subtract, the mean of the others, the value of a prefix, the batch's own mean repaired."""
+"""Lesson 05's exercises: advantages, the best baseline, the mean of the others, a prefix's value, the mean repaired."""
 
 from __future__ import annotations
 
@@ -52,17 +52,20 @@ advantage = Exercise(
     {
         "plain mean": (
             lambda p, q: q - q.mean(),
-            "You subtract the plain mean of the actions. The value is the mean under the policy: weight each action by how often it is taken. As it is, the "
+            "You subtract the plain mean of the actions. The value is the mean under the policy: weight each action "
+            "by how often it is taken. As it is, the "
             "advantages do not average to zero under the policy.",
         ),
         "from the best": (
             lambda p, q: q - q.max(),
-            "You compare with the best action, so that nothing is ever good news. The value is what the policy gets on average, its own mistakes included.",
+            "You compare with the best action, so that nothing is ever good news. The value is what the policy gets "
+            "on average, its own mistakes included.",
         ),
         "sign": (lambda p, q: p @ q - q, "The sign is turned: what is better than average should come out above zero."),
         "weighted": (
             lambda p, q: p * (q - p @ q),
-            "That is the advantage times the probability, the gradient in the logits (lesson 01). An advantage says how good an action is once it was taken, "
+            "That is the advantage times the probability, the gradient in the logits (lesson 01). An advantage says "
+            "how good an action is once it was taken, "
             "however rare it is.",
         ),
         "value": (
@@ -81,15 +84,18 @@ best_baseline = Exercise(
     {
         "mean": (
             lambda p, r: p @ r,
-            "That is the mean reward, E[R]. An action with a long score makes more noise, and must count for more: weight by the score's squared length.",
+            "That is the mean reward, E[R]. An action with a long score makes more noise, and must count for more: "
+            "weight by the score's squared length.",
         ),
         "length": (
             lambda p, r: (p * sizes(p).sqrt() * r).sum() / (p * sizes(p).sqrt()).sum(),
-            "You weight by the length of the score. The trace is a mean of squares, so the square of the length belongs here.",
+            "You weight by the length of the score. The trace is a mean of squares, so the square of the length "
+            "belongs here.",
         ),
         "unweighted": (
             lambda p, r: (sizes(p) * r).sum() / sizes(p).sum(),
-            "You weight by the scores alone. Both are expectations: an action also counts by how often it is taken, times π.",
+            "You weight by the scores alone. Both are expectations: an action also counts by how often it is taken, "
+            "times π.",
         ),
         "not divided": (
             lambda p, r: (p * sizes(p) * r).sum(),
@@ -97,7 +103,8 @@ best_baseline = Exercise(
         ),
         "mirrored": (
             lambda p, r: r.max() + r.min() - p @ r,
-            "R₁ + R₂ − mean is the answer for two actions only. With three, weight each reward by π times the score's squared length.",
+            "R₁ + R₂ − mean is the answer for two actions only. With three, weight each reward by π times the score's "
+            "squared length.",
         ),
     },
     "For p = 0.9 and rewards 1 and 0 it is 0.1, the mean in a mirror.",
@@ -111,12 +118,14 @@ leave_one_out = Exercise(
     {
         "own included": (
             lambda r: r - r.mean(),
-            "You subtract the mean of all, the sample's own reward included: each estimate then subtracts a part of itself, and the gradient comes out (n − 1)/n as long. "
+            "You subtract the mean of all, the sample's own reward included: each estimate then subtracts a part of "
+            "itself, and the gradient comes out (n − 1)/n as long. "
             "Leave the own reward out.",
         ),
         "divided by n": (
             lambda r: r - (r.sum() - r) / len(r),
-            "The sum of the others is right, but there are n − 1 of them, not n. As it is, the baseline is too small for everybody.",
+            "The sum of the others is right, but there are n − 1 of them, not n. As it is, the baseline is too small "
+            "for everybody.",
         ),
         "sign": (
             lambda r: (r.sum() - r) / (len(r) - 1) - r,
@@ -128,7 +137,8 @@ leave_one_out = Exercise(
         ),
         "next one": (
             lambda r: r - r.roll(-1),
-            "You compare with one other sample. That is unbiased too, and noisier than need be: take the mean of all the others.",
+            "You compare with one other sample. That is unbiased too, and noisier than need be: take the mean of all "
+            "the others.",
         ),
     },
     "It is n/(n − 1) times the reward less the mean of all: repaired, in one factor.",
@@ -150,7 +160,8 @@ prefix_value = Exercise(
     {
         "not divided": (
             lambda x, s, p, r: p[passing(s, x)] @ r[passing(s, x)],
-            "You add up chance times return of what goes through the prefix. That is how much it contributes to J; divide by the chance of the prefix to get the mean.",
+            "You add up chance times return of what goes through the prefix. That is how much it contributes to J; "
+            "divide by the chance of the prefix to get the mean.",
         ),
         "plain mean": (
             lambda x, s, p, r: r[passing(s, x)].mean(),
@@ -180,7 +191,8 @@ repaired = Exercise(
     {
         "not repaired": (
             lambda r, s: (r - r.mean()) @ s / len(r),
-            "You average over n. On average that is (n − 1)/n times the gradient: divide by n − 1, as for a sample's covariance, which this is.",
+            "You average over n. On average that is (n − 1)/n times the gradient: divide by n − 1, as for a sample's "
+            "covariance, which this is.",
         ),
         "wrong way": (
             lambda r, s: (r - r.mean()) @ s * (len(r) - 1) / len(r) ** 2,
@@ -196,7 +208,8 @@ repaired = Exercise(
         ),
         "twice": (
             lambda r, s: group_advantages(r[None], "rloo")[0] @ s / (len(r) - 1),
-            "You leave the own reward out and also divide by n − 1. One of the two repairs it; with both, the gradient is n/(n − 1) times as long as it should be.",
+            "You leave the own reward out and also divide by n − 1. One of the two repairs it; with both, the "
+            "gradient is n/(n − 1) times as long as it should be.",
         ),
     },
     "The same estimate as leave-one-out: the factor n/(n − 1) can sit in the advantage or in front of the sum.",

@@ -1,4 +1,4 @@
-"""Exercises of lesson 06: the matrix of credit, discounted weights, dense KL rewards, the noise of a past, a spread reward."""
+"""Lesson 06's exercises: the credit matrix, discounted weights, dense KL rewards, a past's noise, a spread reward."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ causal = Exercise(
     {
         "transposed": (
             lambda n, g: credit("usual", n, g).T,
-            "You credit each token with the rewards before it. Row t is the token, column k the reward: the entries with k ≥ t stay.",
+            "You credit each token with the rewards before it. Row t is the token, column k the reward: the entries "
+            "with k ≥ t stay.",
         ),
         "without its own": (
             lambda n, g: credit("usual", n, g) - torch.eye(n, dtype=torch.float64),
-            "The diagonal is 0 in your matrix. The reward of token t itself is a consequence of token t: it counts, in full.",
+            "The diagonal is 0 in your matrix. The reward of token t itself is a consequence of token t: it counts, "
+            "in full.",
         ),
         "no discount": (
             lambda n, g: credit("usual", n, 1.0),
@@ -50,7 +52,8 @@ causal = Exercise(
         ),
         "from the start": (
             lambda n, g: credit("to_go", n, g),
-            "You discount from the start of the sequence, γ to the power of k. Asked for is the usual form, from token t on: γ to the power of k − t.",
+            "You discount from the start of the sequence, γ to the power of k. Asked for is the usual form, from "
+            "token t on: γ to the power of k − t.",
         ),
         "both sides": (
             lambda n, g: credit("usual", n, g) + credit("usual", n, g).T - torch.eye(n, dtype=torch.float64),
@@ -68,11 +71,13 @@ front = Exercise(
     {
         "usual": (
             lambda r, g: reward_to_go(r, g),
-            "This is the usual form. For the gradient of the discounted objective, token t needs the factor γ^t in front, t counted from 0.",
+            "This is the usual form. For the gradient of the discounted objective, token t needs the factor γ^t in "
+            "front, t counted from 0.",
         ),
         "twice": (
             lambda r, g: powers(len(r), g) * token_weights(r, "to_go", g),
-            "The factor γ^t is in it twice: either discount rewards from the start, or discount from token t and multiply by γ^t, not both.",
+            "The factor γ^t is in it twice: either discount rewards from the start, or discount from token t and "
+            "multiply by γ^t, not both.",
         ),
         "whole": (
             lambda r, g: discounted_return(r, g).expand(len(r)),
@@ -98,7 +103,8 @@ dense = Exercise(
     {
         "sign": (
             lambda r, lp, ref, b: paid_at_the_end(r, lp) + b * (lp - ref),
-            "The sign of the KL part: a token that the policy likes better than the reference does must cost something.",
+            "The sign of the KL part: a token that the policy likes better than the reference does must cost "
+            "something.",
         ),
         "no beta": (
             lambda r, lp, ref, b: paid_at_the_end(r, lp) - (lp - ref),
@@ -106,15 +112,18 @@ dense = Exercise(
         ),
         "reward everywhere": (
             lambda r, lp, ref, b: r - b * (lp - ref),
-            "Every token is paid the whole reward, so that T tokens earn it T times. It is paid once, on the last token.",
+            "Every token is paid the whole reward, so that T tokens earn it T times. It is paid once, on the last "
+            "token.",
         ),
         "reward spread": (
             lambda r, lp, ref, b: r / len(lp) - b * (lp - ref),
-            "You spread the reward over the tokens. With reward-to-go that weights late tokens less: claim C23. Keep it on the last.",
+            "You spread the reward over the tokens. With reward-to-go that weights late tokens less: claim C23. Keep "
+            "it on the last.",
         ),
         "all at the end": (
             lambda r, lp, ref, b: paid_at_the_end(r - b * (lp - ref).sum().item(), lp),
-            "The total is right, but all of the KL is paid on the last token. Each token pays for its own, so that reward-to-go can drop what is past.",
+            "The total is right, but all of the KL is paid on the last token. Each token pays for its own, so that "
+            "reward-to-go can drop what is past.",
         ),
         "no reward": (
             lambda r, lp, ref, b: -b * (lp - ref),
@@ -169,12 +178,14 @@ past = Exercise(
     {
         "without the score": (
             without_sizes,
-            "You average the squared weights alone. Each is multiplied by the squared length of the score of the token that was chosen.",
+            "You average the squared weights alone. Each is multiplied by the squared length of the score of the "
+            "token that was chosen.",
         ),
         "not squared": (not_squared, "You average weight times ‖s‖². The second moment has the square of the weight."),
         "no cross term": (
             past_alone,
-            "You add the square of the past to the square of what is to come. The square of a sum has a cross term, 2·past·future: it is what can make the past useful.",
+            "You add the square of the past to the square of what is to come. The square of a sum has a cross term, "
+            "2·past·future: it is what can make the past useful.",
         ),
         "exchanged": (
             lambda *a: second_moments(*a).flip(0),
@@ -198,7 +209,8 @@ shared = Exercise(
     {
         "no to-go": (
             lambda r, m: r[:, None] * m / m.sum(1, keepdim=True),
-            "These are the rewards after spreading. The weight of a token is its reward-to-go: its own share and those of all tokens after it.",
+            "These are the rewards after spreading. The weight of a token is its reward-to-go: its own share and "
+            "those of all tokens after it.",
         ),
         "width": (
             lambda r, m: token_weights(r[:, None] * m / m.shape[1], "to_go", 1.0, m),
@@ -206,7 +218,8 @@ shared = Exercise(
         ),
         "whole": (
             lambda r, m: r[:, None] * m,
-            "Every live token has the whole return, as it should be in the end; asked for is what spreading makes of it.",
+            "Every live token has the whole return, as it should be in the end; asked for is what spreading makes of "
+            "it.",
         ),
         "past": (
             lambda r, m: r[:, None] * m.cumsum(1) * m / m.sum(1, keepdim=True),

@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: a sequence's weight, PPO's objective, its slope, the clip fraction, the effective sample size; and the two suspects."""
+"""Lesson 07's exercises: a sequence's weight, PPO's objective and slope, clip fraction, sample size, suspects."""
 
 from __future__ import annotations
 
@@ -62,11 +62,13 @@ weight = Exercise(
     {
         "no mask": (
             lambda a, b, m: (a - b).sum(1).exp(),
-            "You multiply over all places. What stands where the mask is False was never chosen, and its ratio must count as 1.",
+            "You multiply over all places. What stands where the mask is False was never chosen, and its ratio must "
+            "count as 1.",
         ),
         "masked with zero": (
             lambda a, b, m: ((a - b).exp() * m).prod(1),
-            "You set the ratios of masked places to 0, and one factor of 0 makes the whole product 0. Mask the log-ratios instead: log 1 is 0.",
+            "You set the ratios of masked places to 0, and one factor of 0 makes the whole product 0. Mask the "
+            "log-ratios instead: log 1 is 0.",
         ),
         "upside down": (
             lambda a, b, m: ((b - a) * m).sum(1).exp(),
@@ -74,11 +76,13 @@ weight = Exercise(
         ),
         "geometric mean": (
             lambda a, b, m: (((a - b) * m).sum(1) / m.sum(1)).exp(),
-            "You divide by the length: that is the geometric mean of the ratios (GSPO, lesson 08). The weight is their product, whose mean is exactly 1.",
+            "You divide by the length: that is the geometric mean of the ratios (GSPO, lesson 08). The weight is "
+            "their product, whose mean is exactly 1.",
         ),
         "sum of ratios": (
             lambda a, b, m: ((a - b).exp() * m).sum(1),
-            "You add the ratios. The probability of a sequence is a product over its tokens, so the weight is one too: add log-ratios, then take exp.",
+            "You add the ratios. The probability of a sequence is a product over its tokens, so the weight is one "
+            "too: add log-ratios, then take exp.",
         ),
     },
     "One number a sequence: exp of the sum of the live log-ratios.",
@@ -92,17 +96,20 @@ objective = Exercise(
     {
         "without the min": (
             lambda r, a, e: clipped(r, e) * a,
-            "You use the clipped product alone. Then the slope is zero on all four sides, also where a step would come back: take the min of it and the unclipped one.",
+            "You use the clipped product alone. Then the slope is zero on all four sides, also where a step would "
+            "come back: take the min of it and the unclipped one.",
         ),
         "max": (
             lambda r, a, e: torch.maximum(r * a, clipped(r, e) * a),
-            "That is the max. It is flat exactly where a step would come back, and lets go where it should hold; section 8 shows what comes of it.",
+            "That is the max. It is flat exactly where a step would come back, and lets go where it should hold; "
+            "section 8 shows what comes of it.",
         ),
         "max where negative": (
             lambda r, a, e: torch.where(
                 a < 0, torch.maximum(r * a, clipped(r, e) * a), torch.minimum(r * a, clipped(r, e) * a)
             ),
-            "You switch to the max for negative advantages, so that nothing pulls at ratio 1.5 and A = −1, where the slope is −1. One min serves both signs.",
+            "You switch to the max for negative advantages, so that nothing pulls at ratio 1.5 and A = −1, where the "
+            "slope is −1. One min serves both signs.",
         ),
         "a loss": (
             lambda r, a, e: -objective_of(r, a, e),
@@ -110,7 +117,8 @@ objective = Exercise(
         ),
         "product clipped": (
             lambda r, a, e: torch.minimum(r * a, clipped(r * a, e)),
-            "You clip the product of ratio and advantage. The band is one of ratios, around 1: clip r, then multiply by A.",
+            "You clip the product of ratio and advantage. The band is one of ratios, around 1: clip r, then multiply "
+            "by A.",
         ),
     },
     "The smaller of the two products; a lower bound of rA.",
@@ -124,11 +132,13 @@ slope = Exercise(
     {
         "zero outside": (
             lambda r, a, e: torch.where(outside(r, e), 0.0, a),
-            "Your slope is zero whenever the ratio is outside the band: claim C4. Above the band with A < 0, and below it with A > 0, the full slope remains.",
+            "Your slope is zero whenever the ratio is outside the band: claim C4. Above the band with A < 0, and "
+            "below it with A > 0, the full slope remains.",
         ),
         "sides swapped": (
             lambda r, a, e: torch.where(silenced(r, -a, e), 0.0, a),
-            "You have the sides swapped: yours is flat where a step would come back. It should be flat above the band for A > 0 and below it for A < 0.",
+            "You have the sides swapped: yours is flat where a step would come back. It should be flat above the band "
+            "for A > 0 and below it for A < 0.",
         ),
         "upper side only": (
             lambda r, a, e: torch.where((a > 0) & (r > 1 + e), 0.0, a),
@@ -158,7 +168,8 @@ fraction = Exercise(
         ),
         "divided by all": (
             lambda r, m, e: (outside(r, e) & m).double().mean(),
-            "You count live tokens and divide by all places. Padding then makes the fraction look small: divide by the number of live ones.",
+            "You count live tokens and divide by all places. Padding then makes the fraction look small: divide by "
+            "the number of live ones.",
         ),
         "upper side": (
             lambda r, m, e: (r[m] > 1 + e).double().mean(),
@@ -193,7 +204,8 @@ ess = Exercise(
         ),
         "by the largest": (
             lambda w: w.sum() / w.max(),
-            "Sum over largest is another measure, and a stricter one. Asked for is the one that says how much the variance of a mean has grown: with squares.",
+            "Sum over largest is another measure, and a stricter one. Asked for is the one that says how much the "
+            "variance of a mean has grown: with squares.",
         ),
         "root": (
             lambda w: w.sum() / w.square().sum().sqrt(),

@@ -38,15 +38,18 @@ grpo = Exercise(
     {
         "whole batch": (
             lambda r: standardise(r, (0, 1)),
-            "You take mean and spread over the whole batch. Then an easy prompt's failures count as successes next to a hard one: each row is a group of its own.",
+            "You take mean and spread over the whole batch. Then an easy prompt's failures count as successes next to "
+            "a hard one: each row is a group of its own.",
         ),
         "across prompts": (
             lambda r: standardise(r, 0),
-            "You compare along the wrong axis: the first completion of one prompt with the first of the others. A group is a row; use dim=-1.",
+            "You compare along the wrong axis: the first completion of one prompt with the first of the others. A "
+            "group is a row; use dim=-1.",
         ),
         "population": (
             lambda r: standardise(r, 1, 0),
-            "You use the population's standard deviation, which divides by G. Asked for is the unbiased one, which divides by G − 1; torch's std does.",
+            "You use the population's standard deviation, which divides by G. Asked for is the unbiased one, which "
+            "divides by G − 1; torch's std does.",
         ),
         "only centred": (
             lambda r: r - r.mean(1, keepdim=True),
@@ -54,10 +57,12 @@ grpo = Exercise(
         ),
         "nan": (
             lambda r: standardise(r, epsilon=0.0),
-            "Right where the rewards of a group differ. Where they are all equal you divide 0 by 0: add 1e-4 to the standard deviation, so that a dead group gets zeros.",
+            "Right where the rewards of a group differ. Where they are all equal you divide 0 by 0: add 1e-4 to the "
+            "standard deviation, so that a dead group gets zeros.",
         ),
     },
-    "A dead group gets zeros; a hundred times the rewards change nothing, which is both the attraction and the trouble.",
+    "A dead group gets zeros; a hundred times the rewards change nothing, which is both the attraction and the "
+    "trouble.",
     tolerance=1e-6,
 )
 
@@ -69,11 +74,13 @@ live = Exercise(
     {
         "all right are alive": (
             lambda p, n: (1 - (1 - p) ** n).sum(),
-            "You count the groups with at least one success. A group that is all right is dead as well: there is nothing worse to compare with.",
+            "You count the groups with at least one success. A group that is all right is dead as well: there is "
+            "nothing worse to compare with.",
         ),
         "all wrong are alive": (
             lambda p, n: (1 - p**n).sum(),
-            "You leave out the groups that are all right, and keep those that are all wrong: (1 − p) to the power of G.",
+            "You leave out the groups that are all right, and keep those that are all wrong: (1 − p) to the power "
+            "of G.",
         ),
         "dead": (
             lambda p, n: (p**n + (1 - p) ** n).sum(),
@@ -81,7 +88,8 @@ live = Exercise(
         ),
         "mean rate": (
             lambda p, n: len(p) * (1 - p.mean() ** n - (1 - p.mean()) ** n),
-            "You average the pass rates first. A prompt of 5 % and one of 95 % are nearly always dead; two of 50 % hardly ever. First the share of each prompt, then the sum.",
+            "You average the pass rates first. A prompt of 5 % and one of 95 % are nearly always dead; two of 50 % "
+            "hardly ever. First the share of each prompt, then the sum.",
         ),
         "share": (
             lambda p, n: (1 - p**n - (1 - p) ** n).mean(),
@@ -118,21 +126,25 @@ three_averages = Exercise(
     {
         "not over completions": (
             divided({"token": TOKEN, "sequence": lambda m: m.sum(1, keepdim=True), "dr_grpo": CONSTANT}),
-            "Your “sequence” divides by the completion's length only. It is a mean over the completions as well: divide by their number too.",
+            "Your “sequence” divides by the completion's length only. It is a mean over the completions as well: "
+            "divide by their number too.",
         ),
         "mean length": (
             divided(
                 {"token": lambda m: m.sum(1, keepdim=True) * len(m), "sequence": lambda m: m.sum(), "dr_grpo": CONSTANT}
             ),
-            "“token” and “sequence” are exchanged. “token” pools all live tokens of the step; “sequence” averages each completion over its own first.",
+            "“token” and “sequence” are exchanged. “token” pools all live tokens of the step; “sequence” averages "
+            "each completion over its own first.",
         ),
         "sum over completions": (
             divided({"token": TOKEN, "sequence": lambda m: m.sum(1, keepdim=True) * len(m), "dr_grpo": len}),
-            "Your “dr_grpo” divides by the number of completions only. That has the right direction, but the constant is B times T.",
+            "Your “dr_grpo” divides by the number of completions only. That has the right direction, but the constant "
+            "is B times T.",
         ),
         "live tokens for the constant": (
             divided({"token": TOKEN, "sequence": lambda m: m.sum(1, keepdim=True) * len(m), "dr_grpo": TOKEN}),
-            "Your “dr_grpo” counts live tokens, as “token” does. Its point is a constant that does not depend on what was written: B times T, padding included.",
+            "Your “dr_grpo” counts live tokens, as “token” does. Its point is a constant that does not depend on what "
+            "was written: B times T, padding included.",
         ),
         "no mask": (
             lambda a, m, how: weights(a, m, how) + a[:, None] * ~m / len(m),
@@ -150,7 +162,8 @@ k3 = Exercise(
     {
         "reversed": (
             lambda lp, lr: torch.expm1(lp - lr) - (lp - lr),
-            "The ratio is upside down: the samples come from π, so d is log π_ref − log π. Yours has another mean altogether.",
+            "The ratio is upside down: the samples come from π, so d is log π_ref − log π. Yours has another mean "
+            "altogether.",
         ),
         "minus one": (
             lambda lp, lr: torch.exp(lr - lp) - (lr - lp),
@@ -166,10 +179,12 @@ k3 = Exercise(
         ),
         "plus d": (
             lambda lp, lr: torch.expm1(lr - lp) + (lr - lp),
-            "The sign of the last term: exp(d) − 1 − d. With a plus, it is no longer the distance of a curve from its tangent, and can be negative.",
+            "The sign of the last term: exp(d) − 1 − d. With a plus, it is no longer the distance of a curve from its "
+            "tangent, and can be negative.",
         ),
     },
-    "The exponential less its tangent at 0: never negative, and unbiased as a number. As a loss, section 6 says what it descends.",
+    "The exponential less its tangent at 0: never negative, and unbiased as a number. As a loss, section 6 says what "
+    "it descends.",
 )
 
 
@@ -187,7 +202,8 @@ average_push = Exercise(
     {
         "plug in": (
             lambda p, n: (p * (1 - p) * (n - 1) / n) ** 0.5,
-            "You put the true rate into the formula. The group divides by its own spread, which is random: sum over how many are right, each k with its chance.",
+            "You put the true rate into the formula. The group divides by its own spread, which is random: sum over "
+            "how many are right, each k with its chance.",
         ),
         "no coefficient": (
             lambda p, n: counted(p, n, lambda q: (q * (1 - q) * (n - 1) / n) ** 0.5, False),
@@ -203,7 +219,8 @@ average_push = Exercise(
         ),
         "one too many": (
             lambda p, n: counted(p, n, lambda q: q * (1 - q) / (q * (1 - q) * n / (n - 1))),
-            "You divide by the variance. What is left is the share of live groups, times (G − 1)/G; divide by the standard deviation.",
+            "You divide by the variance. What is left is the share of live groups, times (G − 1)/G; divide by the "
+            "standard deviation.",
         ),
     },
     "At G = 2 it is RLOO's push times √½ at every p: pairs know no difficulty. The bias comes with larger groups.",

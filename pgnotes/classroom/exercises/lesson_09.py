@@ -45,11 +45,13 @@ dead_share = Exercise(
     {
         "all fail only": (
             lambda p, g: (1 - p) ** g,
-            "You count the groups in which all fail. A group in which all pass teaches as little: late in a run it is most of them.",
+            "You count the groups in which all fail. A group in which all pass teaches as little: late in a run it is "
+            "most of them.",
         ),
         "all pass only": (
             lambda p, g: p**g,
-            "You count the groups in which all pass. Early in a run nearly all dead groups are the other kind: all fail.",
+            "You count the groups in which all pass. Early in a run nearly all dead groups are the other kind: all "
+            "fail.",
         ),
         "alive": (
             lambda p, g: 1 - p**g - (1 - p) ** g,
@@ -71,11 +73,13 @@ advantages = Exercise(
     {
         "no epsilon": (
             bare,
-            "Right for groups with a spread. If all rewards are equal you divide 0, or what rounding left of it, by 0: add a small number to the standard deviation.",
+            "Right for groups with a spread. If all rewards are equal you divide 0, or what rounding left of it, by "
+            "0: add a small number to the standard deviation.",
         ),
         "not divided": (
             lambda r: r - r.mean(),
-            "You subtract the mean and stop. That is Dr. GRPO, a fair choice (lesson 08); the GRPO paper also divides by the standard deviation.",
+            "You subtract the mean and stop. That is Dr. GRPO, a fair choice (lesson 08); the GRPO paper also divides "
+            "by the standard deviation.",
         ),
         "biased spread": (
             lambda r: (r - r.mean()) / (r.std(correction=0) + EPSILON),
@@ -84,7 +88,8 @@ advantages = Exercise(
         "variance": (lambda r: (r - r.mean()) / (r.var() + EPSILON), "You divide by the variance. Take its root."),
         "not centred": (
             lambda r: r / (r.std() + EPSILON),
-            "You divide by the spread but don't subtract the mean: then every completion with a reward above 0 is pushed up.",
+            "You divide by the spread but don't subtract the mean: then every completion with a reward above 0 is "
+            "pushed up.",
         ),
     },
     "Compared within its group, a single pass among four is worth +1.5, and a group without a spread exactly 0.",
@@ -99,7 +104,8 @@ twelve_words = Exercise(
     {
         "single spaces": (
             lambda completions, **columns: passes([len(text.split(" ")) for text in completions]),
-            "You count spaces: then the nothing between two of them is a word, and a line break separates none. split() without an argument does what you mean. "
+            "You count spaces: then the nothing between two of them is a word, and a line break separates none. "
+            "split() without an argument does what you mean. "
             "A policy that finds such a hole will write in it.",
         ),
         "at least": (
@@ -112,7 +118,8 @@ twelve_words = Exercise(
         ),
         "one number": (
             lambda completions, **columns: float(len(completions[0].split()) == 12),
-            "You give one number. A reward function gets a whole list of completions and returns a list of equal length.",
+            "You give one number. A reward function gets a whole list of completions and returns a list of equal "
+            "length.",
         ),
     },
     "It can be handed to the trainer as it is: a list of texts in, a list of numbers out.",
@@ -155,7 +162,8 @@ prime_ending = Exercise(
     {
         "first number": (
             lambda completions, **columns: primes([(re.findall("[0-9]+", text) or [""])[0] for text in completions]),
-            "You look at the first number. The rule is about the last one: a policy has to carry it through the whole text.",
+            "You look at the first number. The rule is about the last one: a policy has to carry it through the whole "
+            "text.",
         ),
         "last digit": (
             lambda completions, **columns: primes([(re.findall("[0-9]", text) or [""])[-1] for text in completions]),
@@ -169,7 +177,8 @@ prime_ending = Exercise(
         ),
         "any text": (
             lambda completions, **columns: [float(prime(int(re.findall("[0-9]+", text)[-1]))) for text in completions],
-            "A text without a number stops your function with an error, and the run with it. A policy writes such texts, sooner or later.",
+            "A text without a number stops your function with an error, and the run with it. A policy writes such "
+            "texts, sooner or later.",
         ),
         "other digits": (
             lambda completions, **columns: primes([(re.findall(r"\d+", text) or [""])[-1] for text in completions]),
@@ -183,11 +192,13 @@ prime_ending = Exercise(
         ),
         "too long": (
             lambda completions, **columns: [float(n != "" and prime(int(n))) for n in map(last, completions)],
-            "Python refuses to read a number of 5,000 digits, and dividing by every smaller number never ends. More than six digits: not prime, by the rule.",
+            "Python refuses to read a number of 5,000 digits, and dividing by every smaller number never ends. More "
+            "than six digits: not prime, by the rule.",
         ),
         "one number": (
             lambda completions, **columns: primes([last(completions[0])])[0],
-            "You give one number. A reward function gets a whole list of completions and returns a list of equal length.",
+            "You give one number. A reward function gets a whole list of completions and returns a list of equal "
+            "length.",
         ),
     },
     "It survives an empty text, other scripts and five thousand nines. That is what a reward has to be able to do.",

@@ -19,7 +19,8 @@ QUESTIONS = (
             Choice(
                 "The softmax over the vocabulary, given the prompt and the tokens so far.",
                 True,
-                "A distribution over actions for each state: π(a | s), with a the next token and s all the text before it. The weights of the network are θ.",
+                "A distribution over actions for each state: π(a | s), with a the next token and s all the text "
+                "before it. The weights of the network are θ.",
             ),
         ),
     ),
@@ -29,7 +30,8 @@ QUESTIONS = (
             Choice(
                 "40, or 1: it depends on what you call an action.",
                 True,
-                "Token by token there are 40, with 40 log-probabilities that add up. Seen as a bandit, the whole completion is one action with that sum as its log-probability.",
+                "Token by token there are 40, with 40 log-probabilities that add up. Seen as a bandit, the whole "
+                "completion is one action with that sum as its log-probability.",
             ),
             Choice(
                 "40, and no other view is possible.",
@@ -49,12 +51,14 @@ QUESTIONS = (
             Choice(
                 "The transition: the same token can lead to different states.",
                 False,
-                "The next state is the old one with the token appended, always. A robot on ice has random transitions; a text has not.",
+                "The next state is the old one with the token appended, always. A robot on ice has random "
+                "transitions; a text has not.",
             ),
             Choice(
                 "Which prompt comes, and which token the policy draws.",
                 True,
-                "The start distribution and the policy. The transition appends the token, and a rule-based reward says the same of the same text.",
+                "The start distribution and the policy. The transition appends the token, and a rule-based reward "
+                "says the same of the same text.",
             ),
             Choice(
                 "Nothing, since a network computes it.",
@@ -69,12 +73,14 @@ QUESTIONS = (
             Choice(
                 "Lessons 07 to 09, which need a language model.",
                 False,
-                "07 and 08 list every outcome of a small world, and 09 trains the pocket model, which comes with the package, on a CPU.",
+                "07 and 08 list every outcome of a small world, and 09 trains the pocket model, which comes with the "
+                "package, on a CPU.",
             ),
             Choice(
                 "Lesson 09.",
                 False,
-                "It trains the pocket model in a few minutes on a CPU. Only its full run on the larger model wants a GPU.",
+                "It trains the pocket model in a few minutes on a CPU. Only its full run on the larger model wants a "
+                "GPU.",
             ),
             Choice(
                 "None of the code: the sliders need a GPU too.",
@@ -99,7 +105,8 @@ QUESTIONS = (
             Choice(
                 "The widget's picture, saved at three telling settings.",
                 True,
-                "Each stands under a caption with what to look at. With a kernel, in Colab or JupyterLab, the sliders take their place.",
+                "Each stands under a caption with what to look at. With a kernel, in Colab or JupyterLab, the sliders "
+                "take their place.",
             ),
             Choice(
                 "Three different widgets.",

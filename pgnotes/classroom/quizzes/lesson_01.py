@@ -17,17 +17,20 @@ QUESTIONS = (
             Choice(
                 "The entropy rises.",
                 False,
-                "The distribution is the same, so its entropy is. Dividing the logits would raise it; that is what a temperature does.",
+                "The distribution is the same, so its entropy is. Dividing the logits would raise it; that is what a "
+                "temperature does.",
             ),
         ),
     ),
     Question(
-        "Action C has probability 0.1. You take it and its reward is +1. Which entry of the step θ ← θ + α·R·score is largest in size?",
+        "Action C has probability 0.1. You take it and its reward is +1. Which entry of the step θ ← θ + α·R·score is "
+        "largest in size?",
         (
             Choice(
                 "The one of C, 0.9 α.",
                 True,
-                "1 − π(C) = 0.9, and the others share −0.9 among them in proportion to π. A surprise moves the policy most.",
+                "1 − π(C) = 0.9, and the others share −0.9 among them in proportion to π. A surprise moves the policy "
+                "most.",
             ),
             Choice(
                 "The one of the likeliest action.",
@@ -47,7 +50,8 @@ QUESTIONS = (
             Choice(
                 "It makes the action rarer, because nothing was won.",
                 False,
-                "The step is reward times score, and the reward is 0. Only with a baseline (lesson 05) does 'nothing won' become bad news.",
+                "The step is reward times score, and the reward is 0. Only with a baseline (lesson 05) does 'nothing "
+                "won' become bad news.",
             ),
             Choice(
                 "It makes all actions more alike.",
@@ -72,7 +76,8 @@ QUESTIONS = (
             Choice(
                 "Nothing.",
                 True,
-                "The density at the mean is 1/(σ√(2π)) ≈ 3.99, and log 3.99 ≈ 1.38. Multiplied by a small width it becomes a probability again.",
+                "The density at the mean is 1/(σ√(2π)) ≈ 3.99, and log 3.99 ≈ 1.38. Multiplied by a small width it "
+                "becomes a probability again.",
             ),
             Choice(
                 "σ must be at least 1.", False, "Any σ above 0 is allowed; below 0.4 the density at the mean exceeds 1."
@@ -90,7 +95,8 @@ QUESTIONS = (
             Choice(
                 "Made another policy, with lower entropy.",
                 True,
-                "The samples come from π(a)² / Σ π². Anything computed from them as if they came from π is then off; lesson 09's loop scores with the temperature it samples with.",
+                "The samples come from π(a)² / Σ π². Anything computed from them as if they came from π is then off; "
+                "lesson 09's loop scores with the temperature it samples with.",
             ),
             Choice("Doubled the learning rate.", False, "No weight has moved. Only what is drawn has changed."),
         ),

@@ -14,12 +14,14 @@ QUESTIONS = (
             Choice(
                 "Because sampling gives whole numbers, and a whole number does not move a little when a logit does.",
                 True,
-                "θ decides how often each action comes, not which number it is. The log-derivative trick moves the derivative to the probability.",
+                "θ decides how often each action comes, not which number it is. The log-derivative trick moves the "
+                "derivative to the probability.",
             ),
             Choice(
                 "Because the mean is not a scalar.",
                 False,
-                "It is one. What is missing is the path: the sampled action does not depend on θ in a differentiable way.",
+                "It is one. What is missing is the path: the sampled action does not depend on θ in a differentiable "
+                "way.",
             ),
         ),
     ),
@@ -29,7 +31,8 @@ QUESTIONS = (
             Choice(
                 "Both are zero.",
                 False,
-                "The exact one is, but one sample's estimate is 3 times the score of the action that was taken, and that is not zero.",
+                "The exact one is, but one sample's estimate is 3 times the score of the action that was taken, and "
+                "that is not zero.",
             ),
             Choice(
                 "Both point to the action taken.",
@@ -70,9 +73,11 @@ QUESTIONS = (
                 "It does: the exact gradient shrinks to zero as the slip grows to one half.",
             ),
             Choice(
-                "Because θ is not in the ice's probabilities: their derivative is zero, and the samples bring their effect with them.",
+                "Because θ is not in the ice's probabilities: their derivative is zero, and the samples bring their "
+                "effect with them.",
                 True,
-                "The dynamics decide which trajectories are sampled and what they earn. They have no score, because they have no parameters.",
+                "The dynamics decide which trajectories are sampled and what they earn. They have no score, because "
+                "they have no parameters.",
             ),
             Choice(
                 "Because it learns a model of the ice on the way.",
@@ -92,7 +97,8 @@ QUESTIONS = (
             Choice(
                 "The step size is too large.",
                 False,
-                "It may be, but this number does not say so. In the lesson's run the loss rises while the return rises.",
+                "It may be, but this number does not say so. In the lesson's run the loss rises while the return "
+                "rises.",
             ),
             Choice(
                 "The policy has become worse.", False, "In the lesson's run it became better during exactly this rise."

@@ -9,12 +9,14 @@ QUESTIONS = (
             Choice(
                 "Only the last one.",
                 False,
-                "The return from every earlier step contains the final reward as well: reward-to-go is the same at each of them.",
+                "The return from every earlier step contains the final reward as well: reward-to-go is the same at "
+                "each of them.",
             ),
             Choice(
                 "All of them, equally if γ = 1.",
                 True,
-                "Every token's score is multiplied by the same return. Which of them deserved it, REINFORCE cannot tell.",
+                "Every token's score is multiplied by the same return. Which of them deserved it, REINFORCE cannot "
+                "tell.",
             ),
             Choice(
                 "Each with its share, the reward divided by the length.",
@@ -33,27 +35,32 @@ QUESTIONS = (
             Choice(
                 "When to stop.",
                 True,
-                "Stopping is an action like any other. If its log-probability is not in the sum, no return ever raises it.",
+                "Stopping is an action like any other. If its log-probability is not in the sum, no return ever "
+                "raises it.",
             ),
         ),
     ),
     Question(
-        "A run with a constant step size ends at 0.83, with a policy that writes one answer 99 % of the time. What is the matter?",
+        "A run with a constant step size ends at 0.83, with a policy that writes one answer 99 % of the time. What is "
+        "the matter?",
         (
             Choice(
                 "It has committed to a good answer and no longer tries the better one.",
                 True,
-                "The gradient of what is never sampled is never seen. Here the answer sums to 5 instead of 6, and pays 5/6.",
+                "The gradient of what is never sampled is never seen. Here the answer sums to 5 instead of 6, and "
+                "pays 5/6.",
             ),
             Choice(
                 "The step size is too small; it would get there in time.",
                 False,
-                "In principle, after a very long time: at 99 % the gradient is all but gone. A larger step from the start may commit sooner, and to something else.",
+                "In principle, after a very long time: at 99 % the gradient is all but gone. A larger step from the "
+                "start may commit sooner, and to something else.",
             ),
             Choice(
                 "A bug: REINFORCE is unbiased, so it must reach the optimum.",
                 False,
-                "Its steps are right on average, and each one moves the policy that draws the next samples. Luck at the start is reinforced.",
+                "Its steps are right on average, and each one moves the policy that draws the next samples. Luck at "
+                "the start is reinforced.",
             ),
         ),
     ),
@@ -89,7 +96,8 @@ QUESTIONS = (
             Choice(
                 "Nothing in the algorithm; the reward asked for this.",
                 True,
-                "It went where the reward is highest: 3.3 characters on average, and falling. Lesson 09 adds what was missing: a test that texts must pass, and a KL that keeps them near the start.",
+                "It went where the reward is highest: 3.3 characters on average, and falling. Lesson 09 adds what was "
+                "missing: a test that texts must pass, and a KL that keeps them near the start.",
             ),
         ),
     ),

@@ -21,12 +21,14 @@ QUESTIONS = (
             Choice(
                 "Its noise becomes 100 times as large, and the gradient too.",
                 True,
-                "So the noise relative to the gradient is what it was. With Adam, which divides the scale out, nothing changes at all.",
+                "So the noise relative to the gradient is what it was. With Adam, which divides the scale out, "
+                "nothing changes at all.",
             ),
             Choice(
                 "It becomes 100 times noisier, so the batch must grow.",
                 False,
-                "In absolute numbers, yes. But the gradient has grown as well, and their ratio is what decides whether a step goes the right way.",
+                "In absolute numbers, yes. But the gradient has grown as well, and their ratio is what decides "
+                "whether a step goes the right way.",
             ),
             Choice(
                 "Nothing: the score does not depend on rewards.",
@@ -47,12 +49,14 @@ QUESTIONS = (
             Choice(
                 "Its mean stays, its noise grows.",
                 True,
-                "Ten times a score is added to each sample: noise without signal. It can be taken away again, which is lesson 05.",
+                "Ten times a score is added to each sample: noise without signal. It can be taken away again, which "
+                "is lesson 05.",
             ),
         ),
     ),
     Question(
-        "A reward comes at each of T independent steps, and you weight every step's score with the whole return. How does the variance of the first step's estimate grow with T, if rewards are positive?",
+        "A reward comes at each of T independent steps, and you weight every step's score with the whole return. How "
+        "does the variance of the first step's estimate grow with T, if rewards are positive?",
         (
             Choice(
                 "Not at all: the first step is the same.",
@@ -62,12 +66,14 @@ QUESTIONS = (
             Choice(
                 "About like T squared.",
                 True,
-                "The others' mean acts as an offset of (T − 1) times the mean reward, and the variance grows with the offset's square; their own variance adds a part that grows with T.",
+                "The others' mean acts as an offset of (T − 1) times the mean reward, and the variance grows with the "
+                "offset's square; their own variance adds a part that grows with T.",
             ),
             Choice(
                 "Like T: variances add.",
                 False,
-                "That is true once the mean is subtracted. Without a baseline the mean of the return grows with T, and its square is in the variance.",
+                "That is true once the mean is subtracted. Without a baseline the mean of the return grows with T, "
+                "and its square is in the variance.",
             ),
         ),
     ),
@@ -77,17 +83,20 @@ QUESTIONS = (
             Choice(
                 "Yes: the step is mostly noise.",
                 False,
-                "Each single step is. But the noise of many steps points in all directions, and the gradient always in its own: with small steps it adds up.",
+                "Each single step is. But the noise of many steps points in all directions, and the gradient always "
+                "in its own: with small steps it adds up.",
             ),
             Choice(
                 "Only a larger batch can help.",
                 False,
-                "A smaller step does as well: many small noisy steps average like one large batch. And lessons 05 and 06 lower the noise itself.",
+                "A smaller step does as well: many small noisy steps average like one large batch. And lessons 05 and "
+                "06 lower the noise itself.",
             ),
             Choice(
                 "No: small steps average the noise over time.",
                 True,
-                "Ten steps of a tenth the size are nearly one step with ten times the batch, while the policy has hardly changed. It costs samples either way.",
+                "Ten steps of a tenth the size are nearly one step with ten times the batch, while the policy has "
+                "hardly changed. It costs samples either way.",
             ),
         ),
     ),

@@ -14,7 +14,8 @@ QUESTIONS = (
             Choice(
                 "It gets noisier.",
                 False,
-                "Without a baseline it would, very much. The mean rises by 100 as well, and the difference is what it was.",
+                "Without a baseline it would, very much. The mean rises by 100 as well, and the difference is what it "
+                "was.",
             ),
             Choice(
                 "Nothing at all, sample by sample.",
@@ -24,12 +25,14 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A policy takes the better of two actions 90 % of the time. Rewards are 1 and 0. Which baseline leaves the least variance?",
+        "A policy takes the better of two actions 90 % of the time. Rewards are 1 and 0. Which baseline leaves the "
+        "least variance?",
         (
             Choice(
                 "0.1",
                 True,
-                "The mirror image of the mean, 1 + 0 − 0.9. Both actions then say exactly the same thing, and the variance is 0.",
+                "The mirror image of the mean, 1 + 0 − 0.9. Both actions then say exactly the same thing, and the "
+                "variance is 0.",
             ),
             Choice(
                 "0.9, the mean.",
@@ -45,12 +48,14 @@ QUESTIONS = (
             Choice(
                 "It is biased by the network's error.",
                 False,
-                "The error depends on the prefix and not on the symbol chosen there. It multiplies a score that averages to zero.",
+                "The error depends on the prefix and not on the symbol chosen there. It multiplies a score that "
+                "averages to zero.",
             ),
             Choice(
                 "It is noisier than it could be, and right on average.",
                 True,
-                "Any function of what came before is allowed. Its distance from b*, squared and weighted by the score's squared length, is the price in variance.",
+                "Any function of what came before is allowed. Its distance from b*, squared and weighted by the "
+                "score's squared length, is the price in variance.",
             ),
             Choice(
                 "It points the wrong way as soon as the values have the wrong sign.",
@@ -60,7 +65,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "You subtract from each completion's reward the mean reward of completions of the same length. Why is that a mistake?",
+        "You subtract from each completion's reward the mean reward of completions of the same length. Why is that a "
+        "mistake?",
         (
             Choice(
                 "There may be only one completion of that length.",
@@ -75,12 +81,14 @@ QUESTIONS = (
             Choice(
                 "The length is a consequence of the symbols chosen.",
                 True,
-                "The baseline then knows what the policy did later, above all when it stopped, and takes away the credit for it: the bias is 92 % as long as the gradient.",
+                "The baseline then knows what the policy did later, above all when it stopped, and takes away the "
+                "credit for it: the bias is 92 % as long as the gradient.",
             ),
         ),
     ),
     Question(
-        "Two baselines have exactly the same variance at every policy, b* − 0.5 and b* + 0.5. What can you say about learning with them?",
+        "Two baselines have exactly the same variance at every policy, b* − 0.5 and b* + 0.5. What can you say about "
+        "learning with them?",
         (
             Choice(
                 "It is equally good: same mean, same variance.",
@@ -90,7 +98,8 @@ QUESTIONS = (
             Choice(
                 "The lower one commits sooner, and more often to a wrong action.",
                 True,
-                "With the lower one whatever pays is reinforced; with the higher one it is discouraged, and others get their turn.",
+                "With the lower one whatever pays is reinforced; with the higher one it is discouraged, and others "
+                "get their turn.",
             ),
             Choice("The lower one is biased.", False, "Neither is: both are the same for all actions."),
         ),

@@ -14,12 +14,14 @@ QUESTIONS = (
             Choice(
                 "Because token 7's score averages to zero after every prefix, and the prefix has decided that reward.",
                 True,
-                "Given the prefix, the past reward is a constant factor, and a constant times a score averages to zero.",
+                "Given the prefix, the past reward is a constant factor, and a constant times a score averages to "
+                "zero.",
             ),
             Choice(
                 "Because the two tokens are independent.",
                 False,
-                "They need not be: token 7 may well be chosen in the light of token 3. What is needed is that the reward is known before token 7 is drawn.",
+                "They need not be: token 7 may well be chosen in the light of token 3. What is needed is that the "
+                "reward is known before token 7 is drawn.",
             ),
         ),
     ),
@@ -27,7 +29,8 @@ QUESTIONS = (
         "Does dropping the past always lower the variance?",
         (
             Choice(
-                "No: where the past tells what is to come, with the opposite sign, the two cancel, and keeping it is quieter.",
+                "No: where the past tells what is to come, with the opposite sign, the two cancel, and keeping it is "
+                "quieter.",
                 True,
                 "Rewards that are taken back later do this: the whole return is quiet, what is to come is not.",
             ),
@@ -44,7 +47,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Your code weights token t with the discounted reward-to-go, γ = 0.9, and no factor in front. Which objective's gradient is that, on average?",
+        "Your code weights token t with the discounted reward-to-go, γ = 0.9, and no factor in front. Which "
+        "objective's gradient is that, on average?",
         (
             Choice(
                 "The discounted objective's.",
@@ -54,12 +58,14 @@ QUESTIONS = (
             Choice(
                 "The undiscounted objective's.",
                 False,
-                "That one does not discount what is to come. In the lesson's worlds this form is often nearer to it, though.",
+                "That one does not discount what is to come. In the lesson's worlds this form is often nearer to it, "
+                "though.",
             ),
             Choice(
                 "In general no objective's at all.",
                 True,
-                "Its matrix of derivatives is not symmetric, so it is no gradient (Nota and Thomas 2020). It is a direction that often works.",
+                "Its matrix of derivatives is not symmetric, so it is no gradient (Nota and Thomas 2020). It is a "
+                "direction that often works.",
             ),
         ),
     ),
@@ -69,7 +75,8 @@ QUESTIONS = (
             Choice(
                 "0.99, as in control tasks.",
                 False,
-                "The first of 500 tokens would hear 0.99 to the 499, less than 1 %, of the reward, and long answers would pay less.",
+                "The first of 500 tokens would hear 0.99 to the 499, less than 1 %, of the reward, and long answers "
+                "would pay less.",
             ),
             Choice(
                 "1: the sequence ends, and a late reward is worth as much as an early one.",

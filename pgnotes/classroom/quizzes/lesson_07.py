@@ -9,7 +9,8 @@ QUESTIONS = (
             Choice(
                 "0, as 0.5 is outside the band.",
                 False,
-                "It is outside on the side that the advantage does not ask for. The min takes the unclipped product there.",
+                "It is outside on the side that the advantage does not ask for. The min takes the unclipped product "
+                "there.",
             ),
             Choice(
                 "1: it is pulled back up.",
@@ -24,7 +25,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Sequences of 1000 tokens, and every token's ratio is 0.91 or 1.09. What do the sequences' importance weights look like?",
+        "Sequences of 1000 tokens, and every token's ratio is 0.91 or 1.09. What do the sequences' importance weights "
+        "look like?",
         (
             Choice(
                 "All near 1, as every ratio is near 1.",
@@ -47,9 +49,11 @@ QUESTIONS = (
         "Which of these does the clip guarantee?",
         (
             Choice(
-                "That a ratio already beyond the band, on the side its advantage asks for, is not pushed on by its own term.",
+                "That a ratio already beyond the band, on the side its advantage asks for, is not pushed on by its "
+                "own term.",
                 True,
-                "That is all. Steps of other tokens move it, through shared parameters, and a single large step can jump far over the edge.",
+                "That is all. Steps of other tokens move it, through shared parameters, and a single large step can "
+                "jump far over the edge.",
             ),
             Choice(
                 "That all ratios stay between 1 − ε and 1 + ε.",
@@ -69,27 +73,32 @@ QUESTIONS = (
             Choice(
                 "Nine tenths of all forward passes.",
                 False,
-                "The new log-probabilities change with every step, so each epoch needs its own forward pass, and its backward pass.",
+                "The new log-probabilities change with every step, so each epoch needs its own forward pass, and its "
+                "backward pass.",
             ),
             Choice(
                 "Nothing, since every epoch needs a forward pass.",
                 False,
-                "That pass is needed, but nine batches need not be sampled and scored, and for long texts sampling is what costs.",
+                "That pass is needed, but nine batches need not be sampled and scored, and for long texts sampling is "
+                "what costs.",
             ),
             Choice(
                 "Nine rounds of sampling and scoring.",
                 True,
-                "Passes over the same text remain. With text, sampling takes one pass per token, one after the other, so there is much to save.",
+                "Passes over the same text remain. With text, sampling takes one pass per token, one after the other, "
+                "so there is much to save.",
             ),
         ),
     ),
     Question(
-        "PPO's loss has been 0.000 at the first epoch of every iteration. Advantages are centred and each sequence's terms are averaged. What do you conclude?",
+        "PPO's loss has been 0.000 at the first epoch of every iteration. Advantages are centred and each sequence's "
+        "terms are averaged. What do you conclude?",
         (
             Choice(
                 "The policy has stopped learning.",
                 False,
-                "The value of the loss says nothing of the sort. At ratio 1 the loss is minus the mean advantage, and that is 0.",
+                "The value of the loss says nothing of the sort. At ratio 1 the loss is minus the mean advantage, and "
+                "that is 0.",
             ),
             Choice(
                 "Nothing: it is 0 by construction.",
@@ -99,7 +108,8 @@ QUESTIONS = (
             Choice(
                 "The policy has reached its optimum.",
                 False,
-                "At an optimum it would be 0 as well; so it is at every other policy. The number does not depend on where you are.",
+                "At an optimum it would be 0 as well; so it is at every other policy. The number does not depend on "
+                "where you are.",
             ),
             Choice(
                 "The clip has silenced every token.",

@@ -9,7 +9,8 @@ QUESTIONS = (
             Choice(
                 "It is biased in another direction, since each completion is now compared with itself.",
                 False,
-                "The own reward does enter the mean. But every advantage shrinks by the same factor, so no direction can change.",
+                "The own reward does enter the mean. But every advantage shrinks by the same factor, so no direction "
+                "can change.",
             ),
             Choice(
                 "It is three quarters as long. A step size 4/3 as large gives the old run back.",
@@ -24,12 +25,14 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "The pass rate is 5 % and groups have 8 completions, so that two groups in three are dead. What does this do to the mean of RLOO's gradient?",
+        "The pass rate is 5 % and groups have 8 completions, so that two groups in three are dead. What does this do "
+        "to the mean of RLOO's gradient?",
         (
             Choice(
                 "It is two thirds shorter than the true gradient.",
                 False,
-                "That would be so if live groups said what an average group should. They say three times as much: a success that is rare stands out.",
+                "That would be so if live groups said what an average group should. They say three times as much: a "
+                "success that is rare stands out.",
             ),
             Choice(
                 "It turns towards the easy prompts.", False, "RLOO is unbiased for each prompt, so no prompt gains."
@@ -42,12 +45,14 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Rewards are 0, 0.1 and 1, and the 1 is rare. Dividing by the group's standard deviation turned the direction by 69 degrees. Why?",
+        "Rewards are 0, 0.1 and 1, and the 1 is rare. Dividing by the group's standard deviation turned the direction "
+        "by 69 degrees. Why?",
         (
             Choice(
                 "Most groups differ by 0.1 only, and the division makes that as loud as a difference of 1.",
                 True,
-                "Each group speaks at the same volume, whatever is at stake in it. The common groups then outvote the rare ones that matter.",
+                "Each group speaks at the same volume, whatever is at stake in it. The common groups then outvote the "
+                "rare ones that matter.",
             ),
             Choice(
                 "The standard deviation contains the own reward, like the mean.",
@@ -57,12 +62,14 @@ QUESTIONS = (
             Choice(
                 "A group of 4 is too small to estimate a standard deviation; with 64 the angle vanishes.",
                 False,
-                "It shrinks as groups grow, since each then contains a 1. Yet groups that small are what one can afford.",
+                "It shrinks as groups grow, since each then contains a 1. Yet groups that small are what one can "
+                "afford.",
             ),
         ),
     ),
     Question(
-        "The first step prints a loss of +0.31. Each rollout is used once, advantages are centred, and the loss is a mean over all tokens. What does it tell you?",
+        "The first step prints a loss of +0.31. Each rollout is used once, advantages are centred, and the loss is a "
+        "mean over all tokens. What does it tell you?",
         (
             Choice(
                 "That the policy is worse than the reference.",
@@ -82,7 +89,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A trainer adds β times k3, token by token, to the loss. Which gradient does it follow on its way to the reference?",
+        "A trainer adds β times k3, token by token, to the loss. Which gradient does it follow on its way to the "
+        "reference?",
         (
             Choice(
                 "Exactly the gradient of KL(π ‖ ref), because k3 is unbiased.",
@@ -92,7 +100,8 @@ QUESTIONS = (
             Choice(
                 "Something near the gradient of KL(ref ‖ π), averaged over the policy's prefixes.",
                 True,
-                "For one decision it is exactly the reverse KL's gradient. Summed over tokens, the prefixes are the policy's, and should be the reference's.",
+                "For one decision it is exactly the reverse KL's gradient. Summed over tokens, the prefixes are the "
+                "policy's, and should be the reference's.",
             ),
             Choice(
                 "Nothing: like k1, it has mean gradient zero.",

@@ -9,7 +9,8 @@ QUESTIONS = (
             Choice(
                 "Nothing, as far as the loss goes.",
                 True,
-                "Its value measures nothing here; its gradient is what trains. Read pass rate, dead groups, KL and entropy.",
+                "Its value measures nothing here; its gradient is what trains. Read pass rate, dead groups, KL and "
+                "entropy.",
             ),
             Choice(
                 "Raise the learning rate: nothing is being learned.",
@@ -24,17 +25,20 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "One completion in fifty passes. You go from 16 completions a group to 64. What happens to the share of dead groups?",
+        "One completion in fifty passes. You go from 16 completions a group to 64. What happens to the share of dead "
+        "groups?",
         (
             Choice(
                 "It stays: the pass rate is the same.",
                 False,
-                "It depends on both: 0.98^16 = 72 % of groups of 16 have no pass at all, but only 0.98^64 = 27 % of groups of 64.",
+                "It depends on both: 0.98^16 = 72 % of groups of 16 have no pass at all, but only 0.98^64 = 27 % of "
+                "groups of 64.",
             ),
             Choice(
                 "It falls from 72 % to 27 %.",
                 True,
-                "0.98^16 and 0.98^64. Larger groups find rarer successes; the other way is a reward with partial credit.",
+                "0.98^16 and 0.98^64. Larger groups find rarer successes; the other way is a reward with partial "
+                "credit.",
             ),
             Choice("It falls to a quarter, 18 %.", False, "The share is a power, not a fraction: 0.98^64 = 27 %."),
         ),
@@ -50,12 +54,14 @@ QUESTIONS = (
             Choice(
                 "It can't be told from these numbers.",
                 False,
-                "It can: 97 of 100 repeat another one. That is why the evaluation prints the number beside the pass rate.",
+                "It can: 97 of 100 repeat another one. That is why the evaluation prints the number beside the pass "
+                "rate.",
             ),
             Choice(
                 "No: three memorised sentences pass.",
                 True,
-                "The reward was maximised and the language lost. A KL term, an entropy bonus or a stop at an earlier step keep variety.",
+                "The reward was maximised and the language lost. A KL term, an entropy bonus or a stop at an earlier "
+                "step keep variety.",
             ),
         ),
     ),
@@ -70,12 +76,14 @@ QUESTIONS = (
             Choice(
                 "The loss scale was too large, and has been halved.",
                 True,
-                "float16 overflows above 65,504. The scaler starts high, drops the step, halves, and settles within a few steps.",
+                "float16 overflows above 65,504. The scaler starts high, drops the step, halves, and settles within a "
+                "few steps.",
             ),
             Choice(
                 "The learning rate is too high.",
                 False,
-                "Not at the first step, where no update has been made yet. If it comes back later, and for many steps, then perhaps.",
+                "Not at the first step, where no update has been made yet. If it comes back later, and for many "
+                "steps, then perhaps.",
             ),
         ),
     ),

@@ -133,7 +133,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     given = any(setting.startswith("prompts=") for setting in args.set)
     task, _ = task_and_hash(config, prompts=None if given else prompts)
     _, device = processes_and_device(config.device)
-    dtype = precision(device_capability(device))
+    dtype = precision(device_capability(device), config.precision)
     model, tokenizer = load(args.model, device, dtype)
     check_lengths(config, task, model, tokenizer)
     start_model = contextlib.nullcontext(load(start, device, dtype)[0]) if start else None  # it scores fluency

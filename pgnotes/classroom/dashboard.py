@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,10 +25,12 @@ from pgnotes.classroom.style import (
     name_lines,
     panels,
 )
+from pgnotes.lm.evaluate import standard_error
 
 SECONDS_BETWEEN = 0.5  # redraws, at least
 MEASURES = {"length": "characters", "digit_sum": "digit sum"}  # what they are called in a title
 SAID = {"length": "mean length {:.0f} characters", "digit_sum": "mean digit sum {:.0f}"}  # and in the description
+CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # behind a word among dots
 SHARE = 0.1  # of the time may go into drawing
 
 
@@ -101,6 +104,17 @@ def curves(records: list[dict], steps: int, **targets: float) -> tuple[Figure, s
     return fig, f"Learning curves after {len(records)} of {steps} steps: {', '.join(said)}."
 
 
+def warmup_curve(records: list[dict]) -> tuple[Figure, str]:
+    """The loss of the supervised stage by update, and a sentence that describes it."""
+    fig, axes = panels(1, 1, 2.0)
+    losses = [record["loss"] for record in records]
+    shown = label(axes, "Warm-up: the task's own examples, by cross-entropy", x="update", y="nats a token")
+    shown.plot([record["update"] for record in records], losses, color=AFTER, alpha=0.25, linewidth=1)
+    shown.plot([record["update"] for record in records], smooth(losses), color=AFTER, linewidth=1.8)
+    shown.set_ylim(0, 1.1 * max(losses))
+    return fig, f"Loss of the warm-up by update: {losses[0]:.2f} nats a token at first, {losses[-1]:.2f} now."
+
+
 def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int) -> tuple[Figure, str]:
     """Length and digit sum of each completion before and after training, and a sentence that describes them.
 
@@ -112,54 +126,66 @@ def outcomes(before: list[dict], after: list[dict], length: int, digit_sum: int)
     for ax, rows, colour, name in ((axes[0], before, BEFORE, "Before"), (axes[1], after, AFTER, "After")):
         found = np.array([[row["length"], row["digit_sum"]] for row in rows])
         points = found + noise.uniform(-0.3, 0.3, found.shape)
-        shares.append(sum(row["passed"] for row in rows) / len(rows))
+        share = sum(row["passed"] for row in rows) / len(rows)
+        shares.append(f"{share:.0%} ± {standard_error(share, len(rows)):.0%}")
 
         # the dashed lines cross at the target
-        label(ax, f"{name}: {shares[-1]:.0%} pass", x="length in characters")
+        label(ax, f"{name}: {shares[-1]} pass", x="length in characters")
         ax.axvline(length, color=EXACT, linewidth=0.8, linestyle="--")
         ax.axhline(digit_sum, color=EXACT, linewidth=0.8, linestyle="--")
         ax.scatter(*points.T, s=14, color=colour, alpha=0.7, linewidth=0)
         ax.xaxis.set_major_locator(MultipleLocator(4))
-        ax.text(length + 7.8, digit_sum + 0.2, "target", color=EXACT, ha="right", va="bottom")
+        ax.text(length + 0.3, 0.98, "target", transform=ax.get_xaxis_transform(), color=EXACT, va="top", bbox=CLEAR)
     axes[0].set_ylabel("digits add up to")
     axes[0].set_xlim(length - 8, length + 8)
     axes[0].set_ylim(max(-1, digit_sum - 8), digit_sum + 8)
 
     target = f"the target, {length} characters and digit sum {digit_sum}, is where the dashed lines cross"
-    passed = f"Before training {shares[0]:.0%} lie on it, after training {shares[1]:.0%}."
+    passed = f"Before training {shares[0]} lie on it, after training {shares[1]}."
     return fig, f"Each dot is a completion; {target}. {passed}"
 
 
 class LivePicture:
     """A consumer of step records that keeps one picture up to date, at most twice a second.
 
-    Call `finish` when the run is over.
+    The supervised stage, if a run has one, gets a picture of its own above.  Call `finish` when the run is over.
     """
 
     def __init__(self, steps: int, **targets: float):
         self.steps, self.targets = steps, targets
         self.records: list[dict] = []
-        self.handle, self.due = None, 0.0
+        self.warmup: list[dict] = []
+        self.shown: dict[str, Any] = {}  # the handle of each picture
+        self.due = 0.0
+
+    def warm_up(self, record: dict) -> None:
+        """Take a record of the supervised stage; redraw if that is due."""
+        self.warmup.append(record)
+        if time.monotonic() >= self.due:
+            self.draw("warm-up")
 
     def __call__(self, record: dict) -> None:
         """Take a record; redraw if that is due."""
+        if self.warmup and not self.records:
+            self.draw("warm-up")
         self.records.append(record)
         if time.monotonic() >= self.due:
-            self.draw()
+            self.draw("steps")
 
-    def draw(self) -> None:
-        """Show the picture, or replace it, and set when the next one is due."""
+    def draw(self, which: str) -> None:
+        """Show a picture, or replace it, and set when the next one is due."""
         started = time.monotonic()
-        fig, alt = curves(self.records, self.steps, **self.targets)
-        if self.handle is None:
-            self.handle = figure(fig, alt)
+        steps = which == "steps"
+        fig, alt = curves(self.records, self.steps, **self.targets) if steps else warmup_curve(self.warmup)
+        if self.shown.get(which) is None:
+            self.shown[which] = figure(fig, alt)
         else:
             data, metadata = bundle(fig, alt)
-            self.handle.update(data, metadata=metadata, raw=True)
+            self.shown[which].update(data, metadata=metadata, raw=True)
         ended = time.monotonic()
         self.due = ended + max(SECONDS_BETWEEN, (ended - started) / SHARE)
 
     def finish(self) -> None:
         """Draw what came after the last redraw."""
         if self.records:
-            self.draw()
+            self.draw("steps")

@@ -13,6 +13,7 @@ from pgnotes.lm.tasks import IN_WORDS, REWARDS
 from pgnotes.theory import advantages, objectives
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 
 def setting(default: Any, least: float = -math.inf, most: float = math.inf, among: Iterable[str] = ()) -> Any:
@@ -38,7 +39,7 @@ class GRPOConfig:
     prompts: str = "bundled"  # "bundled", "openwebtext" or a text file, one prompt a line
     length: int = setting(48, least=1)  # characters a completion must have
     digit_sum: int = setting(12, least=0)  # what its digits must add up to
-    reward: str = "binary"  # "binary", "shaped", or a function of one's own, "file.py:function"
+    reward: str = "binary"  # "binary", "shaped", "stepped", or a function of one's own, "file.py:function"
     task: str = "digits"  # or a function of one's own that makes one, "file.py:function"
     instruction: str = IN_WORDS  # the request put to the model
     prompt_tokens: int = setting(128, least=1)  # openings are cut to so many tokens
@@ -69,9 +70,11 @@ class GRPOConfig:
     # The gradient of k2 as a loss is the KL's own; under the paper's k3 one token of ratio e⁴ outweighs fifty others.
     kl: str = setting("k2", among=objectives.KL_KINDS)
     entropy_bonus: float = setting(0.0, least=0)  # weight of the entropy, in nats a token
+    entropy_scale: str = setting("constant", among=objectives.ENTROPY_SCALES)  # by what the bonus is scaled in a step
     # bookkeeping
     seed: int = 0
     device: str = setting("auto", among=DEVICES)  # "auto" takes the GPU if there is one
+    precision: str = setting("auto", among=PRECISIONS)  # of the arithmetic; "auto" takes half where a GPU gains by it
     threads: int = setting(0, least=0, most=1024)  # of the CPU; 0 means all; too many end the process without a word
     evaluate: int = setting(100, least=1)  # completions sampled before, after, and on unseen targets
     checkpoint_every: int = setting(25, least=1)
@@ -175,6 +178,21 @@ POCKET = {
 PRESETS: dict[str, dict] = {
     "smoke": POCKET | {"steps": 6, "prompts_per_step": 4, "group_size": 4, "evaluate": 16, "checkpoint_every": 2},
     "pocket": POCKET,
+    "laptop": {
+        "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "precision": "float32",
+        "length": 64,
+        "digit_sum": 20,
+        "max_new_tokens": 30,
+        "warmup_examples": 1280,
+        "reward": "stepped",
+        "advantages": "reinforce_pp",
+        "beta": 0.05,
+        "lr": 3e-5,
+        "steps": 150,
+        "prompts_per_step": 8,
+        "group_size": 8,
+    },
     "t4": {
         "model": "Qwen/Qwen2.5-0.5B-Instruct",
         "length": 64,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -16,6 +17,7 @@ from pgnotes.lm.rollout import Group, rollout, uniforms
 from pgnotes.lm.tasks import Task
 
 ROWS = 128  # completions sampled at a time
+AT = (1, 4, 16)  # tries, of which one has to pass
 
 Request = tuple[Task, str]  # a task and the prompt that it puts to the model
 
@@ -59,8 +61,7 @@ def evaluate(
     config: of the run; its seed and its limits on tokens count here.  start_model: a context with the model that scores
     fluency (`Policy.reference`); without one, the model itself does.
     """
-    shortened = [(task, cut(tokenizer, prompt, config.prompt_tokens)) for task, prompt in requests]
-    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened]
+    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened(requests, tokenizer, config)]
     noise = [uniforms(1, config.token_limit, config.seed, "evaluate", place) for place in range(len(requests))]
     groups: list[Group] = []
     for start in range(0, len(requests), ROWS):
@@ -78,6 +79,48 @@ def evaluate(
         ended=sum(row["ended"] for row in rows) / len(rows),
         completions=rows,
     )
+
+
+def standard_error(share: float, n: int) -> float:
+    """Of a share of n samples: √(p(1 - p)/n), with one success and one failure added so that 0 of n is not certain.
+
+    (Agresti and Coull 1998, who add two of each.)
+    """
+    p = (share * n + 1) / (n + 2)
+    return math.sqrt(p * (1 - p) / (n + 2))
+
+
+@torch.no_grad()
+def pass_at_k(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: list[Request],
+    config: GRPOConfig,
+    ks: tuple[int, ...] = AT,
+) -> dict[int, float]:
+    """{k: chance that one of k completions passes}, the mean over requests (lesson 09).
+
+    max(ks) completions are sampled of each request, at temperature 1; of n with c passes the estimate
+    1 - C(n-c, k)/C(n, k) is unbiased (Chen et al. 2021, equation 1).
+    """
+    n, at_once = max(ks), max(1, ROWS // max(ks))
+    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened(requests, tokenizer, config)]
+    noise = [uniforms(n, config.token_limit, config.seed, "pass@k", place) for place in range(len(requests))]
+    groups: list[Group] = []
+    for start in range(0, len(requests), at_once):
+        batch = slice(start, start + at_once)
+        groups += rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
+
+    passes = []
+    for (task, prompt), group in zip(requests, groups, strict=True):
+        written = zip(group.texts, group.ended.tolist(), strict=True)
+        passes.append(sum(ended and bool(task.passed(text, prompt)) for text, ended in written))
+    return {k: sum(1 - math.comb(n - c, k) / math.comb(n, k) for c in passes) / len(passes) for k in ks}
+
+
+def shortened(requests: list[Request], tokenizer: PreTrainedTokenizerBase, config: GRPOConfig) -> list[Request]:
+    """The requests with their prompts cut to the run's limit."""
+    return [(task, cut(tokenizer, prompt, config.prompt_tokens)) for task, prompt in requests]
 
 
 def judged(task: Task, prompt: str, group: Group) -> dict:

@@ -34,7 +34,14 @@ from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task, paid
 from pgnotes.lm.warmup import warmed_up
 from pgnotes.theory.advantages import group_advantages
-from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss, sampler_weights
+from pgnotes.theory.objectives import (
+    aggregate,
+    denominator,
+    entropy_weight,
+    kl_estimate,
+    policy_loss,
+    sampler_weights,
+)
 
 
 def train_step(run: Learner, step: int) -> tuple[dict, dict]:
@@ -53,6 +60,7 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
     advantages = group_advantages(rewards, config.advantages)[run.local_groups()]
     for group, own in zip(groups, advantages, strict=True):
         group.advantages = own
+    run.entropy_weight = entropy_weight(rewards, config.entropy_bonus, config.entropy_scale)
 
     # 4 the loss and its gradient, one group at a time, under one normaliser for the whole step
     normaliser = sum(denominator(group.mask, config.aggregate, config.token_limit) for group in groups)
@@ -177,11 +185,14 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict[
     how = (config.loss, config.clip, config.aggregate, normaliser)
     loss = policy_loss(logp, part.logp_old, advantages, part.mask, *how)
 
-    kl = kl_estimate(logp, logp_ref, config.kl)
     if config.beta > 0:
-        loss = loss + config.beta * aggregate(kl, part.mask, config.aggregate, normaliser)
+        leash = kl_estimate(logp, logp_ref, config.kl)
+        loss = loss + config.beta * aggregate(leash, part.mask, config.aggregate, normaliser)
     if config.entropy_bonus > 0:
-        loss = loss - config.entropy_bonus * aggregate(entropy, part.mask, config.aggregate, normaliser)
+        loss = loss - run.entropy_weight * aggregate(entropy, part.mask, config.aggregate, normaliser)
+
+    # The gauge is k1, unbiased whatever the loss uses: k2 has the right gradient and is no measure (lesson 08).
+    kl = kl_estimate(logp.detach(), logp_ref, "k1")
     return loss, measure(part, loss, logp, entropy, kl, config.clip)
 
 
@@ -259,11 +270,12 @@ def train(
     say: Callable[[str], None] = print,
     generate: Sampler = generate,
 ) -> RunLog:
-    """Evaluate, train, evaluate again, and save the model in `out` (lesson 09); consumers are called with every record.
+    """Evaluate, train, evaluate again, and save the model in `out` (lesson 09).
 
+    consumers: called with every record; one with a method `warm_up` is given those of the supervised stage, too.
     out: the run's folder; a temporary one if None.  resume: go on with the run in `out`, or start it if there is none.
     task: what is learned, instead of the task that `config` names (`tasks.from_reward` makes one of a reward function).
-    say: is told, in a line, where a resumed run stands.  generate: what samples the completions of a step.
+    say: is told, in a line each, what is being done and what was found.  generate: what samples a step's completions.
     BadInputError for settings that can't work or that differ from those of the run to resume; ConnectionError for a
     model or prompts out of reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last
     checkpoint is whole.
@@ -273,20 +285,23 @@ def train(
             for consume in consumers:
                 consume(record)
         return finished
+    say(f"loading {config.model}")
     run, folder = setup_run(config, out, resume, task, generate)
     try:
         if resume:
             done, total_steps = len(run.records), config.steps
             say(f"going on after {done} of {total_steps} steps" if done else f"starting anew, {total_steps} steps")
-        before = folder.read("evaluation_before.json") or evaluate_and_save(run, folder, "before", held_out_requests)
-        run, warm = warmed_up(run, folder, say), {"pass_rate": None}
+        before = folder.read("evaluation_before.json")
+        before = before or evaluate_and_save(run, folder, "before", held_out_requests, say)
+        run, warm = warmed_up(run, folder, say, consumers), {"pass_rate": None}
         if config.warmup_examples:
-            warm = folder.read("evaluation_warm.json") or evaluate_and_save(run, folder, "warm", held_out_requests)
+            warm = folder.read("evaluation_warm.json")
+            warm = warm or evaluate_and_save(run, folder, "warm", held_out_requests, say)
         for record in itertools.chain(list(run.records), loop(run, folder)):
             for consume in consumers:
                 consume(record)
-        after = evaluate_and_save(run, folder, "after", held_out_requests)
-        unseen = evaluate_and_save(run, folder, "unseen", unseen_requests)
+        after = evaluate_and_save(run, folder, "after", held_out_requests, say)
+        unseen = evaluate_and_save(run, folder, "unseen", unseen_requests, say)
         with quiet():
             folder.save_model(run.policy.merged(), run.policy.tokenizer)
         return finish(run, folder, before, warm, after, unseen)

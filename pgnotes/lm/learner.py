@@ -42,6 +42,7 @@ class Learner:
     micro_batch: int  # completions in a forward pass of training; fewer once memory has run out
     prompts_at_once: int  # prompts whose completions are sampled together; the same
     generate: Sampler = generate
+    entropy_weight: float = 0.0  # of the bonus, in the step that is being made
     records: list[dict] = field(default_factory=list)  # one for each step done
     updates: int = 0  # of the weights; a skipped one does not count
     groups: list[Group] = field(default_factory=list)  # this process's completions of the last step
@@ -117,7 +118,7 @@ def learner(
             f"prompts_per_step is {config.prompts_per_step}; "
             f"it must be a multiple of the {accelerator.num_processes} processes"
         )
-    compute_dtype = compute_dtype or precision(device_capability(device))
+    compute_dtype = compute_dtype or precision(device_capability(device), config.precision)
     policy = load_policy(config, start or config.model, device, compute_dtype)
     check_lengths(config, task, policy.model, policy.tokenizer)
 
@@ -140,6 +141,7 @@ def learner(
         micro_batch=config.group_size,
         prompts_at_once=config.prompts_per_step,
         generate=generate,
+        entropy_weight=config.entropy_bonus,
     )
 
 

@@ -30,12 +30,14 @@ from pgnotes.lm.errors import BadInputError, out_of_memory
 from pgnotes.lm.policy import check_logprobs
 
 
-def precision(capability: tuple[int, int] | None) -> torch.dtype:
+def precision(capability: tuple[int, int] | None, wanted: str = "auto") -> torch.dtype:
     """What to compute in: bfloat16 on CUDA devices from compute capability 8.0 on, float16 on older ones, else float32.
 
-    capability: (major, minor), or None without CUDA.
+    capability: (major, minor), or None without CUDA.  wanted: the setting, which decides unless it is "auto".
     `torch.cuda.is_bf16_supported()` is no help: it says yes on a T4 (sm_75), where bfloat16 is emulated.
     """
+    if wanted != "auto":
+        return getattr(torch, wanted)
     if capability is None:
         return torch.float32
     return torch.bfloat16 if capability >= (8, 0) else torch.float16

@@ -53,7 +53,7 @@ def summary(run: Learner, figures: list[dict[str, Tensor]]) -> dict:
     return {
         "loss": sums["loss"],  # near zero by construction; it never measures progress
         "entropy": mean["entropy"],
-        "entropy_weight": run.config.entropy_bonus,
+        "entropy_weight": run.entropy_weight,
         "kl": mean["kl"] if compared else None,
         "kl_max": kl_max if compared else None,
         "kl_max_token": run.policy.tokenizer.decode([int(token)]) if compared else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -12,6 +14,7 @@ from pgnotes.lm.learner import learner
 from pgnotes.lm.logprobs import CHUNK_LOGITS
 from pgnotes.lm.models import device_capability, loading, locate, precision
 from pgnotes.lm.policy import add_adapters
+from pgnotes.lm.tasks import Task
 
 GIB = 2**30
 
@@ -32,7 +35,7 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
     frozen = parameters if config.lora_rank else 0  # kept in half precision, and start model and sampler as well
     shape = shape.get_text_config()
 
-    half = precision(capability).itemsize
+    half = precision(capability, config.precision).itemsize
     attention_heads = getattr(shape, "num_attention_heads", 1)
     heads = getattr(shape, "num_key_value_heads", None) or attention_heads
     width = getattr(shape, "head_dim", None) or shape.hidden_size // attention_heads
@@ -53,22 +56,24 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
     return {name: size / GIB for name, size in parts.items()} | {"total": sum(parts.values()) / GIB}
 
 
-def preflight(config: GRPOConfig) -> dict:
+def preflight(config: GRPOConfig, task: Task | None = None) -> dict:
     """Do one step of the run on a copy that is thrown away, and say what to expect (lesson 09).
 
+    task: instead of the one that `config` names.
     pass_rate, truncated (share cut off by the token limit), reward_std, dead_fail and dead_pass (shares of groups
-    without a signal), expected_dead (pᴳ + (1-p)ᴳ at that pass rate), seconds_per_step, minutes (all steps), memory
-    (`memory_estimate`).
+    without a signal), expected_dead (pᴳ + (1-p)ᴳ at that pass rate; None where rewards are not 0 and 1 alone, and
+    groups of failures differ), seconds_per_step, minutes (all steps, without a warm-up), memory (`memory_estimate`).
     """
     try:
-        record, seconds = train_step(learner(config), 0)
+        record, seconds = train_step(learner(config, task=task), 0)
     except BaseException as error:
         release_frames(error)
         raise
     keys = ("pass_rate", "truncated", "reward_std", "dead_fail", "dead_pass")
     p, per_step = record["pass_rate"], seconds["rollout_s"] + seconds["train_s"]
+    two_valued = math.isclose(record["reward"], p)  # it pays for passes, and for nothing else
     return {key: record[key] for key in keys} | {
-        "expected_dead": p**config.group_size + (1 - p) ** config.group_size,
+        "expected_dead": p**config.group_size + (1 - p) ** config.group_size if two_valued else None,
         "seconds_per_step": per_step,
         "minutes": per_step * config.steps / 60,
         "memory": memory_estimate(config, device_capability(config.device)),

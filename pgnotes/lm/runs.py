@@ -20,7 +20,7 @@ import transformers
 
 from pgnotes.lm.config import GRPOConfig, with_absolute_paths
 from pgnotes.lm.errors import BadInputError
-from pgnotes.lm.evaluate import Request, evaluate
+from pgnotes.lm.evaluate import Request, evaluate, standard_error
 from pgnotes.lm.learner import CORES, Learner, learner, task_and_hash
 from pgnotes.lm.models import load
 from pgnotes.lm.rollout import Sampler, generate
@@ -28,10 +28,16 @@ from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task
 from pgnotes.lm.warmup import examples_of, start_of
 
-BOOKKEEPING = ("checkpoint_every", "evaluate", "device")  # settings that may change when a run goes on
+BOOKKEEPING = ("checkpoint_every", "evaluate", "device", "precision")  # settings that may change when a run goes on
 RESCUE = ("lr", "beta")  # and these, once the gradient has stayed infinite
 BAD_REWARD = "the reward failed"  # a run that stopped for this may go on with another one
 NOT_FINITE = "the gradient is not finite"
+MOMENTS = {  # of an evaluation, in words
+    "before": "before training",
+    "warm": "after the warm-up",
+    "after": "after training",
+    "unseen": "on targets it was never asked for",
+}
 
 
 @dataclass(frozen=True)
@@ -250,13 +256,18 @@ def finished_run(config: GRPOConfig, folder: RunFolder, task: Task | None, say: 
 
 
 def evaluate_and_save(
-    run: Learner, folder: RunFolder, when: str, requests: Callable[[Task, int], list[Request]]
+    run: Learner,
+    folder: RunFolder,
+    when: str,
+    requests: Callable[[Task, int], list[Request]],
+    say: Callable[[str], None],
 ) -> dict:
     """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`."""
     started = time.perf_counter()
     asked = requests(run.task, run.config.evaluate)
     if not asked:  # the task has no neighbours
         return {"pass_rate": None}
+    say(f"{MOMENTS[when]}: sampling {len(asked)} completions")
     policy, start_model = run.policy, run.policy.reference()
     if policy.adapters is None and policy.start_model is None:
         model, _ = load(start_of(run.config, folder), run.device, policy.compute_dtype)
@@ -264,6 +275,8 @@ def evaluate_and_save(
     found = asdict(evaluate(policy.sampler(), policy.tokenizer, asked, run.config, start_model))
     found = finite(found | {"seconds": round(time.perf_counter() - started, 2)})
     folder.write(f"evaluation_{when}.json", found)
+    error = standard_error(found["pass_rate"], len(asked))
+    say(f"{MOMENTS[when]}: {found['pass_rate']:.0%} ± {error:.0%} pass")
     return found
 
 
@@ -279,6 +292,7 @@ def finish(run: Learner, folder: RunFolder, before: dict, warm: dict, after: dic
         "pass_rate_warm": warm["pass_rate"],
         "pass_rate_after": after["pass_rate"],
         "pass_rate_unseen": unseen["pass_rate"],
+        "standard_error": standard_error(after["pass_rate"], len(after["completions"])),  # of the one after
         "logprob_before": before["logprob"],
         "logprob_after": after["logprob"],
         "distinct": after["distinct"],

@@ -21,7 +21,9 @@ IN_WORDS = (
 )
 BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON's, are text like any other
 BLANKS = ("length", "digit_sum", "prompt")
-REWARDS = ("binary", "shaped")
+PER_OPENING = 4  # examples of each: the opening is computed once for all of them
+SLACK = 0
+REWARDS = ("binary", "shaped", "stepped")
 TASK_PARTS = ("prompts", "held_out", "message", "reward", "passed", "measures")
 
 
@@ -160,7 +162,7 @@ class DigitsAndLength:
         return [replace(self, length=length, digit_sum=total) for length, total in targets if length > 0 and total >= 0]
 
     def examples(self, n: int, generator: Any) -> list[tuple[str, str]]:
-        """n training openings, each with a sentence's end whose length and digit sum lie within 4 of the targets.
+        """n training openings, each with a sentence's end that passes; four of each opening, one after the other.
 
         The words are the pocket model's corpus's.  generator: a torch.Generator.  BadInputError for targets that its
         sentences do not reach.
@@ -168,8 +170,9 @@ class DigitsAndLength:
         from pgnotes.lm.pocket.corpus import ending
 
         rng = random.Random(generator.initial_seed())
-        prompts = [rng.choice(self.prompts) for _ in range(n)]
-        return [(prompt, ending(rng, prompt, self.length, self.digit_sum, slack=4)) for prompt in prompts]
+        openings = [rng.choice(self.prompts) for _ in range(0, n, PER_OPENING)]
+        prompts = [opening for opening in openings for _ in range(PER_OPENING)][:n]
+        return [(prompt, ending(rng, prompt, self.length, self.digit_sum, SLACK)) for prompt in prompts]
 
     def shaped(self, completion: str) -> float:
         """Partial credit in [0, 1]: 1 for a pass, else up to 0.2 for the length and up to 0.2 for the digit sum.
@@ -182,6 +185,17 @@ class DigitsAndLength:
         for_digits = has_digit(completion) * closeness(digit_sum(completion), self.digit_sum)
         return 0.2 * for_length + 0.2 * for_digits
 
+    def stepped(self, completion: str) -> float:
+        """Partial credit with a step at each exact number: 1 for a pass, else at most 0.5.
+
+        Length and digit sum earn up to 0.1 each for being near and 0.3 more for being exact, the sum only if there is a
+        digit.
+        """
+        if self.passed(completion):
+            return 1.0
+        exact = (len(completion) == self.length) + (has_digit(completion) and digit_sum(completion) == self.digit_sum)
+        return 0.5 * self.shaped(completion) + 0.3 * exact
+
     def reward(self, completions: Sequence, prompts: Sequence[str] | None = None, **columns: Any) -> list[float]:
         """One reward in [0, 1] for each completion, in TRL's calling convention (other columns are ignored).
 
@@ -190,7 +204,8 @@ class DigitsAndLength:
         ValueError, naming the completion's number, for anything else.
         """
         texts = [text_of(completion, f"completions[{i}]") for i, completion in enumerate(completions)]
-        return [self.shaped(text) if self.reward_kind == "shaped" else float(self.passed(text)) for text in texts]
+        judge = {"binary": self.passed, "shaped": self.shaped, "stepped": self.stepped}[self.reward_kind]
+        return [float(judge(text)) for text in texts]
 
 
 def digits_and_length(
@@ -203,7 +218,7 @@ def digits_and_length(
     """The task "exactly `length` characters whose digits add up to `digit_sum`" (lesson 09).
 
     prompts: "bundled", "openwebtext", the path of a text file (one prompt a line), or the prompts themselves.
-    reward: "binary" or "shaped".  instruction: the request, with {length}, {digit_sum} and {prompt} in it.
+    reward: one of `REWARDS`.  instruction: the request, with {length}, {digit_sum} and {prompt} in it.
     ValueError for a target nothing can reach, an unknown reward, or fewer than two prompts on either side of the split.
     """
     if length < 1:

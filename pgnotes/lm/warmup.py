@@ -5,10 +5,14 @@ Reinforcement sharpens what a model already does now and then; what it never doe
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from operator import itemgetter
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import BadInputError
@@ -29,7 +33,9 @@ def start_of(config: GRPOConfig, folder: RunFolder) -> str:
     return str(warmed) if config.warmup_examples and warmed.is_dir() else config.model
 
 
-def warmed_up(run: Learner, folder: RunFolder, say: Callable[[str], None]) -> Learner:
+def warmed_up(
+    run: Learner, folder: RunFolder, say: Callable[[str], None], consumers: tuple[Callable[[dict], None], ...] = ()
+) -> Learner:
     """The run once its model has been warmed up, if that is asked for and still to do; it starts anew from that model.
 
     All of it is in `warmup/`: a log, checkpoints to go on from, and at last the model.
@@ -39,7 +45,7 @@ def warmed_up(run: Learner, folder: RunFolder, say: Callable[[str], None]) -> Le
         return run
     stage = RunFolder(folder / "warmup")
     stage.writes, stage.keeps_checkpoints = folder.writes, folder.keeps_checkpoints
-    learn_examples(run, stage, say)
+    learn_examples(run, stage, say, [hook for one in consumers if (hook := getattr(one, "warm_up", None))])
     with quiet():
         stage.save_model(run.policy.merged(), run.policy.tokenizer)
     stage.drop("checkpoints")
@@ -59,7 +65,9 @@ def examples_of(task: Task, config: GRPOConfig) -> list[tuple[str, str]]:
     return task.examples(config.warmup_examples, seeded(config.seed, "examples"))  # ty: ignore[not-callable]
 
 
-def learn_examples(run: Learner, stage: RunFolder, say: Callable[[str], None]) -> None:
+def learn_examples(
+    run: Learner, stage: RunFolder, say: Callable[[str], None], consumers: list[Callable[[dict], None]]
+) -> None:
     """Every example once, in batches; goes on after the newest checkpoint. Every process does the same."""
     config = run.config
     examples = examples_of(run.task, config)
@@ -67,12 +75,16 @@ def learn_examples(run: Learner, stage: RunFolder, say: Callable[[str], None]) -
     if state := stage.load_checkpoint():
         run.restore(state)
     stage.rewind("log.jsonl", run.records)
+    for record, consume in itertools.product(run.records, consumers):
+        consume(record)
 
     for update in range(len(run.records), updates):
         record = {"update": update, "lr": config.warmup_lr * (1 - 0.9 * update / updates)}
         record |= supervised_step(run, examples[update * BATCH : (update + 1) * BATCH], record["lr"])
         run.records.append(finite(record))
         stage.append("log.jsonl", run.records[-1])
+        for consume in consumers:
+            consume(run.records[-1])
         if update % SAID_EVERY == 0 or update + 1 == updates:
             say(f"warm-up: update {update + 1} of {updates}, {record['loss']:.2f} nats a token")
         if (update + 1) % config.checkpoint_every == 0:
@@ -82,17 +94,17 @@ def learn_examples(run: Learner, stage: RunFolder, say: Callable[[str], None]) -
 def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) -> dict:
     """One update on a batch of (prompt, completion): its loss, in nats a token of the completions, stops included."""
     policy, config = run.policy, run.config
-    tokenizer, stop = policy.tokenizer, [policy.tokenizer.eos_token_id]
-    shortened = [cut(tokenizer, prompt, config.prompt_tokens) for prompt, _ in examples]
-    asked = [encode(tokenizer, run.task.message(prompt)) for prompt in shortened]
-    written = [tokenizer(text, add_special_tokens=False)["input_ids"] + stop for _, text in examples]
+    tokenizer, stop = policy.tokenizer, policy.tokenizer.eos_token_id
+    count, loss = sum(len(completion_ids(tokenizer, text)) + 1 for _, text in examples), 0.0
 
-    # One example after the other, each under the normaliser of the whole batch.
-    count, loss = sum(map(len, written)), 0.0
-    for prompt, ids in zip(asked, written, strict=True):
-        tokens = torch.tensor([ids], device=run.device)
+    # One prompt after the other, computed once for its completions, each under the normaliser of the whole batch.
+    for prompt, pairs in itertools.groupby(examples, key=itemgetter(0)):
+        request = encode(tokenizer, run.task.message(cut(tokenizer, prompt, config.prompt_tokens)))
+        rows = [torch.tensor([*completion_ids(tokenizer, text), stop]) for _, text in pairs]
+        tokens = pad_sequence(rows, batch_first=True).to(run.device)
+        mask = torch.arange(tokens.shape[1]) < torch.tensor([[len(row)] for row in rows])
         with policy.autocast():
-            logp, _ = completion_logprobs(policy.model, prompt, tokens, torch.ones_like(tokens).bool(), entropy="none")
+            logp, _ = completion_logprobs(policy.model, request, tokens, mask.to(run.device), entropy="none")
         part = -logp.sum() / count
         run.scaler.scale(part).backward()
         loss += part.item()
@@ -105,3 +117,8 @@ def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) ->
     run.scaler.update()
     run.optimizer.zero_grad()
     return {"loss": loss, "grad_norm": norm}
+
+
+def completion_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of a completion, without a stop token."""
+    return tokenizer(text, add_special_tokens=False)["input_ids"]

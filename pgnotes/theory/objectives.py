@@ -15,6 +15,9 @@ from pgnotes.theory.arguments import check_between, check_booleans, check_choice
 Clip = float | tuple[float, float]
 LOG_RATIO_LIMIT = 20.0  # nats: a ratio of 5e8, far outside any band
 AGGREGATES = ("token", "sequence", "sum", "dr_grpo")
+ENTROPY_SCALES = ("constant", "inverse_variance", "variance")
+LARGEST_VARIANCE = 0.25  # of rewards between 0 and 1: half of them 0, half 1
+MOST_SCALED = 4.0  # times, up and down
 
 
 def clip_range(clip: Clip) -> tuple[float, float]:
@@ -246,3 +249,20 @@ def sampler_weights(logp: Tensor, logp_sampler: Tensor, mask: Tensor, cap: float
     check_numbers("logp_sampler", logp_sampler, logp.shape)
     gap = live_only("logp", logp.detach(), mask) - live_only("logp_sampler", logp_sampler, mask).detach()
     return torch.where(mask, gap.clamp(max=math.log(cap)).exp(), 0.0)
+
+
+def entropy_weight(rewards: Tensor, bonus: float, scale: str = "constant") -> float:
+    """The weight of an entropy bonus in a step with these rewards (lesson 09's claim C13).
+
+    rewards: any shape, between 0 and 1.  bonus: the weight, in units of reward a nat, where half of them are 0 and half
+    are 1.  scale: "constant"; "inverse_variance", bonus · ¼ / variance; "variance", bonus · variance / ¼. Both are
+    clamped to a quarter and to four times the bonus, since rewards that are all alike have no variance.
+    ValueError, naming the argument, for anything else.
+    """
+    check_choice("scale", scale, ENTROPY_SCALES)
+    check_between("bonus", bonus, 0, math.inf)
+    if scale == "constant":
+        return bonus
+    variance = check_numbers("rewards", rewards).double().var(correction=0).item() / LARGEST_VARIANCE
+    times = variance if scale == "variance" else 1 / max(variance, 1 / MOST_SCALED)
+    return bonus * min(max(times, 1 / MOST_SCALED), MOST_SCALED)

@@ -93,6 +93,35 @@ def test_redraws_are_rare(monkeypatch):
     assert len(picture.records) == 100
 
 
+def test_the_warm_up_has_a_picture_of_its_own_that_is_drawn_to_its_end(monkeypatch):
+    now, drawn = [0.0], []
+    monkeypatch.setattr(dashboard.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(dashboard, "figure", lambda fig, alt: drawn.append(alt) or Handle(drawn))
+    picture = LivePicture(100, length=48, digit_sum=12)
+    for update in range(40):
+        picture.warm_up({"update": update, "loss": 4.0 - 0.05 * update})
+        now[0] += 0.05
+    for record in records(100):
+        picture(record)
+        now[0] += 0.05
+    picture.finish()
+    warm = [alt for alt in drawn if alt.startswith("Loss of the warm-up")]
+    assert warm[0].endswith("4.00 nats a token at first, 4.00 now.")
+    assert warm[-1].endswith("4.00 nats a token at first, 2.05 now.")
+    assert drawn[-1].startswith("Learning curves after 100 of 100 steps")
+    assert drawn.index(warm[-1]) < drawn.index(next(alt for alt in drawn if alt.startswith("Learning"))), "one by one"
+
+
+class Handle:
+    """A display handle that notes what replaces its picture."""
+
+    def __init__(self, drawn):
+        self.drawn = drawn
+
+    def update(self, data, metadata, raw):
+        self.drawn.append(data["text/plain"])
+
+
 def test_show_displays_the_source(monkeypatch):
     """Of a function and of a method, as a block of Python that can be run."""
     import pgnotes

@@ -71,7 +71,8 @@ def run(beta: float = 0.0) -> SimpleNamespace:
         device=torch.device("cpu"),
         policy=SimpleNamespace(tokenizer=tokenizer),
         micro_batch=8,
-        config=SimpleNamespace(entropy_bonus=0.01, beta=beta),
+        config=SimpleNamespace(beta=beta),
+        entropy_weight=0.01,
         task=task,
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.preflight import GIB, memory_estimate, preflight
+from pgnotes.lm.tasks import from_reward
 
 CONFIG = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1)
 
@@ -57,3 +58,11 @@ def test_preflight_reports_one_step():
     assert report["minutes"] == pytest.approx(report["seconds_per_step"] * CONFIG.steps / 60)
     p = report["pass_rate"]
     assert report["expected_dead"] == pytest.approx(p**4 + (1 - p) ** 4)
+
+
+def test_dead_groups_are_foretold_only_for_rewards_of_0_and_1():
+    """Under partial credit two failures differ, and the formula would foretell dead groups where there are none."""
+    assert preflight(dataclasses.replace(CONFIG, reward="shaped"))["expected_dead"] is None
+    always = from_reward(lambda completions, **columns: [1.0] * len(completions))
+    report = preflight(CONFIG, always)
+    assert report["pass_rate"] == report["expected_dead"] == 1 - report["truncated"] == 1

@@ -148,7 +148,7 @@ def test_as_long_as_no_step_is_saved_a_resumed_run_may_have_other_settings(start
         train(changed, started)
     said = []
     log = train(changed, started, resume=True, say=said.append)
-    assert said == ["starting anew, 2 steps"]
+    assert "starting anew, 2 steps" in said
     assert len(log.records) == 2
 
 
@@ -197,7 +197,7 @@ def test_a_finished_run_of_which_less_is_asked_is_given_as_it_is(run):
 def test_a_resumed_run_says_where_it_stands(started):
     said = []
     train(dataclasses.replace(TINY, steps=4), started, resume=True, say=said.append)
-    assert said == ["going on after 1 of 4 steps"]
+    assert "going on after 1 of 4 steps" in said
 
 
 def test_the_seconds_are_those_of_all_sessions(started):

@@ -62,6 +62,17 @@ def test_shaped_reward_rises_towards_the_target():
     assert nothing.reward(["abcdefghijkl"])[0] == pytest.approx(0.2), "without a digit only the length counts"
 
 
+def test_the_stepped_reward_pays_for_each_exact_number():
+    """0.1 for being near and 0.3 more for being exact, for the length and for the sum; 1 for both."""
+    stepped = digits_and_length(12, 7, reward="stepped")
+    found = stepped.reward(["seven is 16.", "seven is 15.", "seven is  16.", "seven is  15.", "abcdefghijkl", "no"])
+    near_sum, near_length, no_length = 0.1 * 6 / 7, 0.1 * 11 / 12, 0.1 * 2 / 12
+    expected = [1.0, 0.4 + near_sum, near_length + 0.4, near_length + near_sum, 0.4, no_length]
+    assert found == pytest.approx(expected)
+    nothing = digits_and_length(12, 0, reward="stepped")
+    assert nothing.reward(["abcdefghijkl"])[0] == pytest.approx(0.4), "without a digit only the length counts"
+
+
 def test_trl_calling_convention():
     chats = [[{"role": "assistant", "content": "seven is 16."}], [{"role": "assistant", "content": "no"}]]
     assert TASK.reward(completions=chats, prompts=["a", "b"], completion_ids=[[1], [2]], anything=[0, 0]) == [1.0, 0.0]

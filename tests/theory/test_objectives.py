@@ -7,7 +7,16 @@ import pytest
 import torch
 from plain import seeded
 
-from pgnotes.theory.objectives import AGGREGATES, KINDS, KL_KINDS, aggregate, denominator, kl_estimate, policy_loss
+from pgnotes.theory.objectives import (
+    AGGREGATES,
+    KINDS,
+    KL_KINDS,
+    aggregate,
+    denominator,
+    entropy_weight,
+    kl_estimate,
+    policy_loss,
+)
 
 LENGTHS = [5, 1, 3, 4]
 LOW, HIGH = 0.2, 0.28
@@ -165,3 +174,19 @@ def test_far_away_the_estimates_go_on_along_their_tangents():
     assert (values.diff() > 0)[:3].all()
     assert not values.isnan().any()
     assert kl_estimate(torch.zeros(1), torch.tensor([-math.inf]), "k3").item() == math.inf
+
+
+@pytest.mark.parametrize(
+    ("passing", "times"),
+    [(8, (1.0, 1.0)), (4, (4 / 3, 0.75)), (1, (4.0, 0.25)), (0, (4.0, 0.25)), (16, (4.0, 0.25))],
+)
+def test_the_entropy_bonus_is_scaled_by_the_variance_or_its_inverse_within_limits(passing, times):
+    """p(1 - p) in quarters: 1, 3/4, and at one in sixteen 0.234, just beyond the clamp, as at none and all."""
+    rewards = (torch.arange(16) < passing).float().view(4, 4)
+    for scale, expected in zip(("inverse_variance", "variance"), times, strict=True):
+        assert entropy_weight(rewards, 0.01, scale) == pytest.approx(0.01 * expected)
+    assert entropy_weight(rewards, 0.01) == 0.01
+    with pytest.raises(ValueError, match="scale is 'none'"):
+        entropy_weight(rewards, 0.01, "none")
+    with pytest.raises(ValueError, match="bonus is -1"):
+        entropy_weight(rewards, -1.0)

@@ -107,7 +107,7 @@ def ending(rng: random.Random, start: str, length: int, digit_sum: int, slack: i
     It is about the trade that the opening speaks of, if it is one of the corpus's.  BadInputError if none is found.
     """
     named = [trade for trade in WORDS.trades if trade in start]
-    for _ in range(20_000):
+    for _ in range(200_000):
         rest = continuation(rng, named[0] if named else rng.choice(sorted(WORDS.trades)))
         total = sum(int(c) for c in rest if c in "0123456789")
         if abs(len(rest) - length) <= slack and abs(total - digit_sum) <= slack:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import importlib.util
 import json
 import re
 import subprocess
@@ -173,6 +174,11 @@ def main() -> None:
     trials = list(TRIALS) if args.trials == ["all"] else args.trials
     if unknown := set(trials) - set(TRIALS):
         parser.error(f"unknown trials: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
+
+    if importlib.util.find_spec("gguf") is None:
+        parser.error(
+            'the package gguf is missing, which reads the weights: pip install -c constraints.txt -e ".[bench]"'
+        )
 
     args.out.mkdir(parents=True, exist_ok=True)
     model = fetch(args.out)

@@ -23,7 +23,7 @@ BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON
 BLANKS = ("length", "digit_sum", "prompt")
 PER_OPENING = 4  # examples of each: the opening is computed once for all of them
 SLACK = 0
-REWARDS = ("binary", "shaped", "stepped")
+REWARDS = ("binary", "shaped", "steep")
 TASK_PARTS = ("prompts", "held_out", "message", "reward", "passed", "measures")
 
 
@@ -185,16 +185,16 @@ class DigitsAndLength:
         for_digits = has_digit(completion) * closeness(digit_sum(completion), self.digit_sum)
         return 0.2 * for_length + 0.2 * for_digits
 
-    def stepped(self, completion: str) -> float:
-        """Partial credit with a step at each exact number: 1 for a pass, else at most 0.5.
+    def steep(self, completion: str) -> float:
+        """Steep partial credit: 1 for a pass, else 0.4 each for length and digit sum, halved for each unit it is off.
 
-        Length and digit sum earn up to 0.1 each for being near and 0.3 more for being exact, the sum only if there is a
-        digit.
+        The sum counts only if there is a digit.
         """
         if self.passed(completion):
             return 1.0
-        exact = (len(completion) == self.length) + (has_digit(completion) and digit_sum(completion) == self.digit_sum)
-        return 0.5 * self.shaped(completion) + 0.3 * exact
+        for_length = 0.5 ** abs(len(completion) - self.length)
+        for_digits = has_digit(completion) * 0.5 ** abs(digit_sum(completion) - self.digit_sum)
+        return 0.4 * for_length + 0.4 * for_digits
 
     def reward(self, completions: Sequence, prompts: Sequence[str] | None = None, **columns: Any) -> list[float]:
         """One reward in [0, 1] for each completion, in TRL's calling convention (other columns are ignored).
@@ -204,7 +204,7 @@ class DigitsAndLength:
         ValueError, naming the completion's number, for anything else.
         """
         texts = [text_of(completion, f"completions[{i}]") for i, completion in enumerate(completions)]
-        judge = {"binary": self.passed, "shaped": self.shaped, "stepped": self.stepped}[self.reward_kind]
+        judge = {"binary": self.passed, "shaped": self.shaped, "steep": self.steep}[self.reward_kind]
         return [float(judge(text)) for text in texts]
 
 

@@ -87,7 +87,7 @@ def learn_examples(
             consume(run.records[-1])
         if update % SAID_EVERY == 0 or update + 1 == updates:
             say(f"warm-up: update {update + 1} of {updates}, {record['loss']:.2f} nats a token")
-        if (update + 1) % config.checkpoint_every == 0:
+        if (update + 1) % config.checkpoint_every == 0 and update + 1 < updates:  # after the last comes the model
             stage.save_checkpoint(update + 1, run.state())
 
 

@@ -283,6 +283,36 @@ def test_a_dead_group_keeps_its_kl_term(monkeypatch):
     assert len(forwards) == 3
 
 
+@pytest.mark.parametrize("kl", ["k2", "k3"])
+def test_the_logged_kl_is_the_mean_log_ratio_whatever_the_loss_uses(kl):
+    """k1 is unbiased; k2, the leash, would show half the squared log-ratio, several times as much (lesson 08)."""
+    run = learner(dataclasses.replace(SMALL, beta=0.1, kl=kl), task=FixedRewards(REWARDS))
+    for p in run.policy.model.parameters():
+        p.data += 0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
+    groups = grpo.sample_groups(run, 0)
+    logp, ref = (
+        torch.cat([completion_logprobs(model, g.prompt, g.tokens, g.mask)[0][g.mask] for g in groups])
+        for model in (run.policy.model, run.policy.start_model)
+    )
+    record, _ = train_step(run, 0)
+    assert record["kl"] == pytest.approx((logp - ref).mean().item(), rel=1e-3)
+    assert record["kl_max"] == pytest.approx((logp - ref).max().item(), rel=1e-3)
+    assert record["kl"] != pytest.approx(((logp - ref) ** 2 / 2).mean().item(), rel=0.1)
+
+
+@pytest.mark.parametrize("scale", ["constant", "variance", "inverse_variance"])
+def test_the_entropy_bonus_of_a_step_follows_its_rewards(monkeypatch, scale):
+    """A quarter of the rewards are 1: their variance is 3/16, three quarters of the largest."""
+    config = dataclasses.replace(SMALL, beta=0.0, entropy_bonus=0.02, entropy_scale=scale)
+    run, losses = learner(config, task=FixedRewards(REWARDS), generate=ended), []
+    real = grpo.loss_of
+    monkeypatch.setattr(grpo, "loss_of", lambda run, *args: losses.append(run.entropy_weight) or real(run, *args))
+    record, _ = train_step(run, 0)
+    expected = {"constant": 0.02, "variance": 0.015, "inverse_variance": 0.02 / 0.75}[scale]
+    assert record["entropy_weight"] == pytest.approx(expected)
+    assert set(losses) == {record["entropy_weight"]}
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
 def test_when_every_group_is_dead_the_weights_stay(value):
     """Eight rewards of 0.1 are equal, whatever their rounded mean says; AdamW's momentum must not move on."""
@@ -394,7 +424,7 @@ def test_a_run_from_end_to_end(tmp_path):
         "seconds",
     } <= set(log.result)
     assert log["kl"][0] == pytest.approx(0, abs=1e-5), "the first step is at the start model"
-    assert log["kl"][-1] > 0
+    assert abs(log["kl"][-1]) > 1e-6
     assert max(log["sampler_gap"]) < 1e-4
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "run/model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run/model")
@@ -453,7 +483,8 @@ def test_a_preset_s_first_groups_have_something_to_compare():
     assert pocket.reward == "binary"
     assert dead_share(full_run()[0]["pass_rate"], pocket.group_size) < 0.5
     assert dead_share(0.01, t4.group_size) > 0.9
-    assert t4.reward == "shaped"
+    assert t4.reward == GRPOConfig.preset("laptop").reward == "steep"
+    assert t4.warmup_examples > 0
 
 
 @pytest.mark.parametrize(
@@ -468,6 +499,8 @@ def test_a_preset_s_first_groups_have_something_to_compare():
         ("beta=-1", "beta"),
         ("loss=a2c", "loss"),
         ("advantages=gae", "advantages"),
+        ("precision=float8", "precision"),
+        ("entropy_scale=spread", "entropy_scale"),
         ("steps=many", "steps"),
         ("clip=a", "clip"),
         ("nonsense=1", "--set"),

@@ -62,14 +62,12 @@ def test_shaped_reward_rises_towards_the_target():
     assert nothing.reward(["abcdefghijkl"])[0] == pytest.approx(0.2), "without a digit only the length counts"
 
 
-def test_the_stepped_reward_pays_for_each_exact_number():
-    """0.1 for being near and 0.3 more for being exact, for the length and for the sum; 1 for both."""
-    stepped = digits_and_length(12, 7, reward="stepped")
-    found = stepped.reward(["seven is 16.", "seven is 15.", "seven is  16.", "seven is  15.", "abcdefghijkl", "no"])
-    near_sum, near_length, no_length = 0.1 * 6 / 7, 0.1 * 11 / 12, 0.1 * 2 / 12
-    expected = [1.0, 0.4 + near_sum, near_length + 0.4, near_length + near_sum, 0.4, no_length]
-    assert found == pytest.approx(expected)
-    nothing = digits_and_length(12, 0, reward="stepped")
+def test_the_steep_reward_halves_with_each_unit_that_a_number_is_off():
+    """0.4 each for an exact length and an exact sum, and 1 for both."""
+    steep = digits_and_length(12, 7, reward="steep")
+    found = steep.reward(["seven is 16.", "seven is 15.", "seven is  17.", "seven is 13", "abcdefghijkl", "no"])
+    assert found == pytest.approx([1.0, 0.4 + 0.2, 0.2 + 0.2, 0.2 + 0.05, 0.4, 0.4 / 1024])
+    nothing = digits_and_length(12, 0, reward="steep")
     assert nothing.reward(["abcdefghijkl"])[0] == pytest.approx(0.4), "without a digit only the length counts"
 
 

@@ -1,17 +1,20 @@
 """The t4 preset on a model of Qwen2.5-0.5B's exact shape, float16 forced and memory capped at a T4's 14.7 GiB.
 
-    python benchmarks/gpu.py [--steps 3]        on a CPU, to try the script: --size tiny --prompts 2
+    python benchmarks/gpu.py [--steps 3] [--lora 16]
+    python benchmarks/gpu.py --prompts 2 --memory       on a CPU: the peak of one step beside the estimate
 
-The weights are random. Peak memory, seconds by part, and decoding beside `generate` and beside what the memory's
-bandwidth allows: each new token of a row reads all weights once for the whole batch. TRL beside it, where it is
-installed:
+The weights are random; on a CPU bfloat16 stands in for float16. Peak memory, seconds by part, and decoding beside
+`generate` and beside what the memory's bandwidth allows: each new token of a row reads all weights once for the whole
+batch. TRL beside it, where it is installed:
 
-    python benchmarks/trl_side_by_side.py --size qwen --prompts 16 --shapes 128,80,8
+    python benchmarks/trl_side_by_side.py --size qwen --prompts 16 --shapes 128,32,8
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import resource
 import statistics
 import tempfile
 from pathlib import Path
@@ -37,12 +40,33 @@ def bandwidth(device: str, gib: float) -> float:
     return 2 * source.numel() / statistics.median(times)
 
 
+def written(folder: Path, shape: dict) -> str:
+    """Save the model from another process, whose memory goes with it."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=write_model, args=(folder, shape))
+    process.start()
+    process.join()
+    return str(folder)
+
+
+def resident() -> float:
+    """GiB of memory that this process holds (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / GIB
+
+
+def most_resident() -> float:
+    """GiB of memory that this process held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
 def main() -> None:
     """Run the preset's steps and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=3, help="steps timed, after one that is not")
     parser.add_argument("--size", choices=SIZES, default="qwen")
     parser.add_argument("--prompts", type=int, default=GRPOConfig.preset("t4").prompts_per_step, help="prompts a step")
+    parser.add_argument("--lora", type=int, default=0, help="train adapters of this rank")
+    parser.add_argument("--memory", action="store_true", help="one step, and its peak memory alone")
     args = parser.parse_args()
     cuda = torch.cuda.is_available()
     device, name = ("cuda", torch.cuda.get_device_name()) if cuda else ("cpu", "a CPU")
@@ -57,10 +81,20 @@ def main() -> None:
         f"{args.prompts} prompts of {shape[0]} tokens, {shape[2]} completions of {shape[1]}"
     )
     with tempfile.TemporaryDirectory() as place:
-        model = write_model(Path(place) / "model", SIZES[args.size])
+        model = written(Path(place) / "model", SIZES[args.size])
         prompts = write_prompts(Path(place) / "prompts.txt", shape[0], SIZES[args.size]["vocab_size"])
-        run = random_run(model, prompts, shape, args.prompts, torch.float16, beta=preset.beta, steps=args.steps + 1)
+        before = resident()
+        settings = {"beta": preset.beta, "steps": args.steps + 1, "lora_rank": args.lora}
+        dtype = torch.float16 if cuda else torch.bfloat16
+        run = random_run(model, prompts, shape, args.prompts, dtype, **settings)
         estimate = memory_estimate(run.config, (7, 5))
+    if args.memory:
+        train_step(run, 0)
+        peak = torch.cuda.max_memory_allocated() / GIB if cuda else most_resident() - before
+        print(
+            f"  peak memory    {peak:8.2f} GiB, estimate {estimate['total']:.2f} (ratio {estimate['total'] / peak:.2f})"
+        )
+        return
 
     done = [train_step(run, step) for step in range(args.steps + 1)]
     times = {part: statistics.median(spent[part] for _, spent in done[1:]) for part in ("rollout_s", "train_s")}
@@ -75,7 +109,7 @@ def main() -> None:
         peak, reserved = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
         print(
             f"  peak memory    {peak:8.2f} GiB allocated, {reserved:.2f} reserved, of {CARD}; "
-            f"estimated without activations {estimate['total']:.2f}"
+            f"estimated {estimate['total']:.2f}"
         )
     sampler = run.policy.sampler()
     run.optimizer.state.clear()

@@ -110,7 +110,7 @@ def run_grpo(args: argparse.Namespace) -> dict:
     # Before anything is loaded: will it fit?
     memory = memory_estimate(config, device_capability(config.device))["total"]
     if memory > 1:
-        tell(f"{config.model} will take about {memory:.1f} GiB, and the activations of one group on top")
+        tell(f"{config.model} will take about {memory:.1f} GiB")
     if args.preflight:
         return preflight(config)
     with Bar(config.steps) as bar:

@@ -21,13 +21,13 @@ from pgnotes.lm.warmup import BATCH
 
 DRIVE = Path("/content/drive")
 GIB = 2**30
-ACTIVATIONS = 2.0  # GiB of room for what the estimate leaves out
+CONTEXT = 0.5  # GiB that CUDA and Python themselves take
 
 
 def reason_not_to_start(config: GRPOConfig) -> str:
     """Why a run of these settings should not be started on this machine, or "" (lesson 09)."""
     capability = device_capability(config.device)
-    needed = memory_estimate(config, capability)["total"] + ACTIVATIONS
+    needed = memory_estimate(config, capability)["total"] + CONTEXT
     if capability is None:
         here = memory_gib()
         if needed > 6 or (here is not None and needed > here):

@@ -22,8 +22,8 @@ GIB = 2**30
 def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = None) -> dict[str, float]:
     """GiB that training takes, by part, from the model's configuration alone: nothing is loaded (lesson 09).
 
-    capability: of the CUDA device, None for a CPU.  Activations of one group are not counted; they come on top of
-    "total".
+    capability: of the CUDA device, None for a CPU.  The activations are those of one group, which goes through the
+    backward pass at a time: for each token and layer about twelve vectors of the hidden size and four of the MLP's.
     """
     with loading(config.model), torch.device("meta"):
         shape = AutoConfig.from_pretrained(locate(config.model))
@@ -41,6 +41,8 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
     width = getattr(shape, "head_dim", None) or shape.hidden_size // attention_heads
     embedding = 0 if frozen else shape.vocab_size * shape.hidden_size
     tokens = config.prompts_per_step * config.group_size * (config.prompt_tokens + config.token_limit)
+    group = config.prompt_tokens + config.group_size * config.token_limit
+    wide = getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size
     logits = min(CHUNK_LOGITS, config.group_size * config.token_limit * shape.vocab_size)
     parts = {
         "weights": 4 * trained + half * frozen,
@@ -52,6 +54,7 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
         "autocast's copies": half * (trained - embedding) if half == 2 else 0,
         "embedding's gradient on its way": 8 * embedding,  # what is added up, and what is added
         "logits": 16 * logits,  # and log-probabilities, probabilities, gradient
+        "activations": half * group * shape.num_hidden_layers * (12 * shape.hidden_size + 4 * wide),
     }
     return {name: size / GIB for name, size in parts.items()} | {"total": sum(parts.values()) / GIB}
 

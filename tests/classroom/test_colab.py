@@ -45,7 +45,7 @@ def test_without_a_gpu_a_large_model_is_not_started_and_the_sentence_says_what_t
     config = GRPOConfig.preset("t4")
     assert "Runtime → Change runtime type → T4 GPU" in colab.reason_not_to_start(config)
     assert colab.reason_not_to_start(dataclasses.replace(config, lora_rank=16)) == "", "2 GiB are at hand"
-    monkeypatch.setattr(colab, "memory_gib", lambda: 2.0)
+    monkeypatch.setattr(colab, "memory_gib", lambda: 1.0)
     assert colab.reason_not_to_start(dataclasses.replace(config, lora_rank=16)) != ""
 
 

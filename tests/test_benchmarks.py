@@ -1,6 +1,8 @@
 """A benchmark that few can run as it is meant is at least run as it can be."""
 
 import importlib
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,27 @@ def test_the_gpu_benchmark_runs_on_what_there_is_at_a_small_shape(benchmark):
     assert {"step", "skipped", "sampler's gap", "micro-batch", "decoding", "ceiling"} <= set(figures)
     assert 0 < float(figures["sampler's gap"].split()[0]) < 1e-2
     assert int(figures["micro-batch"].split()[0]) == 8
+
+
+def test_the_real_model_s_recipe_and_a_trial_from_its_warmed_up_model(benchmark, tmp_path):
+    """With the bundled model in the place of the converted one; a second call does nothing again."""
+    shutil.copytree(ROOT / "pgnotes/lm/pocket", tmp_path / "SmolLM2-135M-Instruct")
+    small = "steps=2 warmup_examples=20 evaluate=8 prompts_per_step=2 group_size=2 max_new_tokens=90 device=cpu"
+    given = ["--trials", "recipe", "no leash", "--seeds", "3", "--trial-seeds", "3", "--at-once", "2"]
+    given += ["--out", str(tmp_path), *(word for setting in small.split() for word in ("--set", setting))]
+    first, again = (benchmark("real_model", *given).splitlines() for _ in range(2))
+    assert sorted(first[:2]) == ["no leash, seed 3: done", "recipe, seed 3: done"]
+    assert first[2:] == again[2:]
+    assert [line[:34].strip() for line in first[2:]] == ["trial", "recipe", "no leash"]
+    trial = json.loads((tmp_path / "no-leash-3/run.json").read_text())["config"]
+    assert trial["model"] == str(tmp_path / "recipe-3/warmup/model")
+    assert (trial["warmup_examples"], trial["beta"]) == (0, 0.0)
+
+
+def test_the_share_of_the_commonest_numbers(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    top_share = importlib.import_module("real_model").top_share
+    assert top_share(["sold 13 pies, then 8", "lent 13 maps and 8 books", "lent 8 maps and 13 books", "none"]) == 0.5
 
 
 def test_one_thing_changed_at_a_time(benchmark, tmp_path, capsys):

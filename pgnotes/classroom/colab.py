@@ -66,7 +66,7 @@ def run_folder(name: str, config: GRPOConfig, drive: bool) -> Path:
 def mounted() -> bool:
     """Mount Google Drive; False where this is not Colab."""
     try:
-        from google.colab import drive  # ty: ignore[import-not-found]
+        from google.colab import drive
     except ImportError:
         return False
     drive.mount(str(DRIVE))

@@ -83,6 +83,9 @@ def why_no_hub(seconds: float = 3.0) -> str | None:
         return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
+OLD_NAMES = {"gpt2": "openai-community/gpt2", "distilgpt2": "distilbert/distilgpt2"}  # from before owners had one
+
+
 def locate(name: str) -> str:
     """Where to load a model from: the bundled folder for "pocket", a folder as given, else a hub id.
 
@@ -100,6 +103,7 @@ def locate(name: str) -> str:
                 "give a folder written by save_pretrained, a hub id, or 'pocket'"
             )
         return str(found)
+    name = OLD_NAMES.get(name, name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise BadInputError(
             f"model is {name!r}, which is neither a folder here nor a hub id like 'Qwen/Qwen2.5-0.5B-Instruct'; "

@@ -51,7 +51,7 @@ def summary(run: Learner, figures: list[dict[str, Tensor]]) -> dict:
     mean = {name: sums[name] / tokens if tokens else None for name in SUMS}
     compared = run.config.beta > 0 and tokens > 0
     return {
-        "loss": sums["loss"],  # near zero by construction; it never measures progress
+        "loss": sums["loss"],  # near zero where lengths are alike; it never measures progress
         "entropy": mean["entropy"],
         "entropy_weight": run.entropy_weight,
         "kl": mean["kl"] if compared else None,

@@ -54,7 +54,9 @@ def memory_estimate(config: GRPOConfig, capability: tuple[int, int] | None = Non
         "autocast's copies": half * (trained - embedding) if half == 2 else 0,
         "embedding's gradient on its way": 8 * embedding,  # what is added up, and what is added
         "logits": 16 * logits,  # and log-probabilities, probabilities, gradient
-        "activations": half * group * shape.num_hidden_layers * (12 * shape.hidden_size + 4 * wide),
+        "activations": group * shape.num_hidden_layers * half * (12 * shape.hidden_size + 4 * wide),
+        # Each of a layer's seven matrices keeps what came in, in float32.
+        "adapters' inputs": group * shape.num_hidden_layers * 4 * (6 * shape.hidden_size + wide) if frozen else 0,
     }
     return {name: size / GIB for name, size in parts.items()} | {"total": sum(parts.values()) / GIB}
 

@@ -95,7 +95,7 @@ def load_run(
     start = config.model if warmup_is_stale(config, stored, task) else start_of(config, folder)
     run = learner(config, prompts, task=task, generate=generate, start=start)
     if config.warmup_examples and start == config.model:
-        examples_of(run.task, config)  # there are some
+        examples_of(run.task, config, most=1)  # there are some
     if stored is None:
         return run
 

@@ -22,7 +22,6 @@ IN_WORDS = (
 BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON's, are text like any other
 BLANKS = ("length", "digit_sum", "prompt")
 PER_OPENING = 4  # examples of each: the opening is computed once for all of them
-SLACK = 0
 REWARDS = ("binary", "shaped", "steep")
 TASK_PARTS = ("prompts", "held_out", "message", "reward", "passed", "measures")
 
@@ -172,7 +171,7 @@ class DigitsAndLength:
         rng = random.Random(generator.initial_seed())
         openings = [rng.choice(self.prompts) for _ in range(0, n, PER_OPENING)]
         prompts = [opening for opening in openings for _ in range(PER_OPENING)][:n]
-        return [(prompt, ending(rng, prompt, self.length, self.digit_sum, SLACK)) for prompt in prompts]
+        return [(prompt, ending(rng, prompt, self.length, self.digit_sum)) for prompt in prompts]
 
     def shaped(self, completion: str) -> float:
         """Partial credit in [0, 1]: 1 for a pass, else up to 0.2 for the length and up to 0.2 for the digit sum.

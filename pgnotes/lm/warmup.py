@@ -58,11 +58,14 @@ def warmed_up(
     return again
 
 
-def examples_of(task: Task, config: GRPOConfig) -> list[tuple[str, str]]:
-    """The examples of a run's warm-up, as pairs of a prompt and a completion.  BadInputError if the task has none."""
+def examples_of(task: Task, config: GRPOConfig, most: int | None = None) -> list[tuple[str, str]]:
+    """The examples of a run's warm-up, as pairs of a prompt and a completion.  BadInputError if the task has none.
+
+    most: the first so many alone, to see whether there are any.
+    """
     if not hasattr(task, "examples"):
         raise BadInputError(f"warmup_examples is {config.warmup_examples}, but this task has no examples; set it to 0")
-    return task.examples(config.warmup_examples, seeded(config.seed, "examples"))  # ty: ignore[not-callable]
+    return task.examples(most or config.warmup_examples, seeded(config.seed, "examples"))  # ty: ignore[not-callable]
 
 
 def learn_examples(
@@ -70,6 +73,7 @@ def learn_examples(
 ) -> None:
     """Every example once, in batches; goes on after the newest checkpoint. Every process does the same."""
     config = run.config
+    say(f"warm-up: making {config.warmup_examples} examples")
     examples = examples_of(run.task, config)
     updates = math.ceil(len(examples) / BATCH)
     if state := stage.load_checkpoint():

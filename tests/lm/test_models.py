@@ -99,6 +99,10 @@ def test_a_hub_id_without_network(monkeypatch):
     monkeypatch.setattr("pgnotes.lm.models.why_no_hub", lambda: "no network")
     with pytest.raises(ConnectionError, match="model=pocket"):
         locate("somebody/some-model")
+    with pytest.raises(ConnectionError, match="^model is 'openai-community/gpt2'"):
+        locate("gpt2")  # as it is still called everywhere
+    with pytest.raises(BadInputError, match="^model is 'gpt3'"):
+        locate("gpt3")
 
 
 def test_a_hub_id_in_the_cache_loads_without_network(monkeypatch, tmp_path, pocket):

@@ -69,11 +69,12 @@ def test_the_run_starts_from_the_warmed_up_model_and_says_what_it_could(tmp_path
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run/warmup/log.jsonl").read_text().splitlines()]
     assert len(losses) == 5, "70 examples in batches of 16"
     assert losses[-1] < losses[0]
-    updates = [text for text in said if text.startswith("warm-up:")]
+    updates = [text for text in said if text.startswith("warm-up: update")]
+    assert "warm-up: making 70 examples" in said
     assert updates == [f"warm-up: update {n} of 5, {losses[n - 1]:.2f} nats a token" for n in (1, 5)]
     assert said[:2] == ["loading pocket", "before training: sampling 4 completions"], "a word before each wait"
     assert [text.split(":")[0] for text in said[3:]] == [
-        *["warm-up"] * 2,
+        *["warm-up"] * 3,
         *["after the warm-up"] * 2,
         *["after training"] * 2,
         *["on targets it was never asked for"] * 2,
@@ -153,7 +154,7 @@ def test_adapters_are_warmed_up_become_weights_and_begin_anew(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "task", "words"),
-    [({}, FixedRewards([[0.0]]), "has no examples"), ({"length": 500}, None, "no example found of about 500")],
+    [({}, FixedRewards([[0.0]]), "has no examples"), ({"length": 500}, None, "no example found of 500")],
 )
 def test_a_task_without_examples_is_refused_before_anything_is_written(tmp_path, change, task, words):
     with pytest.raises(BadInputError, match=f"^warmup_examples.*{words}"):

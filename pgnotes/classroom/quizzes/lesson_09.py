@@ -15,12 +15,14 @@ QUESTIONS = (
             Choice(
                 "Raise the learning rate: nothing is being learned.",
                 False,
-                "At ratio 1 and with centred advantages the loss is near zero by construction. Look at the pass rate.",
+                "At ratio 1, with centred advantages and texts of about equal length, the loss is near zero whatever "
+                "is being learned. Look at the pass rate.",
             ),
             Choice(
                 "Stop: it has converged.",
                 False,
-                "Ten steps in? The loss is near zero at the first step and at the last, whatever happens in between.",
+                "Ten steps in? With texts of about equal length the loss is near zero at the first step and at the "
+                "last, whatever happens in between.",
             ),
         ),
     ),

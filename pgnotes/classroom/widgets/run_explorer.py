@@ -31,7 +31,7 @@ TWIN = (  # of the full run
 )
 TOLD = (
     "From the first step to the last both distributions shrink onto their targets, the digit sum first, and the pass "
-    "rate rises from one in ten to more than nine in ten, while the entropy halves and the KL grows."
+    "rate rises from one in ten to more than nine in ten, while the entropy falls to a quarter and the KL grows."
 )
 
 

@@ -30,14 +30,14 @@ def line(capsys) -> str:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["--preset", "huge"], ["preset", "smoke, pocket, t4"]),
+        (["--preset", "huge"], ["preset", "smoke, pocket, laptop, t4"]),
         (["--set", "learning_rate=1"], ["learning_rate", "lr"]),
         (["--set", "lr=fast"], ["lr", "float"]),
         (["--set", "group_size=1"], ["group_size", "at least 2"]),
         (["--set", "length=0"], ["length", "at least 1"]),
         (["--set", "digit_sum=1000"], ["digit_sum"]),
         (["--set", "threads=100000"], ["threads", "1024"]),
-        (["--set", "length=100000", "prompts_per_step=1", "group_size=2"], ["pocket", "2048 tokens", "length"]),
+        (["--set", "length=3000", "prompts_per_step=1", "group_size=2"], ["pocket", "2048 tokens", "length"]),
         (["--set", "model=tests"], ["model", "config.json"]),
         (["--set", "model=nobody/nothing"], ["model", "hub", "pocket"]),
         (["--set", "prompts=nowhere.txt"], ["prompts", "nowhere.txt"]),

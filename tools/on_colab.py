@@ -17,7 +17,10 @@ def run(*words: str) -> bool:
 
 
 with tarfile.open(CONTENT / "pgnotes.tar.gz") as archive:
-    archive.extractall(CONTENT, filter="data")
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(CONTENT, filter="data")
+    else:  # before Python 3.11.4
+        archive.extractall(CONTENT)
 execute = (
     sys.executable,
     "-m",

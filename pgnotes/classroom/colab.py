@@ -44,9 +44,10 @@ def reason_not_to_start(config: GRPOConfig) -> str:
     return ""
 
 
-def run_folder(name: str, config: GRPOConfig, drive: bool) -> Path:
+def run_folder(name: str, config: GRPOConfig | None, drive: bool) -> Path:
     """The folder of a run of that name: on Google Drive, which is mounted, if `drive` and this is Colab; else runs/.
 
+    config: of a run to be made; None for one that lies there.
     BadInputError for a name that is no folder's, and for a run that would not fit on the Drive.
     """
     if not name or any(sign in name for sign in "/\\") or name.startswith("."):
@@ -54,8 +55,10 @@ def run_folder(name: str, config: GRPOConfig, drive: bool) -> Path:
     if not drive or not mounted():
         return Path("runs") / name
     folder = DRIVE / "MyDrive" / "pgnotes" / name
+    if config is None or (folder / "run.json").exists():
+        return folder
     free, needed = shutil.disk_usage(DRIVE).free / GIB, written(config)
-    if needed > free and not (folder / "run.json").exists():
+    if needed > free:
         raise BadInputError(
             f"the run writes {needed:.0f} GiB, and your Drive has {free:.0f} free (what is deleted stays in its bin, "
             "and counts): set adapters to 16, raise checkpoint_every, or untick drive"

@@ -69,6 +69,7 @@ def test_a_run_lies_on_the_drive_if_it_fits_there(on_colab, tmp_path):
     often = dataclasses.replace(config, checkpoint_every=40)
     with pytest.raises(BadInputError, match="writes 18 GiB, and your Drive has 14 free"):
         colab.run_folder("mine", often, drive=True)
+    assert colab.run_folder("mine", None, drive=True) == folder, "to be looked at alone"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
     assert colab.run_folder("mine", often, drive=True) == folder, "what lies there goes on"

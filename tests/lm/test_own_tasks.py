@@ -195,7 +195,7 @@ def test_a_reward_that_fails_in_the_middle_loses_nothing_and_may_be_mended(tmp_p
     Path("my.py").write_text(broken)
     settings = ["prompts_per_step=2", "group_size=2", "steps=6", "evaluate=1", "threads=1", "checkpoint_every=1"]
     assert main(["grpo", "--preset", "smoke", "--out", "run", "--set", *settings, "reward=my.py:reward"]) == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pgnotes:")]
+    *_, line = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pgnotes:")]
     assert "the reward reward failed" in line
     assert "AssertionError: tired" in line
     done = len(RunFolder("run").lines("log.jsonl"))

@@ -21,6 +21,7 @@ from pgnotes.lm.warmup import BATCH
 
 DRIVE = Path("/content/drive")
 GIB = 2**30
+MOST_MILLIONS = 200  # parameters that a CPU trains within hours
 CONTEXT = 0.5  # GiB that CUDA and Python themselves take
 
 
@@ -29,19 +30,25 @@ def reason_not_to_start(config: GRPOConfig) -> str:
     capability = device_capability(config.device)
     needed = memory_estimate(config, capability)["total"] + CONTEXT
     if capability is None:
-        here = memory_gib()
-        if needed > 6 or (here is not None and needed > here):
-            return (
-                f"There is no GPU here, and {config.model} needs about {needed:.0f} GiB. On Colab: Runtime → Change "
-                "runtime type → T4 GPU, then run Setup and this cell again. Or take the preset laptop."
-            )
-        return ""
+        here, millions = memory_gib() or math.inf, model_gib(config) * GIB / 4e6
+        if millions <= MOST_MILLIONS and needed <= here:
+            return ""
+        return (
+            f"There is no GPU here, and {config.model} has {millions:.0f} million parameters and takes {needed:.0f} "
+            "GiB. On Colab: Runtime → Change runtime type → T4 GPU, then run Setup and this cell again. Without one "
+            "the preset laptop is the larger of the two that can be trained."
+        )
     import torch
 
     here = torch.cuda.get_device_properties(0).total_memory / GIB
     if needed > here:
         return f"{config.model} needs about {needed:.1f} GiB, and this GPU has {here:.1f}: set adapters to 16."
     return ""
+
+
+def model_gib(config: GRPOConfig) -> float:
+    """GiB of all weights of the model in float32, whatever is trained of it."""
+    return memory_estimate(replace(config, lora_rank=0))["weights"]
 
 
 def run_folder(name: str, config: GRPOConfig | None, drive: bool) -> Path:
@@ -82,8 +89,7 @@ def written(config: GRPOConfig) -> float:
     checkpoint = parts["gradients"] + parts["optimizer"]  # as many bytes as the trained weights, and the two moments
     updates = math.ceil(config.warmup_examples / BATCH)
     checkpoints = math.ceil(config.steps / config.checkpoint_every) + max(0, updates - 1) // config.checkpoint_every
-    model = memory_estimate(replace(config, lora_rank=0))["weights"]
-    return checkpoints * checkpoint + (2 if updates else 1) * model
+    return checkpoints * checkpoint + (2 if updates else 1) * model_gib(config)
 
 
 def what_came_of_it(folder: str | Path) -> tuple[Figure | None, str]:

@@ -61,13 +61,7 @@ def evaluate(
     config: of the run; its seed and its limits on tokens count here.  start_model: a context with the model that scores
     fluency (`Policy.reference`); without one, the model itself does.
     """
-    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened(requests, tokenizer, config)]
-    noise = [uniforms(1, config.token_limit, config.seed, "evaluate", place) for place in range(len(requests))]
-    groups: list[Group] = []
-    for start in range(0, len(requests), ROWS):
-        batch = slice(start, start + ROWS)
-        groups += rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
-
+    groups = sample(model, tokenizer, requests, config, 1, "evaluate")
     rows = [judged(task, prompt, group) for (task, prompt), group in zip(requests, groups, strict=True)]
     with start_model or contextlib.nullcontext(model) as scorer:
         scored = [completion_logprobs(scorer, g.prompt, g.tokens, g.mask, entropy="none")[0] for g in groups]
@@ -103,14 +97,8 @@ def pass_at_k(
     max(ks) completions are sampled of each request, at temperature 1; of n with c passes the estimate
     1 - C(n-c, k)/C(n, k) is unbiased (Chen et al. 2021, equation 1).
     """
-    n, at_once = max(ks), max(1, ROWS // max(ks))
-    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened(requests, tokenizer, config)]
-    noise = [uniforms(n, config.token_limit, config.seed, "pass@k", place) for place in range(len(requests))]
-    groups: list[Group] = []
-    for start in range(0, len(requests), at_once):
-        batch = slice(start, start + at_once)
-        groups += rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
-
+    n = max(ks)
+    groups = sample(model, tokenizer, requests, config, n, "pass@k")
     passes = []
     for (task, prompt), group in zip(requests, groups, strict=True):
         written = zip(group.texts, group.ended.tolist(), strict=True)
@@ -118,9 +106,23 @@ def pass_at_k(
     return {k: sum(1 - math.comb(n - c, k) / math.comb(n, k) for c in passes) / len(passes) for k in ks}
 
 
-def shortened(requests: list[Request], tokenizer: PreTrainedTokenizerBase, config: GRPOConfig) -> list[Request]:
-    """The requests with their prompts cut to the run's limit."""
-    return [(task, cut(tokenizer, prompt, config.prompt_tokens)) for task, prompt in requests]
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: list[Request],
+    config: GRPOConfig,
+    n: int,
+    purpose: str,
+) -> list[Group]:
+    """n completions of each request at temperature 1, `ROWS` at a time; purpose: what their noise is seeded by."""
+    shortened = [(task, cut(tokenizer, prompt, config.prompt_tokens)) for task, prompt in requests]
+    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened]
+    noise = [uniforms(n, config.token_limit, config.seed, purpose, place) for place in range(len(requests))]
+    at_once, groups = max(1, ROWS // n), []
+    for start in range(0, len(requests), at_once):
+        batch = slice(start, start + at_once)
+        groups += rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
+    return groups
 
 
 def judged(task: Task, prompt: str, group: Group) -> dict:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import RewardError, out_of_memory, release_frames
-from pgnotes.lm.evaluate import held_out_requests, unseen_requests
 from pgnotes.lm.learner import Learner
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, quiet
@@ -34,14 +33,7 @@ from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task, paid
 from pgnotes.lm.warmup import warmed_up
 from pgnotes.theory.advantages import group_advantages
-from pgnotes.theory.objectives import (
-    aggregate,
-    denominator,
-    entropy_weight,
-    kl_estimate,
-    policy_loss,
-    sampler_weights,
-)
+from pgnotes.theory.objectives import aggregate, denominator, entropy_weight, kl_estimate, policy_loss, sampler_weights
 
 
 def train_step(run: Learner, step: int) -> tuple[dict, dict]:
@@ -151,9 +143,7 @@ def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[li
         except RuntimeError as error:
             if run.micro_batch == 1 or not out_of_memory(error):
                 raise
-        loss = (
-            None  # with its graph, if the backward pass ran out; the error, and all that it held on to, is gone by now
-        )
+        loss = None  # with its graph, if the backward pass ran out; the error, and all that it held on to, is gone
         run.micro_batch = (run.micro_batch + 1) // 2
         run.optimizer.zero_grad()
         clear_device_cache(garbage_collection=True)
@@ -276,9 +266,8 @@ def train(
     out: the run's folder; a temporary one if None.  resume: go on with the run in `out`, or start it if there is none.
     task: what is learned, instead of the task that `config` names (`tasks.from_reward` makes one of a reward function).
     say: is told, in a line each, what is being done and what was found.  generate: what samples a step's completions.
-    BadInputError for settings that can't work or that differ from those of the run to resume; ConnectionError for a
-    model or prompts out of reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last
-    checkpoint is whole.
+    BadInputError for settings that can't work or that differ from the resumed run's; ConnectionError for what is out of
+    reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
     """
     if out is not None and resume and (finished := finished_run(config, RunFolder(out), task, say)):
         for record in finished.records:
@@ -289,22 +278,18 @@ def train(
     run, folder = setup_run(config, out, resume, task, generate)
     try:
         if resume:
-            done, total_steps = len(run.records), config.steps
-            say(f"going on after {done} of {total_steps} steps" if done else f"starting anew, {total_steps} steps")
-        before = folder.read("evaluation_before.json")
-        before = before or evaluate_and_save(run, folder, "before", held_out_requests, say)
-        run, warm = warmed_up(run, folder, say, consumers), {"pass_rate": None}
-        if config.warmup_examples:
-            warm = folder.read("evaluation_warm.json")
-            warm = warm or evaluate_and_save(run, folder, "warm", held_out_requests, say)
+            done = len(run.records)
+            say(f"going on after {done} of {config.steps} steps" if done else f"starting anew, {config.steps} steps")
+        found = {"before": evaluate_and_save(run, folder, "before", say)}
+        run = warmed_up(run, folder, say, consumers)
+        found["warm"] = evaluate_and_save(run, folder, "warm", say)
         for record in itertools.chain(list(run.records), loop(run, folder)):
             for consume in consumers:
                 consume(record)
-        after = evaluate_and_save(run, folder, "after", held_out_requests, say)
-        unseen = evaluate_and_save(run, folder, "unseen", unseen_requests, say)
+        found |= {when: evaluate_and_save(run, folder, when, say) for when in ("after", "unseen")}
         with quiet():
             folder.save_model(run.policy.merged(), run.policy.tokenizer)
-        return finish(run, folder, before, warm, after, unseen)
+        return finish(run, folder, found)
     except BaseException as error:
         if isinstance(error, RewardError):
             folder.write("stopped.json", {"step": len(run.records), "reason": BAD_REWARD})

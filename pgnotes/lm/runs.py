@@ -20,7 +20,7 @@ import transformers
 
 from pgnotes.lm.config import GRPOConfig, with_absolute_paths
 from pgnotes.lm.errors import BadInputError
-from pgnotes.lm.evaluate import Request, evaluate, standard_error
+from pgnotes.lm.evaluate import evaluate, held_out_requests, standard_error, unseen_requests
 from pgnotes.lm.learner import CORES, Learner, learner, task_and_hash
 from pgnotes.lm.models import load
 from pgnotes.lm.rollout import Sampler, generate
@@ -255,17 +255,16 @@ def finished_run(config: GRPOConfig, folder: RunFolder, task: Task | None, say: 
     return RunLog(folder.lines("log.jsonl")[: result["steps"]], result, folder.path)
 
 
-def evaluate_and_save(
-    run: Learner,
-    folder: RunFolder,
-    when: str,
-    requests: Callable[[Task, int], list[Request]],
-    say: Callable[[str], None],
-) -> dict:
-    """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`."""
+def evaluate_and_save(run: Learner, folder: RunFolder, when: str, say: Callable[[str], None]) -> dict:
+    """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`.
+
+    when: one of `MOMENTS`; the first two do not come again, and what is kept of them is given.
+    """
+    if when in ("before", "warm") and (kept := folder.read(f"evaluation_{when}.json")):
+        return kept
     started = time.perf_counter()
-    asked = requests(run.task, run.config.evaluate)
-    if not asked:  # the task has no neighbours
+    asked = (unseen_requests if when == "unseen" else held_out_requests)(run.task, run.config.evaluate)
+    if not asked or (when == "warm" and not run.config.warmup_examples):  # the task has no neighbours, or no warm-up
         return {"pass_rate": None}
     say(f"{MOMENTS[when]}: sampling {len(asked)} completions")
     policy, start_model = run.policy, run.policy.reference()
@@ -280,20 +279,16 @@ def evaluate_and_save(
     return found
 
 
-def finish(run: Learner, folder: RunFolder, before: dict, warm: dict, after: dict, unseen: dict) -> RunLog:
-    """The result of a run that is over, also written to `result.json`.
+def finish(run: Learner, folder: RunFolder, found: dict[str, dict]) -> RunLog:
+    """The result of a run that is over, also written to `result.json`.  found: the evaluation of each moment.
 
     Its seconds are those of all steps and evaluations, in all sessions.
     """
     steps = sum(line["rollout_s"] + line["train_s"] for line in folder.lines("times.jsonl"))
-    evaluations = sum(found.get("seconds", 0.0) for found in (before, warm, after, unseen))
-    result = {
-        "pass_rate_before": before["pass_rate"],
-        "pass_rate_warm": warm["pass_rate"],
-        "pass_rate_after": after["pass_rate"],
-        "pass_rate_unseen": unseen["pass_rate"],
+    evaluations, after = sum(one.get("seconds", 0.0) for one in found.values()), found["after"]
+    result = {f"pass_rate_{when}": found[when]["pass_rate"] for when in MOMENTS} | {
         "standard_error": standard_error(after["pass_rate"], len(after["completions"])),  # of the one after
-        "logprob_before": before["logprob"],
+        "logprob_before": found["before"]["logprob"],
         "logprob_after": after["logprob"],
         "distinct": after["distinct"],
         "seconds": round(steps + evaluations, 1),

@@ -43,10 +43,27 @@ def of_qwens_size(monkeypatch):
 @pytest.mark.usefixtures("of_qwens_size")
 def test_without_a_gpu_a_large_model_is_not_started_and_the_sentence_says_what_to_do(monkeypatch):
     config = GRPOConfig.preset("t4")
-    assert "Runtime → Change runtime type → T4 GPU" in colab.reason_not_to_start(config)
-    assert colab.reason_not_to_start(dataclasses.replace(config, lora_rank=16)) == "", "2 GiB are at hand"
+    for rank in (0, 16):
+        reason = colab.reason_not_to_start(dataclasses.replace(config, lora_rank=rank))
+        assert "494 million parameters" in reason, "adapters need little memory, and as many hours"
+        assert "Runtime → Change runtime type → T4 GPU" in reason
+    monkeypatch.setattr(colab, "MOST_MILLIONS", 500)
+    assert colab.reason_not_to_start(dataclasses.replace(config, lora_rank=16)) == ""
     monkeypatch.setattr(colab, "memory_gib", lambda: 1.0)
-    assert colab.reason_not_to_start(dataclasses.replace(config, lora_rank=16)) != ""
+    assert colab.reason_not_to_start(dataclasses.replace(config, lora_rank=16)) != "", "nor where memory is short"
+
+
+def test_what_the_laptop_preset_trains_is_started_on_a_cpu(tmp_path):
+    """By the real estimate, of SmolLM2-135M's shape, from a configuration alone."""
+    from transformers import LlamaConfig
+
+    heads = {"num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True}
+    LlamaConfig(
+        vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, **heads
+    ).save_pretrained(tmp_path)
+    config = dataclasses.replace(GRPOConfig.preset("laptop"), model=str(tmp_path))
+    assert colab.model_gib(config) * 2**30 / 4 == pytest.approx(134.5e6, rel=0.001)
+    assert colab.reason_not_to_start(config) == ""
 
 
 @pytest.mark.usefixtures("of_qwens_size")

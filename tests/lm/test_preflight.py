@@ -52,6 +52,20 @@ def test_the_key_value_cache_of_qwen25_is_12288_bytes_a_token(tmp_path):
     assert parts["total"] < 14.7
 
 
+def test_the_activations_are_those_of_one_group_and_of_what_adapters_keep():
+    """What a step of Qwen2.5's shape took more than its weights: `python benchmarks/gpu.py --memory`."""
+    parts, wider = (memory_estimate(dataclasses.replace(CONFIG, group_size=g), (7, 5)) for g in (4, 8))
+    a_completion = CONFIG.token_limit * 4 * 2 * (12 * 128 + 4 * 512) / GIB  # 4 layers of 128 and 512, two bytes
+    assert (wider["activations"] - parts["activations"]) / 4 == pytest.approx(a_completion)
+    more = dataclasses.replace(CONFIG, prompts_per_step=2 * CONFIG.prompts_per_step)
+    assert memory_estimate(more, (7, 5))["activations"] == parts["activations"], "one group at a time"
+    assert parts["adapters' inputs"] == 0
+    adapted = memory_estimate(dataclasses.replace(CONFIG, lora_rank=4), (7, 5))
+    assert adapted["adapters' inputs"] == pytest.approx(
+        parts["activations"] * 2 * (6 * 128 + 512) / (12 * 128 + 4 * 512)
+    )
+
+
 def test_preflight_reports_one_step():
     report = preflight(CONFIG)
     assert 0 <= report["pass_rate"] <= 1

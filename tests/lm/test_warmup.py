@@ -16,6 +16,7 @@ from pgnotes.lm.grpo import steps, train
 from pgnotes.lm.learner import learner
 from pgnotes.lm.models import encode, load
 from pgnotes.lm.rollout import seeded
+from pgnotes.lm.state import RunFolder
 from pgnotes.lm.tasks import digits_and_length
 from pgnotes.lm.warmup import supervised_step
 
@@ -160,3 +161,12 @@ def test_a_task_without_examples_is_refused_before_anything_is_written(tmp_path,
     with pytest.raises(BadInputError, match=f"^warmup_examples.*{words}"):
         train(dataclasses.replace(WARM, **change), tmp_path / "run", task=task)
     assert not (tmp_path / "run").exists()
+
+
+def test_after_the_last_update_comes_the_model_and_no_checkpoint(monkeypatch, tmp_path):
+    """5.5 GiB for Qwen2.5-0.5B, and superfluous: 64 examples are four updates."""
+    saved, real = [], RunFolder.save_checkpoint
+    monkeypatch.setattr(RunFolder, "save_checkpoint", lambda self, n, state: saved.append(n) or real(self, n, state))
+    config = dataclasses.replace(WARM, warmup_examples=64, checkpoint_every=2)
+    next(steps(config, tmp_path / "run", say=lambda text: None))
+    assert saved == [2]

@@ -62,8 +62,8 @@ QUESTIONS = (
             Choice(
                 "No: three memorised sentences pass.",
                 True,
-                "The reward was maximised and the language lost. A KL term, an entropy bonus or a stop at an earlier "
-                "step keep variety.",
+                "The reward was maximised and the language lost. A KL term or a stop at an earlier step keeps more "
+                "of the variety.",
             ),
         ),
     ),

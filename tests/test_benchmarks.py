@@ -46,7 +46,7 @@ def test_the_real_model_s_recipe_and_a_trial_from_its_warmed_up_model(benchmark,
     assert [line[:34].strip() for line in first[2:]] == ["trial", "recipe", "no leash"]
     trial = json.loads((tmp_path / "no-leash-3/run.json").read_text())["config"]
     assert trial["model"] == str(tmp_path / "recipe-3/warmup/model")
-    assert (trial["warmup_examples"], trial["beta"]) == (0, 0.0)
+    assert (trial["warmup_examples"], trial["beta"], trial["steps"]) == (0, 0.0, 2)
 
 
 def test_the_share_of_the_commonest_numbers(monkeypatch):

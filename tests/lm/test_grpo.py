@@ -299,16 +299,16 @@ def test_the_logged_kl_is_the_mean_log_ratio_whatever_the_loss_uses(kl):
 
 
 @pytest.mark.parametrize("scale", ["constant", "variance", "inverse_variance"])
-def test_the_entropy_bonus_of_a_step_follows_its_rewards(monkeypatch, scale):
+def test_the_entropy_bonus_of_a_step_follows_its_rewards(scale):
     """A quarter of the rewards are 1: their variance is 3/16, three quarters of the largest."""
     config = dataclasses.replace(SMALL, beta=0.0, entropy_bonus=0.02, entropy_scale=scale)
-    run, losses = learner(config, task=FixedRewards(REWARDS), generate=ended), []
-    real = grpo.loss_of
-    monkeypatch.setattr(grpo, "loss_of", lambda run, *args: losses.append(run.entropy_weight) or real(run, *args))
-    record, _ = train_step(run, 0)
+    record, _ = train_step(learner(config, task=FixedRewards(REWARDS), generate=ended), 0)
     expected = {"constant": 0.02, "variance": 0.015, "inverse_variance": 0.02 / 0.75}[scale]
     assert record["entropy_weight"] == pytest.approx(expected)
-    assert set(losses) == {record["entropy_weight"]}
+    same = dataclasses.replace(config, entropy_bonus=expected, entropy_scale="constant")
+    constant, _ = train_step(learner(same, task=FixedRewards(REWARDS), generate=ended), 0)
+    assert record["loss"] == pytest.approx(constant["loss"], rel=1e-5), "as a constant bonus of that weight"
+    assert record["grad_norm"] == pytest.approx(constant["grad_norm"], rel=1e-4)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])

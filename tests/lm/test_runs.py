@@ -492,3 +492,17 @@ def test_a_model_without_a_known_limit_reads_anything():
     from transformers import BloomConfig
 
     assert models.text_limit(SimpleNamespace(config=BloomConfig(n_layer=2))) is None
+
+
+def test_a_resumed_run_keeps_what_was_found_before_it_began(tmp_path):
+    """That evaluation can't be made again: the model has moved on."""
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, tmp_path, consumers=(stop,), say=lambda text: None)
+    place = tmp_path / "evaluation_before.json"
+    found = json.loads(place.read_text()) | {"pass_rate": 0.125}
+    place.write_text(json.dumps(found))
+    assert train(TINY, tmp_path, resume=True, say=lambda text: None).result["pass_rate_before"] == 0.125

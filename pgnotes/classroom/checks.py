@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import copy
+import dis
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pgnotes.classroom.done import note
 from pgnotes.classroom.style import BETTER, QUIET, WORSE, beside_bar
 
 MARKS = {"open": ("still open", QUIET), "wrong": ("not yet", WORSE), "right": ("right", BETTER)}
+SHORT = 12  # numbers that are shown whole; of more, only the place that differs
+STUB = {"RESUME", "NOP", "CACHE", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}  # what `...` compiles to
+NO_RETURN = "Your function gives nothing back: is its `return` missing? (What is printed is not returned.)"
+NO_GRADIENT = (
+    "No gradient flows from what you return: were the log-probabilities detached, or turned into plain numbers "
+    "(`.item()`, `float()`, NumPy)?"
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,10 @@ class Result:
         return beside_bar(colour, f"{head}<br>{html.escape(self.sentence)}")
 
 
+class NoGradientError(ValueError):
+    """A loss from which no gradient flows."""
+
+
 @dataclass(frozen=True)
 class Exercise:
     """A function the learner writes.
@@ -43,6 +57,10 @@ class Exercise:
     answer: the right function.  cases: tuples of arguments to try.  slips: name -> (a function that makes the slip,
     what to tell who makes it).
     right: the sentence for a right attempt.  tolerance: absolute and relative, in float64.
+    gradient_of: the places of the arguments by which a loss is differentiated. If there are any, these gradients are
+    compared, one after the other, and the loss's own value is not looked at.
+    fault: (case, value) -> what is wrong with the value in a sentence, or None; for exercises without one right value,
+    in place of a comparison with the answer's.
     """
 
     number: str
@@ -52,6 +70,8 @@ class Exercise:
     slips: dict[str, tuple[Callable[..., Any], str]]
     right: str
     tolerance: float = 1e-5
+    gradient_of: tuple[int, ...] = ()
+    fault: Callable[[tuple, Any], str | None] | None = None
 
     def __call__(self, attempt: Callable[..., Any]) -> Result:
         """Check an attempt; never raises."""
@@ -66,49 +86,124 @@ class Exercise:
         given = []
         for case in self.cases:
             try:
-                value = attempt(*copy.deepcopy(case))
+                value = self.run(attempt, case)
             except NotImplementedError:
-                value = None
+                return self.untouched()
+            except NoGradientError as error:
+                return self.known(attempt) or self.wrong(str(error))
             except Exception as error:
-                raised = f"For {shown(case)} your function raised {type(error).__name__}: {error}."
+                raised = f"For {self.example(case)} your function raised {type(error).__name__}: {error}."
                 return self.known(attempt) or self.wrong(raised)
-            if value is None or value is Ellipsis:
-                task = f"{self.title}. Replace the dots by your own code and run the cell again."
-                return Result(self.number, "open", task)
+            if value is Ellipsis or (value is None and is_stub(attempt)):
+                return self.untouched()
+            if value is None:
+                return self.wrong(NO_RETURN)
             given.append(value)
 
-        faults = map(self.difference, self.cases, given)
+        faults = map(self.fault or self.difference, self.cases, given)
         fault = next(filter(None, faults), None)
         if fault is None:
             return Result(self.number, "right", self.right)
         return self.known(attempt) or self.wrong(fault)
 
+    def run(self, function: Callable[..., Any], case: tuple) -> Any:
+        """What a function returns for a case; its gradients where they are what counts.
+
+        NoGradientError if it has none.
+        """
+        if not self.gradient_of:
+            return function(*copy.deepcopy(case))
+
+        arguments = list(copy.deepcopy(case))
+        leaves = [arguments[place].requires_grad_() for place in self.gradient_of]
+        for place, leaf in zip(self.gradient_of, leaves, strict=True):
+            arguments[place] = leaf.clone()  # which may be changed in place
+        try:
+            loss = function(*arguments)
+        except RuntimeError as error:
+            if "requires grad" in str(error):  # what NumPy's conversion says
+                raise NoGradientError(NO_GRADIENT) from None
+            raise
+        if loss is None or loss is Ellipsis:
+            return loss
+        if not isinstance(loss, Tensor) or not loss.requires_grad:
+            raise NoGradientError(NO_GRADIENT)
+        if loss.numel() != 1:
+            raise NoGradientError(f"Your loss has shape {list(loss.shape)}; a loss is one number.")
+        gradients = torch.autograd.grad(loss.sum(), leaves, allow_unused=True, materialize_grads=True)
+        return gradients[0] if len(gradients) == 1 else torch.cat([gradient.flatten() for gradient in gradients])
+
     def known(self, attempt: Callable[..., Any]) -> Result | None:
         """The slip that behaves as the attempt does on every case, if there is one."""
         for name, (slip, sentence) in self.slips.items():
-            if all(same(outcome(attempt, case), outcome(slip, case), self.tolerance) for case in self.cases):
+            if all(same(self.outcome(attempt, case), self.outcome(slip, case), self.tolerance) for case in self.cases):
                 return self.wrong(sentence, name)
         return None
 
+    def outcome(self, function: Callable[..., Any], case: tuple) -> Any:
+        """What a function gives for a case: a tensor, or the type of the exception it raises."""
+        try:
+            return as_tensor(self.run(function, case))
+        except Exception as error:
+            return type(error)
+
     def difference(self, case: tuple, value: Any) -> str | None:
         """What is wrong with the value for one case, in a sentence; None if nothing is."""
-        wanted, found = as_tensor(self.answer(*copy.deepcopy(case))), as_tensor(value)
+        wanted, found = as_tensor(self.run(self.answer, case)), as_tensor(value)
         assert wanted is not None, f"the answer of exercise {self.number} is no number or array of numbers"
-        gives = f"For {shown(case)} your function gives"
+        example, gives = (
+            f"For {self.example(case)}",
+            "the gradient of your loss is" if self.gradient_of else "your function gives",
+        )
         if found is None:
-            return f"{gives} {value!r}, which is no number or array of numbers."
-        if found.shape != wanted.shape:
-            return f"{gives} an array of shape {list(found.shape)}; it should have shape {list(wanted.shape)}."
-        if not same(found, wanted, self.tolerance):
-            return f"{gives} {shown(found)}; it should give {shown(wanted)}."
-        return None
+            return f"{example} your function gives {value!r}, which is no number or array of numbers."
+        if found.shape != wanted.shape and not (wanted.ndim == 0 and found.numel() == 1):
+            return f"{example} {gives} {form(found)}; it should be {form(wanted)}."
+        if same(found.reshape(wanted.shape), wanted, self.tolerance):
+            return None
+        if wanted.numel() <= SHORT:
+            mine, right = apart(found.reshape(wanted.shape), wanted)
+            return f"{example} {gives} {mine}; it should be {right}."
+
+        # of a long one, the first place that differs
+        close = torch.isclose(found, wanted, rtol=self.tolerance, atol=self.tolerance, equal_nan=True)
+        places = (~close).nonzero()
+        mine, right = apart(found[tuple(places[0])], wanted[tuple(places[0])])
+        where = f"the first at {places[0].tolist()}, where it has {mine} and should have {right}"
+        result = "the gradient of your loss" if self.gradient_of else "your result"
+        return f"{example} {result} differs at {len(places)} of {wanted.numel()} places, {where}."
+
+    def example(self, case: tuple) -> str:
+        """A case in few characters: its numbers, or where to find them if they are many."""
+        if sum(count(argument) for argument in case) <= SHORT:
+            return shown(case)
+        number = next(i for i, known in enumerate(self.cases) if known is case)
+        return f"the arguments in check.{self.name}.cases[{number}]"
+
+    @property
+    def name(self) -> str:
+        """What it is called in its lesson's module, which a lesson imports as `check`."""
+        lesson = self.number.split(".")[0].zfill(2)
+        module = import_module(f"pgnotes.classroom.exercises.lesson_{lesson}")
+        return next((name for name, value in vars(module).items() if value is self), "…")
 
     def wrong(self, sentence: str, slip: str = "") -> Result:
         """A Result of that status."""
         return Result(self.number, "wrong", sentence, slip)
 
+    def untouched(self) -> Result:
+        """The Result for a function whose dots still stand."""
+        task = f"{self.title}. Replace the dots by your own code and run the cell again."
+        return Result(self.number, "open", task)
 
-def as_tensor(value: Any) -> torch.Tensor | None:
+
+def is_stub(function: Callable[..., Any]) -> bool:
+    """Whether a function's body is nothing but dots and a docstring."""
+    code = getattr(function, "__code__", None)
+    return code is not None and {instruction.opname for instruction in dis.get_instructions(code)} <= STUB
+
+
+def as_tensor(value: Any) -> Tensor | None:
     """A float64 tensor without its gradient, or None for what can't be one."""
     try:
         return torch.as_tensor(value).detach().to(torch.float64)
@@ -119,28 +214,46 @@ def as_tensor(value: Any) -> torch.Tensor | None:
             return None
 
 
-def outcome(function: Callable[..., Any], case: tuple) -> Any:
-    """What a function gives for a case: a tensor, or the type of the exception it raises."""
-    try:
-        return as_tensor(function(*copy.deepcopy(case)))
-    except Exception as error:
-        return type(error)
-
-
 def same(a: Any, b: Any, tolerance: float) -> bool:
     """True for equal shapes and values within the tolerance (NaN equals NaN), or the same exception."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
     return a is b and a is not None
 
 
-def shown(value: Any) -> str:
+def count(value: Any) -> int:
+    """How many numbers an argument holds."""
+    if isinstance(value, Tensor):
+        return value.numel()
+    if isinstance(value, list | tuple):
+        return sum(count(v) for v in value)
+    return 1
+
+
+def form(value: Tensor) -> str:
+    """Its shape in words."""
+    return f"an array of shape {list(value.shape)}" if value.ndim else "one number"
+
+
+def apart(a: Tensor, b: Tensor) -> tuple[str, str]:
+    """Both as they would be typed, with as many digits as it takes to tell them apart, four or more."""
+    for digits in range(4, 17):
+        texts = shown(a, digits), shown(b, digits)
+        if texts[0] != texts[1]:
+            return texts
+    return texts
+
+
+def shown(value: Any, digits: int = 4) -> str:
     """Arguments or numbers in a few characters, as one would type them."""
-    if isinstance(value, torch.Tensor):
-        return shown(value.tolist())
+    if isinstance(value, Tensor):
+        return shown(value.tolist(), digits)
     if isinstance(value, tuple):
-        return ", ".join(shown(v) for v in value)
+        return ", ".join(shown(v, digits) for v in value)
     if isinstance(value, list):
-        return "[" + ", ".join(shown(v) for v in value) + "]"
-    text = f"{value:.4g}" if isinstance(value, float) else repr(value)
+        return "[" + ", ".join(shown(v, digits) for v in value) + "]"
+    if isinstance(value, float):
+        value = 0.0 if abs(value) < 1e-12 else value
+        return f"{value:.{digits}g}"
+    text = repr(value)
     return text if len(text) <= 90 else f"{text[:60]}… ({len(text)} characters)"

@@ -1,6 +1,7 @@
 """Exercises and quizzes: every check knows right from wrong, and says which slip it was."""
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import ipywidgets
@@ -55,10 +56,121 @@ def test_each_slip_is_wrong_and_named(exercise, slip):
 def test_nonsense_is_wrong_and_never_raises(exercise):
     assert exercise.judge(5).status == "wrong"
     assert "without calling it" in exercise.judge(torch.zeros(3)).sentence
-    assert "gives 'text'" in exercise.judge(lambda *args: "text").sentence
     assert "raised TypeError" in exercise.judge(lambda: 1).sentence
-    assert "shape" in exercise.judge(lambda *args: torch.zeros(7, 2)).sentence
     assert exercise.judge(lambda *args: torch.tensor(float("nan"))).status == "wrong"
+    if exercise.gradient_of:
+        for value in ("text", torch.zeros(7, 2)):
+            assert "No gradient" in exercise.judge(lambda *args, value=value: value).sentence
+    elif not exercise.fault:
+        assert "gives 'text'" in exercise.judge(lambda *args: "text").sentence
+        assert "shape" in exercise.judge(lambda *args: torch.zeros(7, 2)).sentence
+
+
+@each
+def test_a_forgotten_return_is_told_from_a_stub(exercise):
+    def forgotten(*args):
+        exercise.answer(*args)
+
+    result = exercise.judge(forgotten)
+    assert result.status == "wrong"
+    assert "`return` missing" in result.sentence
+
+
+ATTEMPTS = [import_module(path.stem) for path in sorted(Path(__file__).parent.glob("attempts/attempts_*.py"))]
+RIGHT = [
+    pytest.param(number, attempt, id=f"{number}-{i}")
+    for module in ATTEMPTS
+    for number, attempts in module.RIGHT.items()
+    for i, attempt in enumerate(attempts)
+]
+WRONG = [
+    pytest.param(number, attempt, heard, id=f"{number}-{i}")
+    for module in ATTEMPTS
+    for number, attempts in module.WRONG.items()
+    for i, (heard, attempt) in enumerate(attempts)
+]
+
+
+def judged(number, attempt):
+    return next(e for e in EXERCISES if e.number == number).judge(attempt)
+
+
+@pytest.mark.parametrize(("number", "attempt"), RIGHT)
+def test_a_right_attempt_passes_however_it_is_written(number, attempt):
+    result = judged(number, attempt)
+    assert result.status == "right", result
+
+
+@pytest.mark.parametrize(("number", "attempt", "heard"), WRONG)
+def test_a_wrong_attempt_hears_what_helps(number, attempt, heard):
+    result = judged(number, attempt)
+    assert result.status == "wrong"
+    assert heard in result.sentence, result
+
+
+def tried(attempts, number):
+    return len(attempts.get(number, ()))
+
+
+@each
+def test_ten_attempts_were_made_at_each_exercise(exercise):
+    module = next((m for m in ATTEMPTS if m.__name__.endswith(exercise.number.split(".")[0].zfill(2))), None)
+    if module is None:
+        pytest.skip("no attempts at this lesson's exercises yet")
+    assert tried(module.RIGHT, exercise.number) >= 5
+    assert tried(module.WRONG, exercise.number) >= 5
+
+
+LONG = torch.arange(20, dtype=torch.float64).reshape(4, 5)
+LONG_EXERCISE = Exercise("1.9", "Write f(x)", lambda x: x + 1, ((LONG,),), {}, "It adds 1.")
+LOSS = Exercise(
+    "1.9", "Write loss(x)", lambda x, w: -(w * x).mean(), ((LONG[0], LONG[1]),), {}, "Minus.", gradient_of=(0,)
+)
+
+
+def test_of_a_long_result_the_first_place_that_differs_is_told():
+    def almost(x):
+        x[2, 3] += 0.5
+        x[3, 1] += 0.5
+        return x + 1
+
+    sentence = LONG_EXERCISE.judge(almost).sentence
+    assert sentence.endswith("differs at 2 of 20 places, the first at [2, 3], where it has 14.5 and should have 14.")
+    assert "cases[0]" in sentence, "the arguments are too many to be shown, and can be found"
+    assert "shape [20]; it should be an array of shape [4, 5]" in LONG_EXERCISE.judge(lambda x: x.flatten()).sentence
+
+
+def test_numbers_are_told_with_digits_enough_to_see_the_difference():
+    exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((0.12345678,),), {}, "It is the identity.")
+    sentence = exercise.judge(lambda x: x + 1e-4).sentence
+    assert "gives 0.1236; it should be 0.1235" in sentence
+    assert "gives 0.12348; it should be 0.12346" in exercise.judge(lambda x: x + 2e-5).sentence
+    assert "gives 0; it should" in exercise.judge(lambda x: 3.469e-19).sentence
+
+
+def test_one_number_is_one_number():
+    exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((2.0,),), {}, "It is the identity.")
+    assert exercise.judge(lambda x: torch.tensor([x])).status == "right"
+    assert "an array of shape [2]; it should be one number" in exercise.judge(lambda x: [x, x]).sentence
+
+
+def test_of_a_loss_the_gradient_counts_and_nothing_else():
+    assert LOSS.judge(lambda x, w: 7 - (w * (x - x.detach()).exp() * 1).mean()).status == "right"
+
+    def in_place(x, w):
+        x *= -w
+        return x.mean(0, keepdim=True)
+
+    assert LOSS.judge(in_place).status == "right"
+    for attempt in (
+        lambda x, w: -(w * x.detach()).mean(),
+        lambda x, w: -(w * x).mean().item(),
+        lambda x, w: -(w.numpy() * x.numpy()).mean(),
+        lambda x, w: torch.tensor(-5.0, requires_grad=False),
+    ):
+        assert "No gradient flows" in LOSS.judge(attempt).sentence
+    assert "shape [5]; a loss is one number" in LOSS.judge(lambda x, w: -w * x).sentence
+    assert "the gradient of your loss is" in LOSS.judge(lambda x, w: (w * x).mean()).sentence
 
 
 def test_the_learner_cannot_change_the_cases():
@@ -82,7 +194,7 @@ def test_lists_and_graphs_are_accepted():
 def test_results_read_well_in_both_forms():
     exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((1.0,),), {}, "It is the identity.")
     wrong = exercise.judge(lambda x: 2 * x)
-    assert repr(wrong) == "Exercise 1.9, not yet: For 1 your function gives 2; it should give 1."
+    assert repr(wrong) == "Exercise 1.9, not yet: For 1 your function gives 2; it should be 1."
     assert "Exercise 1.9, not yet" in wrong._repr_html_()
     assert "<" not in exercise.judge(lambda x: "<b>")._repr_html_().split("<br>")[1].removesuffix("</div>")
 

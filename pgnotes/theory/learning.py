@@ -180,7 +180,8 @@ def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: floa
     while True:
         yield values.clone()
         rollout = world.rollout(policy, recipe.batch, generator)
-        symbol_weights(policy, rollout, recipe, values)  # moves the values, in place
+        rows = prefix_rows(rollout.sequences, world.vocab_size)
+        symbol_weights(rollout.rewards, rows, rollout.mask, recipe, values)  # moves the values, in place
 
 
 def check_table(table: Any, policy: PrefixPolicy) -> Tensor:

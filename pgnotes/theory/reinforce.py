@@ -13,6 +13,7 @@ from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.arguments import check_between, check_count, check_positive
 from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.returns import reward_to_go
 from pgnotes.theory.worlds import Rollout, TokenWorld
 
 
@@ -27,6 +28,7 @@ class Recipe:
     batch: int = 16  # sequences a step
     half_after: float = 0.0  # the step size is α / (1 + step / half_after), Robbins-Monro; 0 keeps it constant
     normalise: bool = False  # returns less the batch's mean, divided by its standard deviation
+    to_go: bool = False  # a symbol is weighed with what is paid from it on (lesson 06), not with the whole return
     entropy_bonus: float = 0.0  # nats of entropy at a visited prefix are worth so much reward
     clip_norm: float = 0.0  # the largest norm of a batch's gradient; 0 for no limit
     value_step: float = 0.0  # how far a prefix's value, subtracted from returns, moves to each; 0 for no values
@@ -38,6 +40,8 @@ class Recipe:
         for name in ("half_after", "entropy_bonus", "clip_norm"):
             check_between(name, getattr(self, name), 0.0, float("1e9"))
         check_between("value_step", self.value_step, 0.0, 1.0)
+        if self.normalise and self.to_go:
+            raise ValueError("to_go is True; it must be False where whole returns are normalised")
 
     def size_at(self, step: int) -> float:
         """The step size of a step, counted from 0."""
@@ -60,7 +64,8 @@ def reinforce(world: TokenWorld, recipe: Recipe, seed: int, logits: Tensor | Non
         policy = PrefixPolicy(theta)
         yield policy
         batch = world.rollout(policy, recipe.batch, generator)  # 1 roll out
-        weights = symbol_weights(policy, batch, recipe, values)  # 2 weigh
+        rows = prefix_rows(batch.sequences, world.vocab_size)
+        weights = symbol_weights(batch.rewards, rows, batch.mask, recipe, values)  # 2 weigh
 
         logp = policy.log_prob(batch.sequences)
         loss = policy_loss(logp, logp.detach(), weights, batch.mask, "reinforce", aggregate="sum")
@@ -73,26 +78,26 @@ def reinforce(world: TokenWorld, recipe: Recipe, seed: int, logits: Tensor | Non
         theta = (theta - recipe.size_at(step) * gradient).detach().requires_grad_()  # 4 step
 
 
-def symbol_weights(policy: PrefixPolicy, batch: Rollout, recipe: Recipe, values: Tensor) -> Tensor:
-    """What each symbol's score is multiplied with, [n, T]: the sequence's return.
+def symbol_weights(rewards: Tensor, rows: Tensor, mask: Tensor, recipe: Recipe, values: Tensor) -> Tensor:
+    """What each symbol's score is multiplied with, [..., n, T]: the sequence's return, or what is paid from it on.
 
-    Normalised, and less the prefix's value, if the recipe says so.  values: [rows], a guess of the return from each
-    prefix; it moves towards the returns of this batch, in place, after it was used.
+    Normalised, and less the prefix's value, if the recipe says so.
+    rewards, mask: [..., n, T].  rows: of the prefixes, in the same shape.  values: [..., rows], a guess of the return
+    from each prefix; it moves towards the returns of this batch, in place, after it was used.
     """
-    returns = batch.rewards.sum(1)
+    returns = rewards.sum(-1)
     if recipe.normalise:
-        returns = group_advantages(returns[None], "grpo")[0]
-    weights = returns[:, None].expand(batch.rewards.shape)
+        returns = group_advantages(returns.reshape(-1, returns.shape[-1]), "grpo").reshape(returns.shape)
+    weights = reward_to_go(rewards, mask=mask) if recipe.to_go else returns[..., None].expand(rewards.shape)
     if not recipe.value_step:
         return weights
 
-    rows = prefix_rows(batch.sequences, policy.vocab_size)
-    weights = weights - values[rows]
+    visited = rows.flatten(-2)  # [..., n · T]
+    weights = weights - values.gather(-1, visited).view(rows.shape)
     # Each value moves by the mean of its errors in this batch
-    visited = rows[batch.mask]
-    visits = torch.bincount(visited, minlength=len(values)).clamp(min=1)
-    errors = torch.bincount(visited, weights[batch.mask], minlength=len(values))
-    values += recipe.value_step * errors / visits
+    visits = torch.zeros_like(values).scatter_add(-1, visited, mask.flatten(-2).to(values.dtype))
+    errors = torch.zeros_like(values).scatter_add(-1, visited, (weights * mask).flatten(-2))
+    values += recipe.value_step * errors / visits.clamp(min=1)
     return weights
 
 

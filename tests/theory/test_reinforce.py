@@ -104,7 +104,9 @@ def test_the_value_changes_no_expectation(start):
     policy, generator = PrefixPolicy(start), seeded(0)
     table = torch.randn(85, dtype=torch.float64, generator=generator)
     batch = WORLD.rollout(policy, 20_000, generator)
-    weights = symbol_weights(policy, batch, Recipe(batch=20_000, value_step=1.0), table.clone())
+    rows = prefix_rows(batch.sequences, 4)
+    recipe = Recipe(batch=20_000, value_step=1.0)
+    weights = symbol_weights(batch.rewards, rows, batch.mask, recipe, table.clone())
     plain = batch.rewards.sum(1)[:, None].expand(weights.shape)
     difference = policy.score(batch.sequences, (plain - weights) * batch.mask)
     mean, error = difference.mean(0), difference.std(0) / 20_000**0.5

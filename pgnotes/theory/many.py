@@ -1,0 +1,95 @@
+"""REINFORCE from many seeds at once: what it does on the whole, not in the run that one happens to look at."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from pgnotes.theory.arguments import check_count, check_real
+from pgnotes.theory.learning import check_single_prompt
+from pgnotes.theory.policies import prefix_rows
+from pgnotes.theory.reinforce import Recipe, symbol_weights
+from pgnotes.theory.worlds import Rollout, TokenWorld, ended_before
+
+
+def reinforce_many(
+    world: TokenWorld, recipe: Recipe, runs: int, seed: int, logits: Tensor | None = None
+) -> Iterator[Tensor]:
+    """The logits of many runs before each step, [runs, rows, V], without end (lesson 03; Williams 1992).
+
+    Each run is what `reinforce` does, with random numbers of its own, which depend on `runs`, the recipe's batch and
+    `seed` alone; the gradient is written out here instead of left to autograd, which makes a hundred runs as fast as
+    one. world: with one prompt.  logits: where all start, [rows, V]; zeros if not given.
+    ValueError naming the argument.
+    """
+    rows = sum(check_single_prompt(world).vocab_size ** t for t in range(world.horizon))
+    start = torch.zeros(rows, world.vocab_size) if logits is None else check_real("logits", logits, 2)
+    theta = start.detach().double().repeat(check_count("runs", runs), 1, 1)
+    values = torch.zeros(runs, rows, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
+
+    for step in itertools.count():
+        yield theta
+        batch = rollouts(world, theta, recipe.batch, generator)  # 1 roll out
+        passed = prefix_rows(batch.sequences.flatten(0, 1), world.vocab_size).view(batch.sequences.shape)
+        weights = symbol_weights(batch.rewards, passed, batch.mask, recipe, values)  # 2 weigh
+
+        gradient = mean_gradient(theta, batch, passed, weights, recipe.entropy_bonus)  # 3 differentiate
+        if recipe.clip_norm:
+            norms = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
+            gradient = gradient * (recipe.clip_norm / norms).clamp(max=1.0)[:, None, None]
+
+        theta = theta + recipe.size_at(step) * gradient  # 4 step
+
+
+def rollouts(world: TokenWorld, logits: Tensor, n: int, generator: torch.Generator) -> Rollout:
+    """n sequences of each run's policy and what they earned: sequences, mask and rewards, each [runs, n, T].
+
+    logits: [runs, rows, V].
+    """
+    runs, _, symbols = logits.shape
+    cumulative = logits.softmax(-1).cumsum(-1)
+    row = torch.zeros(runs, n, dtype=torch.long)
+    drawn = []
+    for _ in range(world.horizon):
+        # each symbol where a uniform number falls among the cumulative probabilities
+        bounds = cumulative.gather(1, row[..., None].expand(runs, n, symbols))
+        uniforms = torch.rand(runs, n, 1, dtype=torch.float64, generator=generator)
+        drawn.append((uniforms > bounds).sum(-1).clamp(max=symbols - 1))
+        row = row * symbols + 1 + drawn[-1]
+
+    sequences = torch.stack(drawn, -1).flatten(0, 1)
+    mask = ~ended_before(sequences, world.eos)
+    if world.eos is not None:
+        sequences = sequences.masked_fill(~mask, world.eos)
+    earned = world.rewards_of(sequences, 0)
+    return Rollout(*(each.view(runs, n, world.horizon) for each in (sequences, mask, earned)))
+
+
+def mean_gradient(logits: Tensor, batch: Rollout, rows: Tensor, weights: Tensor, bonus: float) -> Tensor:
+    """Mean over each run's batch of Σ_t w_t ∇ log π(symbol_t) + bonus · ∇H(row_t), [runs, rows, V].
+
+    H is the entropy in nats of the row that chose the symbol. rows, weights: [runs, n, T].
+    """
+    symbols = logits.shape[-1]
+    log_probs = logits.log_softmax(-1)
+    index = rows.flatten(1)[..., None].expand(-1, -1, symbols)  # [runs, n · T, V]
+    chosen_from = log_probs.gather(1, index)
+    probs = chosen_from.exp()
+
+    weighted = (weights * batch.mask).flatten(1)[..., None]
+    gradient = weighted * (torch.nn.functional.one_hot(batch.sequences.flatten(1), symbols) - probs)
+    if bonus:
+        entropy = -(probs * chosen_from).sum(-1, keepdim=True)
+        gradient = gradient - bonus * batch.mask.flatten(1)[..., None] * probs * (chosen_from + entropy)
+    return torch.zeros_like(logits).scatter_add(1, index, gradient) / batch.mask.shape[1]
+
+
+def expected_returns(world: TokenWorld, logits: Tensor) -> Tensor:
+    """J of each run's policy, every sequence listed: logits [runs, rows, V] -> [runs]."""
+    rows = prefix_rows(check_single_prompt(world).sequences, world.vocab_size)  # [N, T]
+    log_probs = logits.log_softmax(-1)[:, rows, world.sequences]  # [runs, N, T]
+    return (log_probs * world.mask).sum(-1).exp() @ world.returns()[0]

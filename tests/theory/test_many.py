@@ -1,0 +1,127 @@
+"""Many runs at once against the loop that autograd differentiates, run by run."""
+
+from itertools import islice
+
+import pytest
+import torch
+from plain import numbers, seeded
+
+from pgnotes.theory.many import expected_returns, mean_gradient, reinforce_many, rollouts
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.random_worlds import random_world
+from pgnotes.theory.reinforce import Recipe, mean_entropy, reinforce, symbol_weights
+from pgnotes.theory.worlds import Rollout, sum_world
+
+WORLD = sum_world()
+RUNS = 3
+
+
+@pytest.fixture
+def logits():
+    return torch.stack([numbers(85, 4, seed=seed) for seed in range(RUNS)])
+
+
+def one_run(batch, run):
+    return Rollout(*(each[run] for each in batch))
+
+
+def rows_of(batch):
+    return torch.stack([prefix_rows(sequences, 4) for sequences in batch.sequences])
+
+
+def test_each_run_s_sequences_follow_its_own_policy(logits):
+    """A hundred thousand of each, counted against all that can happen."""
+    batch = rollouts(WORLD, logits, 100_000, seeded(0))
+    for run in range(RUNS):
+        policy = PrefixPolicy(logits[run])
+        chances = WORLD.probabilities(policy)[0]
+        drawn = (batch.sequences[run][:, None] == WORLD.sequences).all(-1).double()
+        error = (chances * (1 - chances) / 100_000).sqrt()
+        assert ((drawn.mean(0) - chances).abs() < 4.5 * error).all()
+        assert torch.equal(batch.rewards[run], WORLD.rewards_of(batch.sequences[run], 0))
+
+
+@pytest.mark.parametrize("bonus", [0.0, 0.3])
+def test_the_gradient_is_autograd_s(logits, bonus):
+    batch = rollouts(WORLD, logits, 16, seeded(1))
+    weights = torch.randn(batch.rewards.shape, dtype=torch.float64, generator=seeded(2))
+    given = mean_gradient(logits, batch, rows_of(batch), weights, bonus)
+    for run in range(RUNS):
+        theta = logits[run].clone().requires_grad_()
+        policy, own = PrefixPolicy(theta), one_run(batch, run)
+        score = (policy.log_prob(own.sequences) * weights[run] * own.mask).sum() / 16
+        (wanted,) = torch.autograd.grad(score + bonus * mean_entropy(policy, own), theta)
+        torch.testing.assert_close(given[run], wanted)
+
+
+@pytest.mark.parametrize(
+    "recipe", [Recipe(), Recipe(normalise=True), Recipe(value_step=0.3), Recipe(to_go=True, value_step=0.3)]
+)
+def test_the_weights_of_many_runs_are_those_of_each(logits, recipe):
+    world = random_world("own", 4, 4, seed=0)[0]
+    batch = rollouts(world, logits, 16, seeded(1))
+    values = torch.randn(RUNS, 85, dtype=torch.float64, generator=seeded(2))
+    moved = values.clone()
+    together = symbol_weights(batch.rewards, rows_of(batch), batch.mask, recipe, moved)
+    for run in range(RUNS):
+        own, alone = one_run(batch, run), values[run].clone()
+        weights = symbol_weights(own.rewards, rows_of(batch)[run], own.mask, recipe, alone)
+        torch.testing.assert_close(together[run], weights)
+        torch.testing.assert_close(moved[run], alone)
+
+
+def test_expected_returns_are_the_world_s(logits):
+    for world in (WORLD, random_world("own", 4, 4, seed=0)[0]):
+        wanted = [world.expected_return(PrefixPolicy(each)) for each in logits]
+        torch.testing.assert_close(expected_returns(world, logits), torch.stack(wanted))
+
+
+def test_a_step_is_the_recipe_s(logits):
+    """Clipped and ever smaller: two steps of many runs from their own batches."""
+    recipe = Recipe(step_size=2.0, half_after=1.0, clip_norm=0.05)
+    first, second, third = islice(reinforce_many(WORLD, recipe, RUNS, 0, logits[0]), 3)
+    assert torch.equal(first, logits[:1].expand(RUNS, -1, -1))
+    for before, after, size in ((first, second, 2.0), (second, third, 1.0)):
+        torch.testing.assert_close((after - before).flatten(1).norm(dim=1), torch.full((RUNS,), size * 0.05).double())
+
+
+def test_it_learns_as_the_single_loop_does():
+    """The shares that pass 95 % agree: 60 runs at once against 20 of the loop that autograd differentiates."""
+    recipe, steps = Recipe(normalise=True), 150
+    many = next(islice(reinforce_many(WORLD, recipe, 60, 0), steps, None))
+    alone = [next(islice(reinforce(WORLD, recipe, seed), steps, None)) for seed in range(20)]
+    single = torch.tensor([WORLD.expected_return(policy).item() for policy in alone])
+    together = expected_returns(WORLD, many)
+    assert abs((together > 0.95).double().mean() - (single > 0.95).double().mean()) < 0.25
+    assert abs(together.mean() - single.mean()) < 0.05
+
+
+def test_the_seed_decides_everything():
+    def ends(seed):
+        return next(islice(reinforce_many(WORLD, Recipe(), 4, seed), 3, None))
+
+    torch.manual_seed(1)
+    first = ends(0)
+    torch.manual_seed(2)
+    assert torch.equal(first, ends(0))
+    assert not torch.equal(first, ends(1))
+    assert not torch.equal(first[0], first[1]), "each run has numbers of its own"
+
+
+@pytest.mark.parametrize(("name", "change"), [("runs", {"runs": 0}), ("seed", {"seed": -1}), ("logits", {"logits": 3})])
+def test_bad_arguments_are_named(name, change):
+    with pytest.raises(ValueError, match=f"^{name} "):
+        next(reinforce_many(**{"world": WORLD, "recipe": Recipe(), "runs": 2, "seed": 0} | change))
+
+
+def test_whole_returns_are_normalised_or_none():
+    with pytest.raises(ValueError, match="^to_go "):
+        Recipe(normalise=True, to_go=True)
+
+
+def test_to_go_counts_what_is_still_to_come():
+    world = random_world("own", 4, 4, seed=0)[0]
+    batch = world.rollout(PrefixPolicy(torch.zeros(85, 4)), 8, seeded(0))
+    rows = prefix_rows(batch.sequences, 4)
+    weights = symbol_weights(batch.rewards, rows, batch.mask, Recipe(to_go=True), torch.zeros(85).double())
+    torch.testing.assert_close(weights, batch.rewards.flip(1).cumsum(1).flip(1))

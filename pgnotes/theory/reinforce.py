@@ -28,10 +28,10 @@ class Recipe:
     batch: int = 16  # sequences a step
     half_after: float = 0.0  # the step size is α / (1 + step / half_after), Robbins-Monro; 0 keeps it constant
     normalise: bool = False  # returns less the batch's mean, divided by its standard deviation
-    to_go: bool = False  # a symbol is weighed with what is paid from it on (lesson 06), not with the whole return
     entropy_bonus: float = 0.0  # nats of entropy at a visited prefix are worth so much reward
     clip_norm: float = 0.0  # the largest norm of a batch's gradient; 0 for no limit
     value_step: float = 0.0  # how far a prefix's value, subtracted from returns, moves to each; 0 for no values
+    to_go: bool = False  # a symbol is weighed with what is paid from it on (lesson 06), not with the whole return
 
     def __post_init__(self) -> None:
         """Check each field."""

@@ -9,6 +9,8 @@ from pgnotes.classroom.checks import Exercise
 from pgnotes.theory.policies import GaussianPolicy, SoftmaxPolicy
 
 LOGITS = torch.tensor([1.8, 1.1, 0.0], dtype=torch.float64)
+LARGE = torch.tensor([1000.0, 999.0, 0.0], dtype=torch.float64)
+ALONE = torch.tensor([1000.0, 0.0, 0.0, 0.0], dtype=torch.float64)  # the mean is 750 below the largest
 FLAT = torch.zeros(4, dtype=torch.float64)
 FAR = torch.tensor([-2.0, 0.5, 3.0, 1.0], dtype=torch.float64)
 FEATURES = torch.tensor([[1.0, 0.0], [0.5, 2.0], [-1.0, 1.0]], dtype=torch.float64)
@@ -31,13 +33,22 @@ softmax = Exercise(
     "1.1",
     "Write softmax(logits)",
     lambda logits: SoftmaxPolicy(logits).probs,
-    ((LOGITS,), (FLAT,), (FAR,), (torch.tensor([1000.0, 999.0, 0.0], dtype=torch.float64),)),
+    ((LOGITS,), (FLAT,), (FAR,), (LARGE,), (ALONE,)),
     {
         "overflow": (
             naive_softmax,
             "Right for small logits, but exp(1000) is infinite and ∞/∞ is not a number. Subtract the largest logit "
             "first: "
             "numerator and denominator shrink by the same factor.",
+        ),
+        "less the mean": (
+            lambda x: (x - x.mean()).exp() / (x - x.mean()).exp().sum(),
+            "You subtract the mean. The largest logit may still be far above it, as in [1000, 0, 0, 0]: subtract the "
+            "largest one, so that no exponent is above 0.",
+        ),
+        "powers of two": (
+            lambda x: torch.exp2(x - x.max()) / torch.exp2(x - x.max()).sum(),
+            "You raise 2 to the logits. A softmax raises e to them; with base 2 every difference counts less.",
         ),
         "by the maximum": (
             lambda x: (x - x.max()).exp(),
@@ -77,6 +88,15 @@ softmax_score = Exercise(
             lambda x, a: x.softmax(0)[a] * (one_hot(a, len(x)) - x.softmax(0)),
             "That is ∇π(a), not ∇log π(a): there is a factor π(a) too much. The logarithm divides it out.",
         ),
+        "logits": (
+            lambda x, a: one_hot(a, len(x)) - x,
+            "You subtract the logits. Subtract the probabilities, their softmax.",
+        ),
+        "only its own": (
+            lambda x, a: one_hot(a, len(x)) * (1 - x.softmax(0)),
+            "Only the action taken has an entry in your version. The other logits stand in the sum under the fraction: "
+            "each gets −π of its own.",
+        ),
         "uniform": (
             lambda x, a: one_hot(a, len(x)) - 1 / len(x),
             "You subtract 1/K from every entry. That is π only where all actions are equally likely; subtract π "
@@ -110,6 +130,19 @@ general_score = Exercise(
             lambda f, t, a: (f @ t).softmax(0) @ f - f[a],
             "Every sign is the wrong way round: φ(a) comes first, its average is subtracted.",
         ),
+        "of the probability": (
+            lambda f, t, a: (f @ t).softmax(0)[a] * (f[a] - (f @ t).softmax(0) @ f),
+            "That is ∇π(a): a factor π(a) too much. The logarithm divides it out.",
+        ),
+        "sum": (
+            lambda f, t, a: f[a] - f.sum(0),
+            "You subtract the sum of all features. Their average under the policy is wanted: weigh each by π(b).",
+        ),
+        "others forgotten": (
+            lambda f, t, a: (1 - (f @ t).softmax(0)[a]) * f[a],
+            "You have (1 − π(a)) φ(a), the part of the action taken. Each other action's logit falls as well, by π(b), "
+            "and moves the weights by its own features.",
+        ),
         "in the logits": (
             lambda f, t, a: one_hot(a, len(f)) - (f @ t).softmax(0),
             "That is the score in the logits, K numbers. w has D of them: the chain rule multiplies by the features "
@@ -133,6 +166,18 @@ gaussian_score = Exercise(
         "by std": (
             lambda a, m, s: torch.tensor([(a - m) / s**2, ((a - m) ** 2 / s**2 - 1) / s]),
             "The second entry is the derivative by σ. By log σ it is σ times that.",
+        ),
+        "by the variance": (
+            lambda a, m, s: torch.tensor([(a - m) / s**2, ((a - m) ** 2 / s**2 - 1) / (2 * s**2)]),
+            "The second entry is the derivative by the variance σ². By log σ it is 2σ² times that.",
+        ),
+        "swapped": (
+            lambda a, m, s: torch.tensor([((a - m) / s) ** 2 - 1, (a - m) / s**2]),
+            "Both are right and in the wrong order: first by the mean, then by log σ.",
+        ),
+        "second sign": (
+            lambda a, m, s: torch.tensor([(a - m) / s**2, 1 - (a - m) ** 2 / s**2]),
+            "The second entry has the wrong sign: an action far from the mean becomes likelier when the spread grows.",
         ),
         "constant forgotten": (
             lambda a, m, s: torch.tensor([(a - m) / s**2, (a - m) ** 2 / s**2]),
@@ -161,6 +206,18 @@ kl = Exercise(
             lambda p, q: (p * (p / q).log()).sum(),
             "Right unless p holds a 0: 0 · log 0 is not a number in floating point, though its limit is 0. "
             "torch.xlogy(p, p / q) knows that.",
+        ),
+        "unweighted": (
+            lambda p, q: (p / q).log().sum(),
+            "You add the logarithms up without weights. KL is an average under p: weigh each by p(a).",
+        ),
+        "of the entropies": (
+            lambda p, q: torch.xlogy(p, p).sum() - torch.xlogy(q, q).sum(),
+            "That is the difference of the two entropies. Both logarithms are averaged under p: Σ p (log p − log q).",
+        ),
+        "mean": (
+            lambda p, q: torch.xlogy(p, p / q).mean(),
+            "You take the mean over the actions, which divides by K. The weights p are the average already: add up.",
         ),
         "cross-entropy": (
             lambda p, q: -(p * q.log()).sum(),

@@ -4,21 +4,25 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "A policy has logits (2, 1, 0). You add 5 to each. What changes?",
+        "A policy always presses the button with the largest logit. Why can't gradient ascent on its logits improve "
+        "it?",
         (
             Choice(
-                "The likeliest action becomes likelier still.",
+                "Its expected reward doesn't depend on the logits.",
                 False,
-                "Adding the same number multiplies every exp θ by the same factor, and it cancels in the division.",
+                "It does: when another logit becomes the largest, it jumps. But it does not change a little for a "
+                "little, which is all a derivative sees.",
             ),
             Choice(
-                "Nothing.", True, "Only differences between logits matter. K logits describe K − 1 free probabilities."
+                "It never presses the best button.",
+                False,
+                "It may well press the best one. If it doesn't, the slope is 0 all the same and gives no hint.",
             ),
             Choice(
-                "The entropy rises.",
-                False,
-                "The distribution is the same, so its entropy is. Dividing the logits would raise it; that is what a "
-                "temperature does.",
+                "Almost everywhere the slope is 0.",
+                True,
+                "A small step of the logits leaves the largest one the largest, so nothing changes. A policy that "
+                "gambles presses each button sometimes, and a little more often after a little step.",
             ),
         ),
     ),
@@ -45,23 +49,24 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "An action was taken and its reward was 0. What does this update do to the policy?",
+        "A button pays more than your policy earns on average. What does one small step along the exact gradient do?",
         (
             Choice(
-                "It makes the action rarer, because nothing was won.",
-                False,
-                "The step is reward times score, and the reward is 0. Only with a baseline (lesson 05) does 'nothing "
-                "won' become bad news.",
-            ),
-            Choice(
-                "It makes all actions more alike.",
-                False,
-                "That would be an entropy bonus. The step is reward times score, and the reward is 0.",
-            ),
-            Choice(
-                "Nothing.",
+                "It raises the button's logit.",
                 True,
-                "Zero times the score. Which rewards count as good and which as bad is decided by where zero lies.",
+                "The slope is π(k)(r(k) − J), above 0. Its probability mostly follows, and not always: if another "
+                "logit rises more, the button becomes rarer for a while.",
+            ),
+            Choice(
+                "It makes the button more frequent.",
+                False,
+                "Often, but not always: with pays 0.9, 0 and 1 and the policy 60 %, 30 %, 10 %, the best button "
+                "becomes rarer at first. What is certain is that its logit rises.",
+            ),
+            Choice(
+                "That depends on which button you happened to press.",
+                False,
+                "It would, for a sampled step. The exact gradient lists all buttons and is not a matter of luck.",
             ),
         ),
     ),
@@ -81,6 +86,29 @@ QUESTIONS = (
             ),
             Choice(
                 "σ must be at least 1.", False, "Any σ above 0 is allowed; below 0.4 the density at the mean exceeds 1."
+            ),
+        ),
+    ),
+    Question(
+        "Somebody hands you a large file of decisions that another policy made, with their rewards. Who can learn "
+        "from it as it stands?",
+        (
+            Choice(
+                "REINFORCE, as in this lesson.",
+                False,
+                "Reward times score averages to the gradient only over the policy's own actions. Others have to be "
+                "reweighted first (lesson 07).",
+            ),
+            Choice(
+                "Q-learning.",
+                True,
+                "It learns what actions are worth, whoever took them. SARSA, which learns what its own policy's "
+                "actions are worth, could not.",
+            ),
+            Choice(
+                "Both alike.",
+                False,
+                "A policy gradient needs its own, fresh actions; a value of the action taken doesn't care who took it.",
             ),
         ),
     ),

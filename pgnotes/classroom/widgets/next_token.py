@@ -105,14 +105,14 @@ def draw(fig: Figure) -> Moving:
     ax.set_xticks([])
     old = empty_bars(ax, range(SHOWN), 0.38, -0.2, color=BEFORE)
     new = empty_bars(ax, range(SHOWN), 0.38, 0.2, color=AFTER)
-    shares = [ax.text(x + 0.2, 0, "", ha="center", color=AFTER, fontsize=8.5) for x in range(SHOWN)]
+    shares = [ax.text(x + 0.2, 0, "", ha="center", color=AFTER, fontsize=10) for x in range(SHOWN)]
     names = [ax.text(x, -0.1, "", ha="center", va="top", color=EXACT) for x in range(SHOWN)]
     legend(ax, (SHOWN - 0.3, 1.0, "the policy", MUTED), (SHOWN - 0.3, 0.88, "as drawn", AFTER), ha="right")
 
     known = (0.255, "entropy: the policy"), (0.41, "as drawn"), (0.69, "KL(drawn ‖ policy)"), (0.92, "all others")
     readings = readouts(fig, 0.285, *known)
     hint = fig.text(0.085, 0.205, "", color=MUTED)
-    lines = [fig.text(0.085, 0.205 - 0.055 * i, "", family="monospace", fontsize=9, color=EXACT) for i in range(LINES)]
+    lines = [fig.text(0.085, 0.205 - 0.055 * i, "", family="monospace", fontsize=10, color=EXACT) for i in range(LINES)]
 
     def update(n: dict) -> None:
         for bars, key in ((old, "before"), (new, "after")):
@@ -133,13 +133,15 @@ def draw(fig: Figure) -> Moving:
 def next_token() -> Live:
     """The widget."""
     twin = (
+        ("Temperature 1: what the policy itself writes", {}),
         ("Temperature 0.3: the two likeliest characters rise from 35 % to 70 %", {"temperature": 0.3}),
         ("Temperature 2.5: rare characters are no longer rare, and words fall apart", {"temperature": 2.5}),
         ("Temperature 2.5 again, but only among the three likeliest characters", {"temperature": 2.5, "top_k": 3}),
     )
     alt = (
         "Bars of the pocket model's next-character probabilities after 'sold 12 loaves and', with four samples each. "
-        "At temperature 0.3 the two likeliest characters have 70 % and the samples resemble each other; at 2.5 the "
-        "bars flatten and words are misspelt; cutting to the three likeliest characters keeps most words whole."
+        "At temperature 1 the samples are plain sentences that differ; at 0.3 the two likeliest characters have 70 % "
+        "and the samples resemble each other; at 2.5 the bars flatten and words are misspelt; cutting to the three "
+        "likeliest characters keeps most words whole."
     )
     return Live(numbers, draw, CONTROLS, 4.3, twin, alt, dear=Dear("Write", write))

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from pgnotes.classroom.widgets import next_token, policy_update
+from pgnotes.classroom.widgets import gaussian_policy, next_token, policy_update
 from pgnotes.classroom.widgets.next_token import LONGEST, REQUEST
 from pgnotes.lm.models import encode
 from pgnotes.lm.pocket.continuations import continuations
@@ -23,6 +23,26 @@ def test_policy_update_is_the_update_of_the_formula():
         assert n["after"] == pytest.approx(after.tolist(), abs=1e-12)
         assert n["kl"] == pytest.approx((pi * (pi / after).log()).sum().item(), abs=1e-12)
         assert n["entropy"] == pytest.approx(entropies, abs=1e-12)
+
+
+@pytest.mark.parametrize(("action", "std", "bonus"), [(2.0, 1.0, 0.0), (-1.5, 0.5, 0.1)])
+def test_gaussian_policy_is_one_sampled_step_and_many_exact_ones(action, std, bonus):
+    """The pushes by autograd; the path by quadrature of reward times score, step by step."""
+    n = gaussian_policy.numbers(action, std, bonus)
+    mu, log_std = torch.tensor([0.0, torch.tensor(std).log()], dtype=torch.float64).requires_grad_().unbind()
+    density = torch.distributions.Normal(mu, log_std.exp())
+    pushes = torch.autograd.grad(density.log_prob(torch.tensor(action)), (mu, log_std))
+    assert n["pushes"] == pytest.approx([float(push) for push in pushes], rel=1e-5)
+    after = torch.distributions.Normal(0.15 * pushes[0], (log_std + 0.15 * pushes[1]).exp())
+    assert n["densities"][1][77] == pytest.approx(after.log_prob(gaussian_policy.GRID[77]).exp().item(), rel=1e-4)
+
+    mean, spread = 0.0, std
+    for k in range(3):
+        assert (n["means"][k], n["stds"][k]) == pytest.approx((mean, spread), rel=1e-6)
+        z = torch.linspace(-10, 10, 20_001, dtype=torch.float64)
+        weight = torch.exp(-(z**2) / 2) / (2 * torch.pi) ** 0.5 * torch.exp(-((mean + spread * z - 2) ** 2) / 2)
+        by_mean, by_log = (torch.trapezoid(weight * score, z).item() for score in (z / spread, z**2 - 1))
+        mean, spread = mean + 0.5 * by_mean, spread * float(torch.tensor(0.5 * (by_log + bonus)).exp())
 
 
 def test_next_token_is_the_model_s_own_distribution(pocket):

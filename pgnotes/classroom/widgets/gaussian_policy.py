@@ -49,7 +49,7 @@ def draw(fig: Figure) -> Moving:
     taken = empty_line(density, color=EXACT, linewidth=1, linestyle=(0, (4, 3)))
     legend(density, (4.9, 0.98, "before", MUTED), (4.9, 0.86, "after", AFTER), ha="right")
 
-    label(path, "Around the peak the spread shrinks", x="training step").set(xlim=(0, STEPS), ylim=(0, 2.6))
+    label(path, "In the end it narrows", x="training step").set(xlim=(0, STEPS), ylim=(0, 2.6))
     path.set_xticks([0, 50, 100])
     path.axhline(WORLD.centre, color=EXACT, linewidth=1, linestyle=(0, (4, 3)))
     path.text(STEPS, WORLD.centre + 0.09, "the action that pays most", ha="right", color=EXACT)
@@ -80,6 +80,6 @@ def gaussian_policy() -> Live:
         "Left, the density of a Gaussian policy before and after one rewarded action: one that lies two spreads from "
         "the mean pulls the mean and widens the density, one that lies half a spread away narrows it. Right, mean and "
         "spread along the exact gradient of a reward with one peak at 2: the mean arrives there, the spread grows a "
-        "little at first and then shrinks to 0.04; with an entropy bonus of 0.05 it stays at 0.23."
+        "little at first and then shrinks to 0.11; with an entropy bonus of 0.05 it stays at 0.23."
     )
     return Live(numbers, draw, CONTROLS, 3.0, twin, alt)

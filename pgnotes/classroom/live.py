@@ -115,6 +115,7 @@ class Live:
     shows.
     noise: if True, `numbers` also gets `seed`, which only the *Resample* button changes, so that sliders redraw with
     the same random numbers.
+    recorded: which values of a control a page without Python offers, where all of them would be too many.
     """
 
     numbers: Callable[..., Any]
@@ -125,6 +126,7 @@ class Live:
     alt: str
     noise: bool = False
     dear: Dear | None = None
+    recorded: dict[str, tuple] = field(default_factory=dict)
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,6 +137,11 @@ class Live:
         if self.dear:
             self.settings["dear"] = None
         self.canvas = Canvas(self.draw, self.height, LIVE_DPI)
+
+    @property
+    def name(self) -> str:
+        """What it is called: the module that draws it."""
+        return self.draw.__module__.rpartition(".")[2]
 
     # what the picture shows, without any widget
 
@@ -156,7 +163,9 @@ class Live:
 
     def show(self) -> None:
         """Display the widget, and its twin for where no kernel runs."""
-        publish(self.draw.__module__, *described(self.static(), self.alt), self.make())
+        data, metadata = described(self.static(), self.alt)
+        metadata["image/png"]["pgnotes"] = self.name  # by which a page finds the recording
+        publish(self.draw.__module__, data, metadata, self.make())
 
     def make(self) -> widgets.Widget:
         """The controls above the picture. Each call makes new ones, which share this object's settings."""

@@ -1,0 +1,128 @@
+// Play what site/record.py recorded: a control picks a setting, and the fragments of its picture are put in place.
+"use strict";
+
+const pgnotes = { waiting: {}, recordings: {} };
+
+pgnotes.recording = (name, text) => {
+  pgnotes.recordings[name] = text;
+  (pgnotes.waiting[name] || []).forEach((figure) => pgnotes.play(figure));
+};
+
+// Deflated bytes as (what there is to know, which fragment each layer shows in each state)
+pgnotes.read = async (text) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const raw = await new Response(stream).arrayBuffer();
+  const size = new DataView(raw).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(raw, 4, size)));
+  return [head, new Uint16Array(raw.slice(4 + size))];
+};
+
+const SVG = "http://www.w3.org/2000/svg";
+const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
+
+pgnotes.play = async (figure) => {
+  if (figure.dataset.ready) return;
+  figure.dataset.ready = "begun";
+  const [head, index] = await pgnotes.read(pgnotes.recordings[figure.dataset.widget]);
+  const [width, height] = head.size;
+  const picture = figure.querySelector(".picture");
+
+  // the tiles: each a piece of the picture's own coordinates, with a group for each of its moving layers
+  const layers = [];
+  const board = make("div", { className: "board" });
+  board.style.setProperty("--ratio", `${width} / ${height}`);
+  head.tiles.forEach((tile) => {
+    const [x, y, w, h] = tile.box;
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", tile.box.join(" "));
+    svg.setAttribute("aria-hidden", "true");
+    svg.setAttribute("class", tile.panel ? "panel" : "word");
+    Object.entries({ "--x": x / width, "--y": y / height, "--w": w / width, "--h": h / height }).forEach(
+      ([key, value]) => svg.style.setProperty(key, `${100 * value}%`)
+    );
+    svg.style.setProperty("--points", w);
+    svg.innerHTML = tile.still;
+    tile.layers.forEach(([number, fragments]) => {
+      layers.push({ number, fragments, shown: -1, group: svg.appendChild(document.createElementNS(SVG, "g")) });
+    });
+    board.append(svg);
+  });
+
+  const at = head.controls.map((control) => control.at);
+  const draw = () => {
+    let state = 0;
+    head.controls.forEach((control, i) => (state = state * control.texts.length + at[i]));
+    for (const layer of layers) {
+      const fragment = index[layer.number * head.states + state];
+      if (fragment !== layer.shown) layer.group.innerHTML = layer.fragments[(layer.shown = fragment)];
+    }
+    figure.dataset.state = state;
+  };
+
+  const controls = figure.querySelector(".controls");
+  head.controls.forEach((control, i) => controls.append(pgnotes.control(control, (value) => { at[i] = value; draw(); })));
+  draw();
+  picture.replaceChildren(board);
+  figure.dataset.ready = "done";
+};
+
+// One control with its label; `change` is told the place of the value that was chosen
+pgnotes.control = (control, change) => {
+  const row = make("label", { className: `control ${control.kind}` });
+  const name = make("span", { textContent: control.label });
+  if (control.kind === "button") {
+    let place = control.at;
+    const button = make("button", { type: "button", textContent: control.label });
+    button.onclick = () => change((place = (place + 1) % control.texts.length));
+    return button;
+  }
+  if (control.kind === "choice") {
+    const list = make("select");
+    control.texts.forEach((text, k) => list.add(new Option(text, k)));
+    list.value = control.at;
+    list.onchange = () => change(+list.value);
+    row.append(name, list);
+    return row;
+  }
+  if (control.kind === "switch") {
+    const box = make("input", { type: "checkbox", checked: control.at === 1 });
+    box.onchange = () => change(+box.checked);
+    row.append(box, name);
+    return row;
+  }
+  const range = make("input", { type: "range", min: 0, max: control.texts.length - 1, step: 1, value: control.at });
+  const readout = make("output", { textContent: control.texts[control.at] });
+  range.setAttribute("aria-valuetext", readout.textContent);
+  range.oninput = () => {
+    readout.textContent = control.texts[range.value];
+    range.setAttribute("aria-valuetext", readout.textContent);
+    change(+range.value);
+  };
+  row.append(name, readout, range);
+  return row;
+};
+
+// Pictures are read when they come near: a page opens at once, whatever its pictures weigh
+pgnotes.start = () => {
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((one) => one.isIntersecting)) {
+      near.unobserve(entry.target);
+      const { widget, source } = entry.target.dataset;
+      if (pgnotes.recordings[widget]) { pgnotes.play(entry.target); continue; }
+      const first = !pgnotes.waiting[widget];
+      (pgnotes.waiting[widget] ||= []).push(entry.target);
+      if (first) document.head.append(make("script", { src: source, async: true }));
+    }
+  }, { rootMargin: "800px" });
+  document.querySelectorAll("figure[data-widget]").forEach((figure) => near.observe(figure));
+  document.querySelectorAll(".quiz input").forEach((input) => { input.onchange = () => pgnotes.answer(input); });
+};
+
+// Show what there is to say about the choice that was clicked, and nothing about the others
+pgnotes.answer = (input) => {
+  const question = input.closest(".question");
+  question.querySelectorAll(".why").forEach((why) => { why.hidden = why.id !== input.getAttribute("aria-controls"); });
+};
+
+document.addEventListener("DOMContentLoaded", pgnotes.start);

@@ -1,0 +1,370 @@
+"""Record the widgets: the pictures of every setting on a grid, so that a page can show them without Python.
+
+python site/record.py build/recordings            all widgets whose recording is not up to date, two at a time
+python site/record.py build/recordings clip       some
+
+A picture is cut into tiles, one for each panel and one for each readout, which a page lays side by side or, on a phone,
+below each other. In each tile the still part is drawn once; of what moves, every fragment of SVG is kept once, with a
+table that says which ones make up the picture of which setting.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import importlib
+import importlib.util
+import io
+import itertools
+import json
+import math
+import os
+import pkgutil
+import re
+import sys
+import time
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG, RendererSVG
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from pgnotes.classroom import widgets
+from pgnotes.classroom.live import Choice, Live, Slider, Switch
+from pgnotes.classroom.style import LOOK, WIDTH
+
+STATES = 700  # most settings of one widget; sliders are thinned until there are no more
+SEEDS = 3  # draws that "Resample" goes through
+MARGIN = 3  # points around a tile
+CODE = Path(__file__).read_text(encoding="utf-8")
+SVG: dict[Any, Any] = {"svg.fonttype": "none"}  # letters stay letters: they can be read aloud, and found
+
+
+@dataclass
+class Position:
+    """A control as the page offers it: its values, how each is written, and which one it starts at."""
+
+    name: str
+    label: str
+    kind: str  # "slider", "choice", "switch" or "button"
+    values: list[Any]
+    texts: list[str]
+    at: int
+
+
+def positions(live: Live) -> list[Position]:
+    """The recorded positions of each control: all of them, or fewer where they would be too many."""
+    if live.dear:  # results that take long are recorded where the widget's own still picture shows them
+        texts = [caption for caption, _ in live.twin]
+        return [Position("", "recorded", "choice", [settings for _, settings in live.twin], texts, 0)]
+
+    found = [position(control, live.recorded.get(control.name)) for control in live.controls]
+    room = STATES
+    if live.noise:
+        texts = [f"draw {seed + 1}" for seed in range(SEEDS)]
+        found.append(Position("seed", "Resample", "button", list(range(SEEDS)), texts, 0))
+    while math.prod(len(one.values) for one in found) > room:
+        thin(max((one for one in found if one.kind == "slider"), key=lambda one: len(one.values)))
+    return found
+
+
+def position(control: Slider | Choice | Switch, chosen: Any = None) -> Position:
+    """All values of a control, or those that were chosen."""
+    if isinstance(control, Choice):
+        texts, values = zip(*control.options, strict=True)
+        return Position(control.name, control.label, "choice", [*values], [*texts], values.index(control.value))
+    if isinstance(control, Switch):
+        return Position(control.name, control.label, "switch", [False, True], ["off", "on"], int(control.value))
+
+    count = round((control.high - control.low) / control.step) + 1
+    kind = type(control.step)
+    values = [kind(round(control.low + i * control.step, 10)) for i in range(count)]
+    if chosen is not None:
+        values = [kind(value) for value in chosen]
+    places = max(1, len(f"{control.step:g}".partition(".")[2]))
+    texts = [str(value) if kind is int else f"{value:.{places}f}" for value in values]
+    return Position(control.name, control.label, "slider", values, texts, nearest(values, control.value))
+
+
+def nearest(values: list[Any], value: Any) -> int:
+    """The place of what lies nearest."""
+    return min(range(len(values)), key=lambda i: abs(values[i] - value))
+
+
+def thin(one: Position) -> None:
+    """Leave out every second value, and keep the one it starts at, and both ends."""
+    last = len(one.values) - 1
+    kept = sorted({i for i in range(last + 1) if (i - one.at) % 2 == 0} | {0, last})
+    if len(kept) == last + 1:
+        raise ValueError(f"{one.name} has too few values to be thinned; give the widget `recorded`")
+    one.values, one.texts, one.at = [one.values[i] for i in kept], [one.texts[i] for i in kept], kept.index(one.at)
+
+
+# the picture, in tiles
+
+
+@dataclass
+class Tile:
+    """A part of the picture that may be moved as a whole: still artists, moving ones, and the box around them."""
+
+    panel: bool
+    still: list[Artist] = field(default_factory=list)
+    moving: list[int] = field(default_factory=list)
+    box: Bbox = field(default_factory=Bbox.null)
+
+
+def axes_of(artist: Artist) -> Axes | None:
+    """The axes an artist stands in; none for the figure's own texts."""
+    return getattr(artist, "axes", None)
+
+
+class Recorder:
+    """A widget's figure, cut into tiles."""
+
+    def __init__(self, live: Live, name: str):
+        self.live, self.salt = live, name
+        with mpl.rc_context(LOOK | SVG | {"svg.hashsalt": name}):
+            self.figure = Figure(figsize=(WIDTH, live.height), dpi=72)
+            FigureCanvasSVG(self.figure)
+            self.moving, self.move = live.draw(self.figure)
+        self.last: list[str | None] = [None] * len(self.moving)
+        self.tiles = self.cut()
+
+    def cut(self) -> list[Tile]:
+        """A tile for each panel, with what lies on it; then one for each of the figure's own words, with its number."""
+        tiles: list[tuple[list[Axes], Tile]] = []
+        for ax in self.figure.axes:
+            here = next((pair for pair in tiles if any(overlap(ax, other) for other in pair[0])), None)
+            if here is None:
+                tiles.append(([ax], Tile(True, [ax])))
+            else:
+                here[0].append(ax)
+                here[1].still.append(ax)
+        for number, artist in enumerate(self.moving):
+            for members, tile in tiles:
+                if axes_of(artist) in members:
+                    tile.moving.append(number)
+        own = [tile for _, tile in tiles]
+        own.sort(key=lambda tile: (-round(tile.still[0].get_position().y0, 2), tile.still[0].get_position().x0))
+        return own + self.words()
+
+    def words(self) -> list[Tile]:
+        """The figure's own texts from left to right, line by line: a number stays with the words before it."""
+        numbers = {id(artist): i for i, artist in enumerate(self.moving)}
+        texts = sorted(self.figure.texts, key=lambda text: (-round(text.get_position()[1], 3), self.left(text)))
+        tiles: list[Tile] = []
+        line = None
+        for text in texts:
+            moves, height = id(text) in numbers, round(text.get_position()[1], 3)
+            begins = not tiles or height != line or not moves
+            if begins:
+                tiles.append(Tile(False))
+            line = height
+            if moves:
+                tiles[-1].moving.append(numbers[id(text)])
+            else:
+                tiles[-1].still.append(text)
+        return tiles
+
+    def left(self, text: Text) -> float:
+        """Where a text begins, in points."""
+        return text.get_window_extent(self.renderer()).x0
+
+    def renderer(self) -> Any:
+        """One that measures."""
+        return self.figure.canvas.get_renderer() if hasattr(self.figure.canvas, "get_renderer") else measuring(self)
+
+    def fragment(self, artist: Artist) -> str:
+        """An artist as SVG."""
+        target = io.StringIO()
+        renderer = RendererSVG(self.figure.bbox.width, self.figure.bbox.height, target, None, 72)
+        begin = target.tell()
+        artist.draw(renderer)
+        return shortened(target.getvalue()[begin:])
+
+    def frame(self, **settings: Any) -> list[str]:
+        """The fragment of each moving artist at these settings; what did not move is not drawn again."""
+        self.move(self.live.numbers(**self.live.settings | settings))
+        with mpl.rc_context(SVG | {"svg.hashsalt": self.salt}):
+            for i, artist in enumerate(self.moving):
+                if artist.stale or self.last[i] is None:
+                    self.last[i] = self.fragment(artist) if artist.get_visible() else ""
+                    artist.stale = False
+        return [text or "" for text in self.last]
+
+    def measure(self) -> None:
+        """Let each tile's box grow to hold what it shows now."""
+        renderer = measuring(self)
+        for tile in self.tiles:
+            artists = [*tile.still, *(self.moving[i] for i in tile.moving if self.moving[i].get_visible())]
+            boxes = [artist.get_tightbbox(renderer) for artist in artists]
+            boxes = [box for box in boxes if box is not None and box.width > 0 and np.isfinite(box.extents).all()]
+            if boxes:
+                tile.box = Bbox.union([*([tile.box] if tile.box.width > 0 else []), *boxes])
+
+    def still(self, tile: Tile) -> str:
+        """What of a tile never moves, as SVG."""
+        hidden = [artist for artist in (*self.moving, *self.figure.axes, *self.figure.texts) if artist.get_visible()]
+        hidden = [artist for artist in hidden if artist not in tile.still]
+        for artist in hidden:
+            artist.set_visible(False)
+        target = io.StringIO()
+        with mpl.rc_context(SVG | {"svg.hashsalt": self.salt}):
+            self.figure.patch.set_visible(False)
+            self.figure.savefig(target, format="svg", metadata={"Date": None})
+        for artist in hidden:
+            artist.set_visible(True)
+        whole = target.getvalue()
+        inner = whole[whole.index(">", whole.index("<svg")) + 1 : whole.rindex("</svg>")]
+        return shortened(re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.S))
+
+
+def measuring(recorder: Recorder) -> Any:
+    """A renderer that can tell the size of texts at 72 dpi."""
+    return RendererSVG(recorder.figure.bbox.width, recorder.figure.bbox.height, io.StringIO(), None, 72)
+
+
+def overlap(a: Axes, b: Axes) -> bool:
+    """Whether two axes cover a common part of the figure."""
+    return Bbox.intersection(a.get_position(), b.get_position()) is not None
+
+
+def shortened(svg: str) -> str:
+    """The same in fewer characters: coordinates to a hundredth of a point, nothing between tags; text stays as it is."""
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.S)
+
+    def digits(match: re.Match) -> str:
+        return re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", match[0]))
+
+    svg = re.sub(r'(?: d| x| y| transform)="[^"]*"', digits, svg)
+    svg = re.sub(r">\s*\n\s*<", "><", svg).strip()
+    return re.sub(r' id="(?:text|line2d|patch|PolyCollection|axes|matplotlib\.axis|xtick|ytick|PathCollection|QuadMesh|FillBetweenPolyCollection|LineCollection|figure)_\d+"', "", svg)
+
+
+# the recording
+
+
+def record(name: str) -> tuple[bytes, int]:
+    """A widget's recording, deflated, and how many settings it holds."""
+    live = getattr(importlib.import_module(f"pgnotes.classroom.widgets.{name}"), name)()
+    controls, recorder = positions(live), Recorder(live, name)
+
+    tables: list[dict[str, int]] = [{} for _ in recorder.moving]
+    rows = []
+    combinations = [*itertools.product(*(one.values for one in controls))]
+    for count, values in enumerate(combinations):
+        settings = values[0] if live.dear else dict(zip((one.name for one in controls), values, strict=True))
+        if live.dear:
+            settings = settings | {"dear": live.finish(live.settings | settings)}
+        fragments = recorder.frame(**settings)
+        rows.append([table.setdefault(text, len(table)) for table, text in zip(tables, fragments, strict=True)])
+        if count % 7 == 0 or len(combinations) < 50:
+            recorder.measure()
+    recorder.measure()
+
+    width, height = recorder.figure.bbox.width, recorder.figure.bbox.height
+    tiles = []
+    for tile in recorder.tiles:
+        if tile.box.width <= 0:
+            continue
+        box = tile.box.padded(MARGIN)
+        corner = [round(x, 1) for x in (box.x0, height - box.y1, box.width, box.height)]
+        layers = [[i, [*tables[i]]] for i in tile.moving]
+        tiles.append({"panel": tile.panel, "box": corner, "still": recorder.still(tile), "layers": layers})
+    head = {
+        "size": [width, height],
+        "alt": live.alt,
+        "recorded": "positions" if len(combinations) < every(live) else "all",
+        "controls": [
+            {"name": one.name, "label": one.label, "kind": one.kind, "texts": one.texts, "at": one.at}
+            for one in controls
+        ],
+        "states": len(rows),
+        "tiles": tiles,
+    }
+    text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 2)
+    table = np.array(rows, dtype="<u2").T.tobytes()
+    return zlib.compress(len(text).to_bytes(4, "little") + text + table, 9), len(rows)
+
+
+def every(live: Live) -> int:
+    """How many settings a widget has, without its random numbers and what takes long."""
+    return math.prod(len(position(control).values) for control in live.controls) * (1 + bool(live.dear))
+
+
+def script(name: str, recording: bytes) -> str:
+    """A recording as a script, which a page opened from disk may load too."""
+    return f'pgnotes.recording("{name}","{base64.b64encode(recording).decode()}");\n'
+
+
+# what is up to date
+
+
+def sources(module: str, known: set[str] | None = None) -> set[str]:
+    """The modules of pgnotes that a module imports, itself included."""
+    known = set() if known is None else known
+    if module in known:
+        return known
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return known
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return known
+    known.add(module)
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pgnotes"):
+            for target in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                sources(str(target), known)
+    return known
+
+
+def fingerprint(name: str) -> str:
+    """A hash of all that decides a recording: the code, the model if the widget asks one, this file, matplotlib."""
+    modules = sorted(sources(f"pgnotes.classroom.widgets.{name}"))
+    files = [Path(str(importlib.util.find_spec(module).origin)) for module in modules]  # type: ignore[union-attr]
+    if any(module.startswith("pgnotes.lm") for module in modules):
+        files += sorted(p for p in (files[0].parents[0]).rglob("lm/pocket/*") if p.is_file())
+    digest = hashlib.sha256((CODE + mpl.__version__).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def make(name: str, folder: str) -> str:
+    """Record a widget into the folder unless it is up to date; says what was done."""
+    target, mark = Path(folder) / f"{name}.js", f"// {fingerprint(name)}\n"
+    if target.exists() and target.read_text(encoding="utf-8").startswith(mark):
+        return f"{name}: up to date"
+    begun = time.perf_counter()
+    recording, states = record(name)
+    target.write_text(mark + script(name, recording), encoding="utf-8")
+    spent = time.perf_counter() - begun
+    return f"{name}: {states} settings, {target.stat().st_size / 1e3:.0f} kB, {spent:.0f} s"
+
+
+NAMES = [module.name for module in pkgutil.iter_modules(widgets.__path__)]
+
+
+def main(folder: str, names: list[str]) -> None:
+    """Record them, as many at a time as there are processors."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for line in pool.map(make, names, itertools.repeat(folder)):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main(sys.argv[1], sys.argv[2:] or NAMES)

@@ -1,7 +1,7 @@
 # Each target makes and updates its environment by itself. A laptop without a GPU may take PyTorch's smaller CPU builds:
 #   make lab TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-.PHONY: help lab test test-colab test-newest lessons grpo bench lint lock
+.PHONY: help lab test test-colab test-newest lessons site grpo bench lint lock
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -18,6 +18,7 @@ help:
 	@echo "make test-colab   the same with Colab's versions of the packages, in .venv-colab"
 	@echo "make test-newest  the same with the newest of everything, in .venv-newest (TORCH=torch==2.13.0 holds it back)"
 	@echo "make lessons      run every lesson in a clean kernel and save it with its outputs"
+	@echo "make site         the course as pages whose sliders move without Python: build/site, build/pgnotes-site.zip"
 	@echo "make grpo         train the pocket model into OUT=$(OUT), and go on if that run was cut off"
 	@echo "make bench        run the benchmarks (about an hour)"
 	@echo "make lint         check the code and the lessons, their format, and the types in the code"
@@ -41,6 +42,15 @@ test-newest: .venv-newest/bin/python
 
 lessons: $(VENV)/.ready-lab
 	@$(BIN)/python tools/run_lessons.py
+
+# Recordings are kept in build/recordings, and made anew where the code they come from has changed.
+site: $(VENV)/.ready-site
+	@echo "pgnotes: recording the widgets (minutes the first time)"
+	@OMP_NUM_THREADS=1 $(BIN)/python site/record.py build/recordings
+	@$(BIN)/python site/prepare.py build
+	@$(BIN)/python -m sphinx -q -W --keep-going -c site -d build/doctrees -b html build/source build/site
+	@$(BIN)/python site/pack.py build
+	@echo "pgnotes: build/site/index.html, and the same as build/pgnotes-site.zip"
 
 grpo: $(VENV)/.ready-base
 	@$(BIN)/python -m pgnotes grpo --out "$(OUT)" --resume
@@ -76,6 +86,7 @@ CPU_TORCH = $(if $(TORCH_INDEX),$(call LOCKED,$(1),$(2)) --no-deps --index-url "
 $(VENV)/.ready-base: WHAT := .
 $(VENV)/.ready-lab: WHAT := .[lab]
 $(VENV)/.ready-test: WHAT := .[lab,test]
+$(VENV)/.ready-site: WHAT := .[site]
 $(VENV)/.ready-lint: WHAT := .[lab,data,lora,lint]
 $(VENV)/.ready-bench: WHAT := .[bench]
 $(VENV)/.ready-%: pyproject.toml constraints.txt $(VENV)/bin/python

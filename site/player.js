@@ -126,3 +126,6 @@ pgnotes.answer = (input) => {
 };
 
 document.addEventListener("DOMContentLoaded", pgnotes.start);
+
+// A site that was opened once can be read again without a network
+if (location.protocol.startsWith("http") && "serviceWorker" in navigator) navigator.serviceWorker.register("sw.js");

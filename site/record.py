@@ -69,12 +69,14 @@ def positions(live: Live) -> list[Position]:
         return [Position("", "recorded", "choice", [settings for _, settings in live.twin], texts, 0)]
 
     found = [position(control, live.recorded.get(control.name)) for control in live.controls]
-    room = STATES
     if live.noise:
         texts = [f"draw {seed + 1}" for seed in range(SEEDS)]
         found.append(Position("seed", "Resample", "button", list(range(SEEDS)), texts, 0))
-    while math.prod(len(one.values) for one in found) > room:
-        thin(max((one for one in found if one.kind == "slider"), key=lambda one: len(one.values)))
+    while math.prod(len(one.values) for one in found) > STATES:
+        longest = max((one for one in found if one.kind == "slider"), key=lambda one: len(one.values))
+        if len(longest.values) <= 3:
+            break  # both ends and the value it starts at: any fewer would be no slider
+        thin(longest)
     return found
 
 
@@ -104,10 +106,15 @@ def nearest(values: list[Any], value: Any) -> int:
 def thin(one: Position) -> None:
     """Leave out every second value, and keep the one it starts at, and both ends."""
     last = len(one.values) - 1
-    kept = sorted({i for i in range(last + 1) if (i - one.at) % 2 == 0} | {0, last})
+    kept = {i for i in range(last + 1) if (i - one.at) % 2 == 0} | {0, last}
     if len(kept) == last + 1:
-        raise ValueError(f"{one.name} has too few values to be thinned; give the widget `recorded`")
-    one.values, one.texts, one.at = [one.values[i] for i in kept], [one.texts[i] for i in kept], kept.index(one.at)
+        kept = {0, one.at, last}
+    places = sorted(kept)
+    one.values, one.texts, one.at = (
+        [one.values[i] for i in places],
+        [one.texts[i] for i in places],
+        places.index(one.at),
+    )
 
 
 # the picture, in tiles
@@ -248,7 +255,11 @@ def shortened(svg: str) -> str:
 
     svg = re.sub(r'(?: d| x| y| transform)="[^"]*"', digits, svg)
     svg = re.sub(r">\s*\n\s*<", "><", svg).strip()
-    return re.sub(r' id="(?:text|line2d|patch|PolyCollection|axes|matplotlib\.axis|xtick|ytick|PathCollection|QuadMesh|FillBetweenPolyCollection|LineCollection|figure)_\d+"', "", svg)
+    return re.sub(
+        r' id="(?:text|line2d|patch|PolyCollection|axes|matplotlib\.axis|xtick|ytick|PathCollection|QuadMesh|FillBetweenPolyCollection|LineCollection|figure)_\d+"',
+        "",
+        svg,
+    )
 
 
 # the recording

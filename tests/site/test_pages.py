@@ -1,0 +1,162 @@
+"""The built site in a browser: every page, every widget, at the size of a phone and of a desk.
+
+Needs `make site` first: skipped where there is none, unless PGNOTES_SITE=required.
+"""
+
+import importlib
+import os
+import random
+import re
+from pathlib import Path
+
+import pytest
+import record
+from lesson_runs import CHROMIUM, browser_is_there
+
+from pgnotes.classroom.canvas import Canvas
+
+SITE = Path(__file__).parents[2] / "build" / "site"
+REQUIRED = os.environ.get("PGNOTES_SITE") == "required"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+PAGES = sorted(path.name for path in SITE.glob("*.html"))
+LESSONS = [name for name in PAGES if re.match(r"\d\d_", name)]
+TRIES = 20
+SMALLEST = 10  # pixels of a letter
+
+pytestmark = pytest.mark.skipif(
+    not REQUIRED and not (PAGES and browser_is_there()), reason="no site was built, or no browser is there"
+)
+
+# every text of a board that can be seen: what it says, the box it fills, the size of its letters
+TEXTS = """board => [...board.querySelectorAll("svg")].flatMap(svg => [...svg.querySelectorAll("text")].map(text => {
+    const box = text.getBoundingClientRect(), points = parseFloat(getComputedStyle(text).fontSize);
+    const size = points * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    return {says: text.textContent, x: box.x, y: box.y, right: box.right, bottom: box.bottom, size};
+})).filter(text => text.says.trim())"""
+SET = """(figure, places) => [...figure.querySelectorAll(".controls input, .controls select, .controls button")]
+    .forEach((control, i) => {
+        if (control.type === "checkbox") control.checked = places[i] === 1;
+        else if (control.tagName === "BUTTON") { for (let k = 0; k < places[i]; k++) control.click(); return; }
+        else control.value = places[i];
+        control.dispatchEvent(new Event("input")); control.dispatchEvent(new Event("change"));
+    })"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=[(360, 740), (1280, 900)], ids=["phone", "desk"])
+def tab(request, chromium):
+    """A page of that size which keeps a list of what went wrong."""
+    width, height = request.param
+    tab = chromium.new_context(viewport={"width": width, "height": height}).new_page()
+    tab.faults = []
+    tab.on("pageerror", lambda error: tab.faults.append(str(error)))
+    tab.on("console", lambda message: tab.faults.append(message.text) if message.type == "error" else None)
+    tab.on("request", lambda one: tab.faults.append(one.url) if one.url.startswith("http") else None)
+    return tab
+
+
+def opened(tab, name):
+    """The page, with all its widgets playing."""
+    tab.faults.clear()
+    tab.goto((SITE / name).as_uri())
+    tab.evaluate("""() => Promise.all([...document.querySelectorAll("figure[data-widget]")].map(figure => {
+        figure.scrollIntoView();
+        return new Promise(done => setTimeout(done, 50));
+    }))""")
+    for figure in tab.query_selector_all("figure[data-widget]"):
+        figure.scroll_into_view_if_needed()
+        tab.wait_for_function("figure => figure.dataset.ready === 'done'", arg=figure, timeout=20_000)
+    return tab
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole(tab, name):
+    """No sideways scrolling, no fault, no other host, every formula typeset, every picture with its words."""
+    opened(tab, name)
+    assert tab.faults == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]
+    if tab.query_selector(".math"):
+        tab.wait_for_selector(".math .katex")
+    assert tab.evaluate("[...document.querySelectorAll('.math')].filter(e => !e.querySelector('.katex')).length") == 0
+    assert tab.evaluate("[...document.querySelectorAll('article img')].filter(e => !e.alt.trim()).length") == 0
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.picture')].every(e => e.getAttribute('aria-label').length > 20)"
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_inside_leads_somewhere(tab, name):
+    opened(tab, name)
+    for target in tab.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.href)"):
+        if target.startswith("file:"):
+            path, _, anchor = target.removeprefix("file://").partition("#")
+            assert Path(path).is_file(), target
+            if anchor and path.endswith(".html"):
+                assert f'id="{anchor}"' in Path(path).read_text(encoding="utf-8"), target
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_quiz_choice_answers(tab, name):
+    opened(tab, name)
+    choices = tab.query_selector_all(".quiz input")
+    assert len(choices) >= 12
+    for choice in choices:
+        choice.check()
+        question = choice.evaluate_handle("e => e.closest('.question')").as_element()
+        seen = [why.get_attribute("id") for why in question.query_selector_all(".why") if why.is_visible()]
+        assert seen == [choice.get_attribute("aria-controls")]
+
+
+def widgets_of(name):
+    return re.findall(r'data-widget="(\w+)"', (SITE / name).read_text(encoding="utf-8"))
+
+
+PLAYED = [(name, widget) for name in LESSONS for widget in widgets_of(name)]
+
+
+def texts_by_matplotlib(live, settings):
+    """Every text of the picture at these settings that can be seen, but the axes' own numbers."""
+    canvas = Canvas(live.draw, live.height, 72)
+    canvas.image(live.numbers(**live.settings | settings))
+    texts = [*canvas.figure.texts, *(text for ax in canvas.figure.axes for text in ax.texts)]
+    return sorted(text.get_text() for text in texts if text.get_visible() and text.get_text().strip())
+
+
+@pytest.mark.parametrize(("name", "widget"), PLAYED, ids=[widget for _, widget in PLAYED])
+def test_a_widget_shows_what_its_numbers_say(tab, name, widget):
+    """At twenty random settings: text for text, letters large enough, none on another, none cut off."""
+    live = getattr(importlib.import_module(f"pgnotes.classroom.widgets.{widget}"), widget)()
+    controls, generator = record.positions(live), random.Random(0)
+    opened(tab, name)
+    figure = tab.query_selector(f'figure[data-widget="{widget}"]')
+    board = figure.query_selector(".board")
+    button = [0] * len(controls)
+    for _ in range(TRIES):
+        places = [generator.randrange(len(one.values)) for one in controls]
+        presses = [  # a button goes on from where it stands
+            (place - button[i]) % len(one.values) if one.kind == "button" else place
+            for i, (one, place) in enumerate(zip(controls, places, strict=True))
+        ]
+        button = places
+        figure.evaluate(SET, presses)
+        values = [one.values[place] for one, place in zip(controls, places, strict=True)]
+        settings = values[0] if live.dear else dict(zip((one.name for one in controls), values, strict=True))
+        if live.dear:
+            settings = settings | {"dear": live.finish(live.settings | settings)}
+
+        found = board.evaluate(TEXTS)
+        said = sorted(text["says"] for text in found)
+        plain = [text for text in texts_by_matplotlib(live, settings) if "$" not in text]
+        missing = [text for text in plain for line in text.split("\n") if line and line not in said]
+        assert not missing, settings
+        if tab.viewport_size["width"] < 600:
+            assert min(text["size"] for text in found) >= SMALLEST, settings

@@ -195,9 +195,8 @@ def quiz(number: str) -> str:
                 f'<label><input type="radio" name="question-{i}" aria-controls="{key}">'
                 f"<span>{html.escape(choice.text)}</span></label>"
             )
-            replies.append(
-                f'<div class="why" id="{key}" role="status" hidden><b>{verdict(choice)}</b> {html.escape(choice.why)}</div>'
-            )
+            said = f"<b>{verdict(choice)}</b> {html.escape(choice.why)}"
+            replies.append(f'<div class="why" id="{key}" role="status" hidden>{said}</div>')
         parts += [*replies, "</fieldset>"]
     return "\n".join([*parts, "</div>"])
 
@@ -208,7 +207,8 @@ def quiz(number: str) -> str:
 def front() -> str:
     """The front page: what the course is, and a map of it to click."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    sentence = next(line for line in readme.splitlines() if line and not line.startswith(("#", "[", "!")))
+    paragraphs = (part for part in readme.split("\n\n") if not part.startswith(("#", "[", "!", "<")))
+    sentence = next(paragraphs).replace("\n", " ")
     cards = [
         f'<a class="card" href="{path.stem}.html"><b>{number}</b> {html.escape(title)}<br>'
         f"<span>{html.escape(line.replace(chr(10), ' '))}</span></a>"
@@ -245,9 +245,9 @@ def reference() -> Iterator[str]:
             module = import_module(f"pgnotes.{room}.{path.stem}")
             yield f"### {room}.{path.stem}\n\n{words(module)}"
             for name, thing in vars(module).items():
-                if getattr(thing, "__module__", "") == module.__name__ and inspect.getdoc(thing):
-                    if inspect.isfunction(thing) or inspect.isclass(thing):
-                        yield f"```text\n{signature(name, thing)}\n```\n\n{words(thing)}"
+                own = getattr(thing, "__module__", "") == module.__name__ and inspect.getdoc(thing)
+                if own and (inspect.isfunction(thing) or inspect.isclass(thing)):
+                    yield f"```text\n{signature(name, thing)}\n```\n\n{words(thing)}"
 
 
 def signature(name: str, thing: Callable) -> str:

@@ -46,6 +46,10 @@ from pgnotes.classroom.style import LOOK, WIDTH
 STATES = 700  # most settings of one widget; sliders are thinned until there are no more
 SEEDS = 3  # draws that "Resample" goes through
 MARGIN = 3  # points around a tile
+# names that matplotlib gives to parts, and nothing refers to; they would stand twice on a page
+UNUSED = re.compile(
+    r' id="(?:[A-Za-z]*Collection|QuadMesh|axes|figure|line2d|matplotlib\.axis|patch|text|[xy]tick)_\d+"'
+)
 CODE = Path(__file__).read_text(encoding="utf-8")
 SVG: dict[Any, Any] = {"svg.fonttype": "none"}  # letters stay letters: they can be read aloud, and found
 
@@ -247,7 +251,7 @@ def overlap(a: Axes, b: Axes) -> bool:
 
 
 def shortened(svg: str) -> str:
-    """The same in fewer characters: coordinates to a hundredth of a point, nothing between tags; text stays as it is."""
+    """The same in fewer characters: coordinates to a hundredth of a point; text stays as it is."""
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.S)
 
     def digits(match: re.Match) -> str:
@@ -255,11 +259,7 @@ def shortened(svg: str) -> str:
 
     svg = re.sub(r'(?: d| x| y| transform)="[^"]*"', digits, svg)
     svg = re.sub(r">\s*\n\s*<", "><", svg).strip()
-    return re.sub(
-        r' id="(?:text|line2d|patch|PolyCollection|axes|matplotlib\.axis|xtick|ytick|PathCollection|QuadMesh|FillBetweenPolyCollection|LineCollection|figure)_\d+"',
-        "",
-        svg,
-    )
+    return UNUSED.sub("", svg)
 
 
 # the recording

@@ -1,11 +1,20 @@
 """The widget of lesson 00 against a second way to its numbers, in plain Python, and what the lesson says of them."""
 
 import itertools
+import json
 import math
+from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from pgnotes.classroom.widgets.first_policy import START, first_policy, numbers, spread
+from pgnotes.theory.ascent import exact_ascent
+from pgnotes.theory.policies import SoftmaxPolicy
+from pgnotes.theory.worlds import Bandit
+
+ROOT = Path(__file__).parents[2]
+NAMED = ("| A ", "| B ", "| C ")  # how a table's rows begin
 
 
 def softmax(logits):
@@ -82,3 +91,30 @@ def test_the_twin_answers_what_the_lesson_asks():
     settings = [changes for _, changes in first_policy().twin]
     assert {"training_step": 100} in settings
     assert {"training_step": 52, "a_pays": 0.9} in settings
+
+
+@pytest.mark.parametrize(("cell", "a_pays"), [("first-why", 0.5), ("first-best", 0.9)])
+def test_the_tables_of_the_lesson_are_the_first_step_of_the_widget(cell, a_pays):
+    first, then = numbers(0, 1.0, a_pays), numbers(1, 1.0, a_pays)
+    cells = json.loads((ROOT / "notebooks/00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+    lines = next("".join(each["source"]) for each in cells if each["id"] == cell).splitlines()
+    rows = {line[2]: [number.strip() for number in line[4:].split("|")] for line in lines if line[:4] in NAMED}
+    for i, pay in enumerate((a_pays, 0.0, 1.0)):
+        told = [float(number.replace("−", "-")) for number in rows["ABC"[i]] if number]
+        above, push = pay - first["rewards"][0], then["logits"][i] - first["logits"][i]
+        exact = [first["probs"][0][i], pay, above, push, then["probs"][1][i]][: len(told)]
+        assert told == pytest.approx(exact, abs=0.005), "ABC"[i]
+
+
+def test_the_points_that_change_hands_in_that_step_are_those_of_the_lesson():
+    before, after = numbers(1, 1.0, 0.9)["probs"]
+    points = [100 * (new - old) for old, new in zip(before, after, strict=True)]
+    assert [round(point, 2) for point in points] == [6.61, -6.45, -0.16]
+
+
+@pytest.mark.parametrize("a_pays", [0.2, 0.5, 0.8, 0.9])
+def test_a_probability_rises_where_its_logit_is_pushed_harder_than_the_logits_on_average(a_pays):
+    """In a small step; the average is weighted with the policy."""
+    first, then = islice(exact_ascent(Bandit((a_pays, 0.0, 1.0)), SoftmaxPolicy(START), 0.001), 2)
+    pushes = then.logits - first.logits
+    assert ((then.probs > first.probs) == (pushes > first.probs @ pushes)).all()

@@ -76,7 +76,8 @@ def draw(fig: Figure) -> Moving:
     fig.text(0.345, 0.105, "average reward, the thin line:", color=EXACT)
     rewards = readouts(fig, 0.105, (0.78, "before"), (0.9, "now"))
     fig.text(0.03, 0.03, "logits", color=EXACT)
-    logits = readouts(fig, 0.03, (0.24, "A  1.80 →"), (0.49, "B  1.10 →"), (0.74, "C  0.00 →"))
+    starts = (f"{name}  {logit:.2f} →" for name, logit in zip("ABC", START, strict=True))
+    logits = readouts(fig, 0.03, *zip((0.24, 0.49, 0.74), starts, strict=True))
 
     def update(n: dict) -> None:
         move_bars(n["probs"][-1])
@@ -128,7 +129,7 @@ def first_policy() -> Live:
         ("A pays 0.5, seven steps: A, not the best button, stands at its peak", {"training_step": 7}),
         ("A pays 0.5, a hundred steps: A rose and fell, and C has won", {"training_step": 100}),
         (
-            "A pays 0.9, 52 steps: C, the best button, has fallen by half, and its logit has risen",
+            "A pays 0.9, 52 steps: C, the best button, has lost almost half, and its logit has risen",
             {"training_step": 52, "a_pays": 0.9},
         ),
     )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from pgnotes.classroom.style import AFTER, BAND, BEFORE, BETTER, ESTIMATE, EXACT, QUIET, WIDTH, WORSE, panels
+from pgnotes.classroom.style import AFTER, BAND, BEFORE, BETTER, ESTIMATE, EXACT, MUTED, QUIET, WIDTH, WORSE, panels
 
 Curve = list[tuple[float, float]]
 
@@ -41,10 +41,10 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
     ("03", "REINFORCE", "the first algorithm\nthat learns", {
         "lines": [(curve(lambda x: 0.1 + 0.85 / (1 + math.exp(8 * (0.45 - x)))), AFTER)],
     }),
-    ("04", "Variance", "why learning is noisy,\nand what noise costs", {
+    ("04", "Variance", "why learning is noisy,\nand what that costs", {
         "bars": [(0.05 + 0.13 * i, h, ESTIMATE) for i, h in enumerate((0.1, 0.35, 0.7, 0.95, 0.75, 0.3, 0.15))],
     }),
-    ("05", "Baselines", "compare with what you expected,\nand the noise usually shrinks", {
+    ("05", "Baselines", "compare with what you\nexpected, and the noise\nusually shrinks", {
         "lines": [(curve(lambda x: 0.15 + 2.6 * (x - 0.45) ** 2), ESTIMATE)], "dots": [(0.45, 0.15, EXACT)],
     }),
     ("06", "Reward-to-go", "credit an action only with\nwhat comes after it", {
@@ -52,10 +52,10 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             (0.1 + 0.2 * i, 0.95 - 0.2 * j, BETTER if i >= j else "#d9dee6") for i in range(5) for j in range(5)
         ],
     }),
-    ("07", "PPO's clip", "use the same samples again,\nbut not without limit", {
+    ("07", "PPO's clip", "use the same samples\nagain, but not without\nlimit", {
         "lines": [([(0.0, 0.05), (0.6, 0.7), (1.0, 0.7)], AFTER), ([(0.6, 0.7), (0.82, 0.94)], QUIET)],
     }),
-    ("08", "Group baselines", "completions of one prompt,\ncompared with each other", {
+    ("08", "Group baselines", "completions of one\nprompt, compared with\neach other", {
         "lines": [([(0.0, 0.5), (1.0, 0.5)], EXACT)],
         "dots": [
             (0.1 + 0.16 * i, y, BETTER if y > 0.5 else WORSE) for i, y in enumerate((0.8, 0.2, 0.65, 0.9, 0.3, 0.1))
@@ -76,13 +76,13 @@ GROUPS = (
     ("from PPO to GRPO", "07", "09"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve"}
-TALL = 1.18
+TALL = 1.36
 
 
 def places(count: int) -> list[tuple[float, float, float]]:
     """Left, bottom and width of `count` boxes, in inches: four in the first row, three in each other one."""
     rows = 1 + math.ceil((count - 4) / 3)
-    bottoms = [1.02 + 1.7 * row for row in reversed(range(rows))]
+    bottoms = [1.02 + 1.89 * row for row in reversed(range(rows))]
     first = [(0.12 + 1.72 * i, bottoms[0], 1.6) for i in range(4)]
     others = [(0.12 + 2.293 * i, bottom, 2.173) for bottom in bottoms[1:] for i in range(3)]
     return [*first, *others][:count]
@@ -132,25 +132,25 @@ def arrow(ax: Axes, *points: tuple[float, float]) -> None:
 def course_map() -> tuple[Figure, str]:
     """The lessons as a path, grouped, with what each adds: the figure, and its description."""
     boxes = places(len(LESSONS))
-    fig, ax = paper(boxes[0][1] + 1.58)
+    fig, ax = paper(boxes[0][1] + TALL + 0.4)
 
     # bands behind the groups
     at = dict(zip((number for number, *_ in LESSONS), boxes, strict=True))
     for name, first, last in GROUPS:
         (x, y, _), (right, _, wide) = at[first], at[last]
         box(ax, x - 0.05, y - 0.07, right + wide - x + 0.1, TALL + 0.38, facecolor=BAND, edgecolor="none")
-        ax.text(x + 0.04, y + TALL + 0.09, name, fontsize=9.5, color="#5b6675", fontweight="bold")
+        ax.text(x + 0.04, y + TALL + 0.09, name, color="#5b6675", fontweight="bold")
 
     # a box for each lesson, and an arrow to the next
     for (number, name, adds, drawing), (x, y, wide) in zip(LESSONS, boxes, strict=True):
         box(ax, x, y, wide, TALL, facecolor="white", edgecolor="#cfd6df", linewidth=0.9)
-        ax.text(x + 0.11, y + 0.81, number, fontsize=15, color=EXACT, fontweight="bold")
-        sketch(ax, x + wide - 0.74, y + 0.7, **drawing)
-        ax.text(x + 0.11, y + 0.47, name, fontsize=8.8, color=EXACT, fontweight="bold")
-        ax.text(x + 0.11, y + 0.4, adds, fontsize=8.2, color=EXACT, va="top", linespacing=1.2)
+        ax.text(x + 0.09, y + 0.99, number, fontsize=15, color=EXACT, fontweight="bold")
+        sketch(ax, x + wide - 0.74, y + 0.87, **drawing)
+        ax.text(x + 0.09, y + 0.66, name, color=EXACT, fontsize=10.5)
+        ax.text(x + 0.09, y + 0.57, adds, color=MUTED, va="top", linespacing=1.15)
     for (x, y, wide), (to, below, next_wide) in pairwise(boxes):
         if y == below:
-            arrow(ax, (x + wide, y + 0.9), (to, y + 0.9))
+            arrow(ax, (x + wide, y + 1.08), (to, y + 1.08))
         else:  # on to the next row
             turn, out, into = y - 0.105, x + wide / 2, to + 0.75 * next_wide
             arrow(ax, (out, y), (out, turn), (into, turn), (into, below + TALL))
@@ -159,26 +159,28 @@ def course_map() -> tuple[Figure, str]:
     box(ax, 0.07, 0.12, WIDTH - 0.14, 0.6, facecolor=EXACT, edgecolor="none")
     look: dict[str, Any] = {"color": "white", "ha": "center", "va": "center"}
     thread = "every estimator meets an exact answer"
-    ax.text(WIDTH / 2, 0.51, f"The thread: {thread}", fontsize=10, fontweight="bold", **look)
+    ax.text(WIDTH / 2, 0.51, f"The thread: {thread}", fontweight="bold", **look)
     how = "worlds small enough to list every outcome, then the same functions on a language model"
-    ax.text(WIDTH / 2, 0.28, how, fontsize=8.5, **look)
+    ax.text(WIDTH / 2, 0.28, how, **look)
 
     many = IN_WORDS.get(len(LESSONS), len(LESSONS))
     steps = "; ".join(f"{number} {name}" for number, name, *_ in LESSONS)
     return fig, f"A map of the {many} lessons, in order: {steps}. Under all of them runs one thread: {thread}."
 
 
-LANES = (("policy gradients", 0.82, EXACT), ("variance and baselines", 2.97, ESTIMATE), ("language models", 5.1, AFTER))
+# the three stories, and where their columns stand
+LANES = (("policies and values", 0.76), ("variance and baselines", 3.12), ("language models", 5.4))
 # year, lane, what, who, the lessons that meet it
 HISTORY = (
     (1992, 0, "REINFORCE", "Williams", "03"), (2000, 0, "Policy gradient theorem", "Sutton et al.", "02"),
     (2001, 0, "Natural policy gradient", "Kakade", ""), (2001, 1, "GPOMDP", "Baxter & Bartlett", ""),
     (2002, 0, "Conservative policy iteration", "Kakade & Langford", "07"),
     (2004, 1, "Optimal baselines", "Greensmith et al.", "05"),
-    (2013, 0, "DQN: values instead", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "07"),
+    (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "07"),
     (2015, 1, "GAE", "Schulman et al.", ""), (2016, 0, "A3C", "Mnih et al.", ""),
-    (2017, 0, "PPO", "Schulman et al.", "07"), (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
-    (2019, 2, "Human preferences", "Ziegler et al.", "07"), (2020, 1, "Beyond variance", "Chung et al.", "05"),
+    (2017, 0, "PPO", "Schulman et al.", "07"), (2017, 0, "Human preferences", "Christiano et al.", ""),
+    (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
+    (2019, 2, "Preferences for text", "Ziegler et al.", "07"), (2020, 1, "Beyond variance", "Chung et al.", "05"),
     (2022, 2, "InstructGPT", "Ouyang et al.", ""), (2023, 2, "DPO", "Rafailov et al.", ""),
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
@@ -191,35 +193,28 @@ def timeline() -> tuple[Figure, str]:
     """1992 to 2025 from top to bottom, a row for each year with an entry: the figure, and its description."""
     years = sorted({year for year, *_ in HISTORY})
     deep = {year: max(sum(entry[:2] == (year, lane) for entry in HISTORY) for lane in range(3)) for year in years}
-    row, gap = 0.335, 0.2
+    row, gap, spine = 0.4, 0.22, 0.62
     height = 0.6 + row * sum(deep.values()) + gap * sum(b - a > 3 for a, b in pairwise(years))
     fig, ax = paper(height)
-    for name, x, colour in LANES:
-        ax.text(x, height - 0.27, name, color=colour, fontsize=11, fontweight="bold")
-    y, before, spine = height - 0.42, None, 0.62
+    for name, x in LANES:
+        ax.text(x, height - 0.27, name, color=EXACT, fontsize=11.5, fontweight="bold")
+
+    y, before = height - 0.42, None
     for year in years:
         if before and year - before > 3:
             ax.plot([spine, spine], [y, y - gap], color=QUIET, linewidth=1.4, linestyle=(0, (1, 2)))
-            ax.text(
-                LANES[0][1],
-                y - gap / 2,
-                f"{year - before} years",
-                color="#6b7585",
-                fontsize=8,
-                va="center",
-                style="italic",
-            )
+            ax.text(LANES[0][1], y - gap / 2, f"{year - before} years", color=MUTED, va="center", style="italic")
             y -= gap
         if years.index(year) % 2 == 0:
             ax.axhspan(y - row * deep[year], y, facecolor=BAND)
         ax.plot([spine, spine], [y, y - row * deep[year]], color=QUIET, linewidth=1.4, solid_capstyle="butt")
-        ax.text(
-            spine - 0.1, y - row / 2, str(year), color=EXACT, fontsize=9.5, fontweight="bold", ha="right", va="center"
-        )
-        for lane, (_, x, colour) in enumerate(LANES):
-            for i, (_, _, what, who, lesson) in enumerate(entry for entry in HISTORY if entry[:2] == (year, lane)):
-                ax.text(x, y - row * i - 0.155, what, color=colour, fontsize=9, fontweight="bold")
-                ax.text(x, y - row * i - 0.285, f"{who} · lesson {lesson}" if lesson else who, color=EXACT, fontsize=8)
+        ax.text(spine - 0.1, y - row / 2, str(year), color=EXACT, fontweight="bold", ha="right", va="center")
+        for lane, (_, x) in enumerate(LANES):
+            for i, (*_, what, who, lesson) in enumerate(entry for entry in HISTORY if entry[:2] == (year, lane)):
+                ax.text(x, y - row * i - 0.18, what, color=EXACT, fontweight="bold")
+                ax.text(x, y - row * i - 0.345, f"{who} · {lesson}" if lesson else who, color=MUTED)
         y, before = y - row * deep[year], year
+
     told = "; ".join(f"{year} {what} ({who})" for year, _, what, who, _ in HISTORY)
-    return fig, f"A timeline in three columns, policy gradients, variance and baselines, language models: {told}."
+    names = ", ".join(name for name, _ in LANES)
+    return fig, f"A timeline in three columns, {names}: {told}."

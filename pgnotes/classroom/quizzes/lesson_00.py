@@ -95,23 +95,49 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "You read a lesson on GitHub and see three pictures below each other where a widget should be. What are they?",
+        "A pays 0.5. You press A most of the time, and earn 0.7 on average. What does the next exact step do to A's "
+        "logit?",
         (
             Choice(
-                "A widget that did not load; reload the page.",
+                "It pushes it up: A pays something, and what pays is made likelier.",
                 False,
-                "GitHub runs no code, so no widget can load there. Reloading changes nothing.",
+                "Pay alone says nothing. It is compared with the average, and 0.5 is less than 0.7.",
             ),
             Choice(
-                "The widget's picture, saved at three telling settings.",
+                "It pushes it down.",
                 True,
-                "Each stands under a caption with what to look at. With a kernel, in Colab or JupyterLab, the sliders "
-                "take their place.",
+                "The push is A's probability times (0.5 − 0.7), below 0. While you earned 0.3, the same button with "
+                "the same pay was pushed up.",
             ),
             Choice(
-                "Three different widgets.",
+                "Up or down: that depends on how often A is pressed.",
                 False,
-                "It is one, at three settings. The axes are the same, so that you can compare them.",
+                "The probability is a factor above 0. It says how hard the logit is pushed; the sign comes from pay "
+                "minus average.",
+            ),
+        ),
+    ),
+    Question(
+        "C pays more than any other button, and so more than you earn on average. What is certain about the next exact "
+        "step?",
+        (
+            Choice(
+                "C's probability rises.",
+                False,
+                "In the widget, with A paying 0.9, it falls for 52 steps: A's logit is pushed harder, and a "
+                "probability is a share of the whole.",
+            ),
+            Choice(
+                "C's logit rises more than any other's.",
+                False,
+                "The push is probability times (pay − average). C is furthest above the average, but a button that is "
+                "pressed more often can be pushed harder.",
+            ),
+            Choice(
+                "C's logit rises.",
+                True,
+                "Pay minus average is above 0, and so is the probability. What becomes of C's probability depends on "
+                "the other logits too.",
             ),
         ),
     ),

@@ -7,7 +7,7 @@ extensions = ["myst_nb", "sphinx_copybutton", "sphinx.ext.mathjax"]
 
 nb_execution_mode = "off"  # the saved outputs are the truth
 nb_number_source_lines = False
-myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
+myst_enable_extensions = ["dollarmath", "amsmath", "html_image", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 
 html_theme = "furo"

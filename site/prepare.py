@@ -62,8 +62,8 @@ def main(build: Path) -> None:
         nbformat.write(empty(lesson), static / "notebooks" / path.name)
         page(lesson, path, static)
         nbformat.write(lesson, folder / path.name)
-    for source in HERE.glob("*.md"):
-        shutil.copy(source, folder)
+    shutil.copy(HERE / "colab.md", folder)
+    (folder / "glossary.md").write_text(glossary(), encoding="utf-8")
     (folder / "index.md").write_text(front(), encoding="utf-8")
     (folder / "reference.md").write_text("\n\n".join(reference()) + "\n", encoding="utf-8")
 
@@ -117,6 +117,35 @@ def page(lesson: NotebookNode, path: Path, static: Path) -> None:
             code(cell, path, static)
         kept.append(cell)
     lesson.cells = kept
+    link_terms(kept)
+
+
+def terms() -> dict[str, str]:
+    """The glossary's terms and the names of their places."""
+    found = re.findall(r"^(.+)\n: ", (HERE / "glossary.md").read_text(encoding="utf-8"), re.M)
+    return {term: re.sub(r"\W+", "-", term.lower()) for term in found}
+
+
+def link_terms(cells: list[NotebookNode]) -> None:
+    """Link the first use of each of the glossary's terms in a lesson's prose."""
+    for term, place in terms().items():
+        word = re.compile(rf"(?<![\w\[-]){re.escape(term)}(?![\w\]-])")
+        for cell in cells:
+            if cell.cell_type == "markdown" and cell.id not in ("title", "quiz") and link_first(cell, word, place):
+                break
+
+
+def link_first(cell: NotebookNode, word: re.Pattern, place: str) -> bool:
+    """Link a word where it first stands in a cell's prose: in no code, formula, link, heading, table or HTML."""
+    skipped = r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|!?\[[^]]*\]\([^)]*\)|^[#|].*?$|<[^>]*>|<summary>.*?</summary>"
+    parts = re.split(f"({skipped})", cell.source, flags=re.S | re.M)
+    for i in range(0, len(parts), 2):
+        linked, times = word.subn(lambda found: f"[{found[0]}](glossary.md#{place})", parts[i], count=1)
+        if times:
+            parts[i] = linked
+            cell.source = "".join(parts)
+            return True
+    return False
 
 
 def bar(path: Path) -> str:
@@ -214,7 +243,7 @@ def front() -> str:
         f"<span>{html.escape(line.replace(chr(10), ' '))}</span></a>"
         for path, (number, title, line, *_) in zip(FILES, LESSONS, strict=True)
     ]
-    pages = "\n".join([*(path.stem for path in FILES), "colab", "reference"])
+    pages = "\n".join([*(path.stem for path in FILES), "glossary", "reference", "colab"])
     return f"""# pgnotes
 
 {sentence}
@@ -231,6 +260,14 @@ lesson, to do its exercises and to train a model, open it in Colab or in Jupyter
 {pages}
 ```
 """
+
+
+def glossary() -> str:
+    """The glossary, each term with a name by which it is linked."""
+    text = (HERE / "glossary.md").read_text(encoding="utf-8")
+    for term, place in terms().items():
+        text = text.replace(f"\n{term}\n: ", f"\n[{term}]{{#{place}}}\n: ")
+    return text
 
 
 def reference() -> Iterator[str]:

@@ -204,7 +204,19 @@ def picture(png: str, metadata: dict, static: Path, name: str | None) -> str:
     (static / "pictures" / file).write_bytes(raw)
     width, height = size(raw)
     shape = f'width="{metadata["width"]}" height="{round(metadata["width"] * height / width)}"'
-    return f'<img class="still" src="_static/pictures/{file}" alt="{words}" {shape} loading="lazy">'
+    source = f"_static/pictures/{file}"
+    image = f'<img src="{source}" alt="{words}" {shape} loading="lazy">'
+    crops = "".join(crop(box, source, width / height) for box in metadata.get("panels", []))
+    return f'<div class="still{" panels" if crops else ""}">{image}{crops}</div>'
+
+
+def crop(box: list[float], source: str, ratio: float) -> str:
+    """One panel of a picture, shown by itself where the page is narrow."""
+    x, y, w, h = box
+    place = " ".join(f"{100 * at / (1 - size) if size < 1 else 0:.2f}%" for at, size in ((x, w), (y, h)))
+    look = f"--points:{504 * w:.0f};aspect-ratio:{ratio * w / h:.4f}"
+    look += f";background:url({source}) {place} / {100 / w:.2f}% auto"
+    return f'<span class="crop" style="{look}" aria-hidden="true"></span>'
 
 
 def size(png: bytes) -> tuple[int, int]:

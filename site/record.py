@@ -41,7 +41,7 @@ from matplotlib.transforms import Bbox
 
 from pgnotes.classroom import widgets
 from pgnotes.classroom.live import Choice, Live, Slider, Switch
-from pgnotes.classroom.style import LOOK, WIDTH
+from pgnotes.classroom.style import LOOK, WIDTH, overlapping
 
 STATES = 700  # most settings of one widget; sliders are thinned until there are no more
 SEEDS = 3  # draws that "Resample" goes through
@@ -155,7 +155,7 @@ class Recorder:
         """A tile for each panel, with what lies on it; then one for each of the figure's own words, with its number."""
         tiles: list[tuple[list[Axes], Tile]] = []
         for ax in self.figure.axes:
-            here = next((pair for pair in tiles if any(overlap(ax, other) for other in pair[0])), None)
+            here = next((pair for pair in tiles if any(overlapping(ax, other) for other in pair[0])), None)
             if here is None:
                 tiles.append(([ax], Tile(True, [ax])))
             else:
@@ -243,11 +243,6 @@ class Recorder:
 def measuring(recorder: Recorder) -> Any:
     """A renderer that can tell the size of texts at 72 dpi."""
     return RendererSVG(recorder.figure.bbox.width, recorder.figure.bbox.height, io.StringIO(), None, 72)
-
-
-def overlap(a: Axes, b: Axes) -> bool:
-    """Whether two axes cover a common part of the figure."""
-    return Bbox.intersection(a.get_position(), b.get_position()) is not None
 
 
 def shortened(svg: str) -> str:

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType  # which 3.10 lacks
@@ -75,7 +76,38 @@ def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:
     """(data, metadata) of a picture as a notebook output: the PNG, and its description for those who can't see it."""
     png = io.BytesIO()
     fig.savefig(png, format="png", facecolor="white")
-    return described(png.getvalue(), alt)
+    data, metadata = described(png.getvalue(), alt)
+    if len(boxes := panel_boxes(fig)) > 1:
+        metadata["image/png"]["panels"] = boxes
+    return data, metadata
+
+
+def panel_boxes(fig: Figure) -> list[list[float]]:
+    """Where each panel lies with all that belongs to it, as shares [left, top, width, height] of the picture.
+
+    Axes that lie on each other are one panel. A narrow page shows the panels below each other.
+    """
+    groups: list[list[Axes]] = []
+    for ax in fig.axes:
+        here = next((group for group in groups if any(overlapping(ax, other) for other in group)), None)
+        if here is None:
+            groups.append([ax])
+        else:
+            here.append(ax)
+
+    boxes = []
+    for group in groups:
+        parts = [part for ax in group if (part := ax.get_tightbbox()) is not None]
+        box = Bbox.union(parts).padded(0.03 * fig.dpi).transformed(fig.transFigure.inverted())
+        left, right = max(0.0, box.x0), min(1.0, box.x1)
+        low, high = max(0.0, box.y0), min(1.0, box.y1)
+        boxes.append([round(share, 4) for share in (left, 1 - high, right - left, high - low)])
+    return boxes
+
+
+def overlapping(a: Axes, b: Axes) -> bool:
+    """Whether two axes cover a common part of the picture."""
+    return Bbox.intersection(a.get_position(), b.get_position()) is not None
 
 
 def described(png: bytes, alt: str) -> tuple[dict, dict]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pgnotes.classroom import atlas, dashboard, figure
 from pgnotes.classroom.dashboard import LivePicture, curves, outcomes, smooth
-from pgnotes.classroom.style import bundle
+from pgnotes.classroom.style import bundle, panels
 
 RECORD = {"pass_rate": 0.25, "dead_fail": 0.1, "dead_pass": 0.0, "entropy": 0.3, "kl": 0.02}
 RECORD |= {"reward": 0.25, "reward_std": 0.4}
@@ -47,6 +47,20 @@ def test_outcomes_count_passes():
 
 def test_smooth_is_the_mean_of_what_came_last():
     assert smooth([1.0, 2.0, 3.0, 4.0], width=2).tolist() == [1.0, 1.5, 2.5, 3.5]
+
+
+def test_a_picture_says_where_its_panels_lie():
+    """Each with its title and labels; axes on each other are one; a single panel is the whole picture."""
+    fig, (left, right) = panels(1, 2, 3.0)
+    left.set_title("left")
+    right.twinx()
+    _, metadata = bundle(fig, "two panels")
+    (x, y, w, h), (u, v, a, b) = metadata["image/png"]["panels"]
+    assert x < 0.05 < 0.4 < w < 0.5 < u
+    assert max(y, v) < 0.1
+    assert min(h, b) > 0.85
+    assert u + a > 0.95
+    assert "panels" not in bundle(panels(1, 1, 3.0)[0], "one panel")[1]["image/png"]
 
 
 def test_a_picture_needs_words():

@@ -12,11 +12,9 @@ from pgnotes.theory.groups import (
     BATCH_RULES,
     RULES,
     completions,
-    dead_share,
     groups,
     knock_world,
     knocker,
-    pull,
     step_moments,
     true_values,
     vine_moments,
@@ -171,27 +169,6 @@ def test_vine_is_unbiased_and_as_noisy_as_simulated(rollouts):
     assert abs(squares.mean() - exact.trace) < 4 * squares.std() / n**0.5
 
 
-@pytest.mark.parametrize("size", [2, 5])
-def test_dead_groups_and_the_pull_on_two_arms(size):
-    world = TokenWorld(2, 1, lambda s, prompt: s.double())
-    for p in (0.05, 0.5, 0.9):
-        policy = PrefixPolicy([[0.0, torch.logit(torch.tensor(p, dtype=torch.float64)).item()]])
-        members, chance = groups(completions(world, policy)[0].chances, size)
-        assert dead_share(p, size).item() == pytest.approx(chance[members[:, 0] == members[:, -1]].sum().item())
-        exact = world.exact_gradient(policy).flatten()
-        for kind in ("rloo", "dr_grpo", "grpo"):
-            found = step_moments(completions(world, policy), kind, size).mean
-            assert torch.allclose(found, pull(p, size, kind) * exact, atol=1e-12)
-
-
-def test_the_pull_is_1_for_leave_one_out_at_every_rate():
-    p = torch.linspace(0.01, 0.99, 7)
-    assert pull(p, 8, "rloo").tolist() == pytest.approx([1.0] * 7)
-    assert pull(p, 8, "dr_grpo").tolist() == pytest.approx([7 / 8] * 7)
-    constant = [0.5**0.5] * 7  # with two a group, dividing by the spread is a constant
-    assert pull(p, 2, "grpo").tolist() == pytest.approx(constant, rel=1e-3)
-
-
 SMALL = completions(*small())
 BAD = [
     ("world", completions, (None, small()[1])),
@@ -210,12 +187,6 @@ BAD = [
     ("listed", vine_moments, ([], 1, 2)),
     ("rollouts", vine_moments, (SMALL, 0, 2)),
     ("size", vine_moments, (SMALL, 1, 0)),
-    ("pass_rate", dead_share, (1.5, 2)),
-    ("pass_rate", dead_share, ("a", 2)),
-    ("size", dead_share, (0.5, 0)),
-    ("pass_rate", pull, (0.0, 2, "rloo")),
-    ("size", pull, (0.5, 1, "rloo")),
-    ("kind", pull, (0.5, 2, "reinforce_pp")),
 ]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
 from pgnotes.theory.advantages import EPSILON, group_advantages
-from pgnotes.theory.groups import dead_share, pull
+from pgnotes.theory.right_or_wrong import dead_share, pull
 from pgnotes.theory.objectives import aggregate, kl_estimate
 
 REWARDS = torch.tensor([[1.0, 0.0, 0.0, 0.5], [0.3, 0.3, 0.3, 0.3], [2.0, 1.0, 1.0, 0.0]], dtype=torch.float64)

@@ -11,7 +11,7 @@ from pgnotes.classroom.artists import area, empty_line, empty_shapes, fill, lege
 from pgnotes.classroom.live import Live, Moving, Slider, Switch
 from pgnotes.classroom.style import BETTER, ESTIMATE, EXACT, MUTED, WORSE, label
 from pgnotes.theory.estimators import Outcomes, with_leave_one_out
-from pgnotes.theory.groups import dead_share, pull
+from pgnotes.theory.right_or_wrong import dead_share, pull
 
 GROUPS = 16
 RATES = torch.linspace(0.002, 0.998, 84, dtype=torch.float64)

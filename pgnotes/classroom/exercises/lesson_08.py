@@ -295,8 +295,7 @@ average_push = Exercise(
         ),
         "dead groups, nan": (
             lambda p, n: float("nan"),
-            "0 divided by 0: the groups with k = 0 and k = G are dead, with a spread of 0. They push with 0; leave them "
-            "out.",
+            "0 divided by 0: groups with k = 0 or k = G are dead, without spread. They push with 0; leave them out.",
         ),
         "live ones only": (
             lambda p, n: pull(p, n, "grpo") * p * (1 - p) / (1 - dead_share(p, n)),

@@ -44,7 +44,7 @@ def draw(fig: Figure) -> Moving:
     top = label(fig.add_subplot(grid[0, :]), "Your group's rewards")
     names = range(1, G + 1)
     top.set(xlim=(0.3, G + GAP + 0.7), ylim=(0, 1.1), yticks=[0, 0.5, 1])
-    top.set_xticks([*names, *(i + GAP for i in names)], [*names, *names])
+    top.set_xticks([*names, *(i + GAP for i in names)], [f"{i}" for i in (*names, *names)])
     groups = [empty_shapes(top, facecolor=colour, edgecolor="none") for colour in (EXACT, QUIET)]
     legend(top, (GAP + 0.3, 1.2, "The other prompt's", MUTED))
 

@@ -169,6 +169,41 @@ def test_vine_is_unbiased_and_as_noisy_as_simulated(rollouts):
     assert abs(squares.mean() - exact.trace) < 4 * squares.std() / n**0.5
 
 
+@pytest.mark.parametrize(("size", "degrees"), [(4, 69.1), (8, 61.5), (32, 21.6), (64, 6.1), (128, 1.7)])
+def test_the_angle_of_the_division_shrinks_when_groups_hold_the_rare_answer(size, degrees):
+    """Rewards 0, 0.1 and 1, the 1 rare: what lesson 08 and its quiz say."""
+    world = TokenWorld(3, 1, lambda s, prompt: torch.tensor([0.0, 0.1, 1.0])[s])
+    policy = PrefixPolicy(torch.tensor([[0.15, 0.8, 0.05]], dtype=torch.float64).log())
+    exact, listed = world.exact_gradient(policy).flatten(), completions(world, policy)
+    mean = step_moments(listed, "grpo", size).mean
+    assert torch.cosine_similarity(mean, exact, 0).acos().rad2deg().item() == pytest.approx(degrees, abs=0.05)
+    centred = step_moments(listed, "dr_grpo", size).mean
+    assert torch.allclose(centred, (size - 1) / size * exact, atol=1e-12), "the mean alone turns nothing"
+
+
+def test_lengths_move_where_nothing_is_paid_for_them_unless_the_average_is_a_constant():
+    """The first symbol decides, and the rest is padding: slopes of both mean lengths along the mean step (C18)."""
+    world = TokenWorld(3, 3, lambda s, prompt: (s == 1) * (torch.arange(3) == 0), eos=0)
+    first, length = world.sequences[:, 0], world.mask.sum(1).double()
+    moves = {}
+    for seed in range(10):
+        theta = random_policy(world, seed=seed).logits.detach().requires_grad_()
+        p = world.probabilities(PrefixPolicy(theta))[0]
+        means = [p[first == symbol] @ length[first == symbol] / p[first == symbol].sum() for symbol in (1, 2)]
+        slopes = [torch.autograd.grad(mean, theta, retain_graph=True)[0].flatten() for mean in means]
+        listed = completions(world, PrefixPolicy(theta.detach()))
+        for average in ("sum", "dr_grpo", "token", "sequence"):
+            push = step_moments(listed, "rloo", 2, average).mean
+            moves.setdefault(average, []).append([(slope @ push).item() for slope in slopes])
+    moves = {average: torch.tensor(rows, dtype=torch.float64) for average, rows in moves.items()}
+    for average in ("sum", "dr_grpo"):
+        assert moves[average].abs().max() < 1e-12
+    for average in ("token", "sequence"):
+        right, wrong = moves[average].unbind(1)
+        assert (right < -1e-9).all()
+        assert (wrong > 1e-9).all()
+
+
 SMALL = completions(*small())
 BAD = [
     ("world", completions, (None, small()[1])),

@@ -19,8 +19,8 @@ RATES = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)
 ADVANTAGES = torch.tensor([1.0, -1.0, 0.5], dtype=torch.float64)
 LIVE = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=torch.bool)
 SHORTER = torch.tensor([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)  # the longest does not fill the table
-FLAT = torch.tensor([1.0, 0.0, 0.6, 0.2, 1.0, 0.5, 0.0], dtype=torch.float64)
-PROMPTS = torch.tensor([2, 0, 2, 0, 2, 1, 0])  # prompt 1 was answered once
+FLAT = torch.tensor([1.0, 0.0, 0.6, 0.2, 0.5, 0.0], dtype=torch.float64)
+PROMPTS = torch.tensor([2, 0, 2, 0, 1, 0])  # prompt 1 was answered once
 
 
 def standardise(
@@ -212,7 +212,7 @@ flat_batch = Exercise(
     "8.4",
     "Write rloo(rewards, prompts)",
     lambda rewards, prompts: flat(others, prompts, rewards),
-    ((FLAT, PROMPTS), (FLAT[:5], PROMPTS[:5]), (FLAT, torch.tensor([0, 0, 0, 1, 1, 1, 1]))),
+    ((FLAT, PROMPTS), (FLAT[:5], PROMPTS[:5]), (FLAT, torch.tensor([0, 0, 0, 0, 1, 1]))),
     {
         "own included": (
             lambda r, p: flat(lambda g: g - g.mean(), p, r),
@@ -222,6 +222,11 @@ flat_batch = Exercise(
             lambda r, p: leave_one_out(r),
             "You compare with all other completions, whatever they answer. Each one is compared with those of its own "
             "prompt.",
+        ),
+        "neighbours": (
+            lambda r, p: flat(others, torch.unique_consecutive(p, return_inverse=True)[1], r),
+            "You take neighbours in the list for a group. It comes in any order: compare with all that have the same "
+            "prompt number, wherever they stand.",
         ),
         "batch mean": (
             lambda r, p: r - r.mean(),

@@ -185,7 +185,7 @@ HISTORY = (
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),
-    (2025, 2, "CISPO", "MiniMax, June", "08"), (2025, 2, "GSPO", "Zheng et al., July", "08"),
+    (2025, 2, "CISPO", "MiniMax, June", ""), (2025, 2, "GSPO", "Zheng et al., July", ""),
 )  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from pgnotes.theory.advantages import (
     BATCH_KINDS,
-    GROUP_KINDS,
     KINDS,
     batch_scaled,
     centred,
@@ -23,7 +22,6 @@ from pgnotes.theory.advantages import (
     group_advantages,
 )
 from pgnotes.theory.arguments import (
-    check_array,
     check_choice,
     check_count,
     check_distributions,
@@ -33,6 +31,7 @@ from pgnotes.theory.arguments import (
 from pgnotes.theory.estimators import Moments, moments_of
 from pgnotes.theory.objectives import AGGREGATES
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.right_or_wrong import check_rate
 from pgnotes.theory.worlds import TokenWorld, check_token_world
 
 KNOCKS = (1, 3)  # that each prompt asks for
@@ -291,47 +290,3 @@ def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments
 
     total = sum_moments(parts)
     return Moments(total.mean / len(listed), total.covariance / (len(listed) ** 2 * check_count("size", size)))
-
-
-# dead groups, for answers that are right or wrong
-
-
-def dead_share(pass_rate: Any, size: int) -> Tensor:
-    """p^G + (1-p)^G: how likely a group of `size` answers is dead (lesson 08; Yu et al. 2025, DAPO).
-
-    All answers are right, or all are wrong, and the group says nothing.
-    """
-    p = check_rate(pass_rate)
-    return p ** check_count("size", size) + (1 - p) ** size
-
-
-def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
-    """f(p) in E[ĝ] = f(p) ∇p, for rewards 0 and 1 and a rule that compares within the group (lesson 08, claim C18).
-
-    It is 1 for RLOO, (G-1)/G for Dr. GRPO. Every right answer has the same advantage, and E[∇ log π | right] is ∇p / p;
-    so f is a sum over how many of the group are right, a binomial.
-    pass_rate: in (0, 1), any shape.  kind: "rloo", "dr_grpo" or "grpo".  ValueError naming the argument.
-    """
-    p, n = check_rate(pass_rate), check_count("size", size, 2)
-    check_choice("kind", kind, GROUP_KINDS)
-
-    # Row k: a group in which the first k answers are right
-    right = torch.arange(n + 1, dtype=torch.float64)
-    rewards = (torch.arange(n) < right[:, None]).double()  # [n + 1, n]
-    advantages = group_advantages(rewards, kind)
-    up = (advantages * rewards).sum(1) / n
-    down = -(advantages * (1 - rewards)).sum(1) / n
-
-    # A binomial, in logarithms
-    log_orders = torch.lgamma(right.new_tensor(n + 1.0)) - torch.lgamma(right + 1) - torch.lgamma(n - right + 1)
-    log_right, log_wrong = torch.xlogy(right, p[..., None]), torch.xlogy(n - right, 1 - p[..., None])
-    chances = (log_orders + log_right + log_wrong).exp()  # [..., n + 1]
-    return chances @ up / p + chances @ down / (1 - p)
-
-
-def check_rate(pass_rate: Any, name: str = "pass_rate") -> Tensor:
-    """Rates as a float64 tensor.  ValueError, naming the argument, unless all lie strictly between 0 and 1."""
-    p = check_array(name, pass_rate)
-    if not ((p > 0) & (p < 1)).all():
-        raise ValueError(f"{name} must lie strictly between 0 and 1; at the ends there is nothing to learn")
-    return p

@@ -9,7 +9,7 @@ import torch
 from pgnotes.__main__ import changed
 from pgnotes.lm.config import PRESETS, GRPOConfig
 from pgnotes.lm.learner import learner
-from pgnotes.theory.groups import dead_share
+from pgnotes.theory.right_or_wrong import dead_share
 
 SMOKE = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1)
 

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from pgnotes.classroom.artists import area, empty_line, empty_shapes, fill, legend, readouts, two_panels
 from pgnotes.classroom.live import Live, Moving, Slider, Switch
 from pgnotes.classroom.style import BETTER, ESTIMATE, EXACT, MUTED, WORSE, label
-from pgnotes.theory.estimators import Outcomes, with_leave_one_out
-from pgnotes.theory.groups import dead_share, pull
+from pgnotes.theory.right_or_wrong import completions_needed, dead_share, pull
 
 GROUPS = 16
 RATES = torch.linspace(0.002, 0.998, 84, dtype=torch.float64)
@@ -28,23 +27,20 @@ def numbers(p: float, size: int, again: bool) -> dict[str, Any]:
     live = 1 - dead_share(rates, size)
     slope = rates * (1 - rates)  # the exact gradient: of p, by its logit
     pushes = torch.stack([pull(rates, size, kind) * slope / (live if again else 1) for kind in ("rloo", "grpo")])
-
-    # a completion passes or fails
-    chances, scores = rates.new_tensor([p, 1 - p]), rates.new_tensor([[1 - p], [-p]])
-    moments = with_leave_one_out(Outcomes(chances, rates.new_tensor([1.0, 0.0]), scores), size)
+    needed = [completions_needed(p, size, kind).item() for kind in ("rloo", "grpo")]
     return {
         "p": p,
         "fail": (1 - rates) ** size,
         "dead": 1 - live,
         "pushes": pushes,
-        "needed": size * moments.samples_needed(moments.mean),
+        "needed": needed,
     }
 
 
 def draw(fig: Figure) -> Moving:
     """Left the dead share, right the push."""
-    shares, push = two_panels(fig, left=0.075, right=0.975, bottom=0.29, gap=0.17)
-    label(shares, "Groups that say nothing", x="pass rate p").set(xlim=(0, 1), ylim=(0, 1.02))
+    shares, push = two_panels(fig, left=0.09, right=0.975, bottom=0.29, gap=0.17)
+    label(shares, "Groups that say nothing", x="pass rate p", y="share of groups").set(xlim=(0, 1), ylim=(0, 1.02))
     shares.set_yticks([0, 0.25, 0.5, 0.75, 1])
     areas = [empty_shapes(shares, facecolor=colour, alpha=0.45, linewidth=0) for colour in (WORSE, BETTER)]
     legend(shares, (0.5, 0.93, "all wrong", WORSE), ha="right", transform=shares.transAxes)
@@ -53,15 +49,15 @@ def draw(fig: Figure) -> Moving:
     label(push, "Average push on the logit of success", x="pass rate p").set(xlim=(0, 1), ylim=(0, 0.72))
     push.set_yticks([0, 0.2, 0.4, 0.6])
     push.plot(RATES, RATES * (1 - RATES), color=EXACT, linewidth=5, alpha=0.25)
-    words = (0.02, 0.93, "exact", MUTED), (0.28, 0.93, "— RLOO", ESTIMATE), (0.6, 0.93, "– – GRPO", ESTIMATE)
-    legend(push, *words, transform=push.transAxes)
+    legend(push, (0.02, 0.93, "grey: the exact gradient", MUTED), transform=push.transAxes)
+    names = [push.text(0.5, 0, name, color=ESTIMATE, ha="center", fontweight="bold") for name in ("RLOO", "– – GRPO")]
     lines = [empty_line(push, style, color=ESTIMATE, linewidth=2) for style in ("-", "--")]
 
     places = ((shares, EXACT), (push, ESTIMATE), (push, ESTIMATE))
     dots = [empty_line(ax, "o", color=colour, markersize=7) for ax, colour in places]
-    names = (0.12, "dead"), (0.4, f"live groups of {GROUPS}"), (0.68, "push: RLOO"), (0.87, "GRPO")
-    readings = readouts(fig, 0.025, *names)
-    readings += readouts(fig, 0.1, (0.87, "completions until the error is 10 % (RLOO, dead groups kept)"))
+    measured = (0.12, "dead"), (0.4, f"live groups of {GROUPS}"), (0.7, "push: RLOO"), (0.88, "GRPO")
+    readings = readouts(fig, 0.025, *measured)
+    readings += readouts(fig, 0.1, (0.7, "completions until the error is 10 %: RLOO"), (0.88, "GRPO"))
 
     def update(n: dict) -> None:
         fail, dead, xs = n["fail"][:-1].tolist(), n["dead"][:-1].tolist(), RATES.tolist()
@@ -73,10 +69,15 @@ def draw(fig: Figure) -> Moving:
         share, rloo, grpo = n["dead"][-1], *n["pushes"][:, -1]
         for dot, height in zip(dots, (share, rloo, grpo), strict=True):
             dot.set_data([n["p"]], [height])
-        texts = (f"{100 * share:.0f} %", f"{GROUPS * (1 - share):.1f}", f"{rloo:.3f}", f"{grpo:.3f}")
-        fill(readings, (*texts, f"{n['needed']:,.0f}"))
 
-    return [*areas, *lines, *dots, *readings], update
+        # the higher curve's name above its middle, the other's below
+        middles = n["pushes"][:, len(RATES) // 2].tolist()
+        for name, middle in zip(names, middles, strict=True):
+            name.set_y(middle + 0.03 if middle == max(middles) else middle - 0.065)
+        texts = (f"{100 * share:.0f} %", f"{GROUPS * (1 - share):.1f}", f"{rloo:.3f}", f"{grpo:.3f}")
+        fill(readings, (*texts, *(f"{needed:,.0f}" for needed in n["needed"])))
+
+    return [*areas, *lines, *names, *dots, *readings], update
 
 
 def dead_groups() -> Live:

@@ -7,19 +7,20 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from pgnotes.classroom.artists import empty_shapes, signed
+from pgnotes.classroom.artists import empty_shapes, legend, signed
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import BETTER, ESTIMATE, QUIET, WORSE, label
+from pgnotes.classroom.style import BETTER, EXACT, MUTED, QUIET, WORSE, label
 from pgnotes.theory.advantages import group_advantages
 
 G = 8
 START = (1.0, *[0.0] * 7)
 RULES = {
-    "rloo": ("RLOO: less others' mean", 1.25),
-    "dr_grpo": ("Dr. GRPO: less the mean", 1.25),
-    "grpo": ("GRPO: also ÷ group's std", 4.2),
-    "reinforce_pp": ("Batch: ÷ everyone's std", 4.2),
+    "rloo": ("RLOO: less the others' mean", 1.25),
+    "dr_grpo": ("Dr. GRPO: less the mean of all", 1.25),
+    "grpo": ("GRPO: also ÷ the group's std", 4.2),
+    "reinforce_pp": ("Batch: mean and std of all 16", 4.2),
 }
+GAP = G + 2  # the other prompt's bars stand this far to the right
 BAR = ((-0.33, 0.0), (0.33, 0.0), (0.33, 1.0), (-0.33, 1.0))  # its corners, at height 1
 SHAPES = torch.tensor([[[i + x, y] for x, y in BAR] for i in range(1, G + 1)])
 CONTROLS = (
@@ -36,30 +37,31 @@ def numbers(others: int, **rewards: float) -> dict[str, Any]:
 
 
 def draw(fig: Figure) -> Moving:
-    """Left the rewards of both groups, right the first one's advantages: in the reward's unit above, below in stds."""
-    edges = {"left": 0.055, "right": 0.995, "top": 0.93, "bottom": 0.12, "wspace": 0.27, "hspace": 0.4}
-    axes = fig.subplots(2, 3, width_ratios=(0.8, 1, 1), gridspec_kw=edges)
-    across = {"xlim": (0.3, G + 0.7), "xticks": range(1, G + 1)}
-    groups, texts = [], []
+    """Above the rewards of both groups, below the first one's advantages: in the reward's unit, then in stds."""
+    edges = {"left": 0.075, "right": 0.985, "top": 0.94, "bottom": 0.06, "wspace": 0.16, "hspace": 0.52}
+    grid = fig.add_gridspec(3, 2, height_ratios=(0.75, 1, 1), **edges)
 
-    titles = (("Your group's rewards", ESTIMATE), ("The other prompt's", QUIET))
-    for ax, (title, colour) in zip(axes[:, 0], titles, strict=True):
-        label(ax, title).set(ylim=(0, 1.08), yticks=[0, 0.5, 1], **across)
-        groups.append(empty_shapes(ax, facecolor=colour, edgecolor="none"))
+    top = label(fig.add_subplot(grid[0, :]), "Your group's rewards")
+    names = range(1, G + 1)
+    top.set(xlim=(0.3, G + GAP + 0.7), ylim=(0, 1.1), yticks=[0, 0.5, 1])
+    top.set_xticks([*names, *(i + GAP for i in names)], [f"{i}" for i in (*names, *names)])
+    groups = [empty_shapes(top, facecolor=colour, edgecolor="none") for colour in (EXACT, QUIET)]
+    legend(top, (GAP + 0.3, 1.2, "The other prompt's", MUTED))
 
-    for ax, (title, high) in zip(axes[:, 1:].flat, RULES.values(), strict=True):
-        ticks = [-1, -0.5, 0, 0.5, 1] if high < 2 else [-4, -2, 0, 2, 4]
-        label(ax, title).set(ylim=(-high, high), yticks=ticks, **across)
+    texts = []
+    for i, (title, high) in enumerate(RULES.values()):
+        ax = label(fig.add_subplot(grid[1 + i // 2, i % 2]), title)
+        ticks = [-1, 0, 1] if high < 2 else [-4, -2, 0, 2, 4]
+        ax.set(xlim=(0.3, G + 0.7), xticks=names, ylim=(-high, high), yticks=ticks)
         ax.axhline(0, color=QUIET, linewidth=0.8, zorder=3)
         groups.append(empty_shapes(ax, facecolor=QUIET, edgecolor="none"))
-        texts.append(ax.text(G + 0.6, 0.94 * high, "", ha="right", va="top", fontsize=9))
-    for ax in axes[1]:
-        ax.set_xlabel("completion", labelpad=1)
+        texts.append(ax.text(G + 0.6, 0.94 * high, "", ha="right", va="top"))
 
     def update(n: dict) -> None:
-        for group, heights in zip(groups, n["rewards"] + n["rules"], strict=True):
+        for i, (group, heights) in enumerate(zip(groups, n["rewards"] + n["rules"], strict=True)):
             scale = torch.tensor([[[1.0, height]] for height in heights])
-            group.set_verts((SHAPES * scale).numpy())
+            shift = torch.tensor([GAP if i == 1 else 0.0, 0.0])
+            group.set_verts((SHAPES * scale + shift).numpy())
         for group, text, values in zip(groups[2:], texts, n["rules"], strict=True):
             group.set_facecolor([BETTER if value > 0 else WORSE for value in values])
             text.set_text(signed(f"completion 1: {values[0]:+z.2f}"))
@@ -77,9 +79,9 @@ def group_advantages_lab() -> Live:
         (only_batch, all_right | {"others": 0}),
     )
     alt = (
-        "Bars of the rewards of eight completions, of another prompt's eight, and of the first group's advantages "
+        "Bars of the rewards of eight completions and of another prompt's eight; below, the first group's advantages "
         "under four rules. With one success RLOO gives it +1.00, Dr. GRPO +0.88, GRPO +2.47; with a tenth of a success "
         "the first two shrink tenfold and GRPO does not change. If all are right, the three group rules are silent, "
         "and the rule of the whole batch praises all eight."
     )
-    return Live(numbers, draw, CONTROLS, 3.9, twin, alt)
+    return Live(numbers, draw, CONTROLS, 4.6, twin, alt)

@@ -101,7 +101,7 @@ def panel_boxes(fig: Figure) -> list[list[float]]:
         box = Bbox.union(parts).padded(0.03 * fig.dpi).transformed(fig.transFigure.inverted())
         left, right = max(0.0, box.x0), min(1.0, box.x1)
         low, high = max(0.0, box.y0), min(1.0, box.y1)
-        boxes.append([round(share, 4) for share in (left, 1 - high, right - left, high - low)])
+        boxes.append([round(float(share), 4) for share in (left, 1 - high, right - left, high - low)])
     return boxes
 
 

@@ -1,7 +1,7 @@
 # Each target makes and updates its environment by itself. A laptop without a GPU may take PyTorch's smaller CPU builds:
 #   make lab TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-.PHONY: help lab test test-colab test-newest lessons site grpo bench lint lock
+.PHONY: help lab test test-colab test-newest lessons site address grpo bench lint lock
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -19,6 +19,7 @@ help:
 	@echo "make test-newest  the same with the newest of everything, in .venv-newest (TORCH=torch==2.13.0 holds it back)"
 	@echo "make lessons      run every lesson in a clean kernel and save it with its outputs"
 	@echo "make site         the course as pages whose sliders move without Python: build/site, build/pgnotes-site.zip"
+	@echo "make address      write the project's address everywhere (URL=https://github.com/…, or git's own remote)"
 	@echo "make grpo         train the pocket model into OUT=$(OUT), and go on if that run was cut off"
 	@echo "make bench        run the benchmarks (about an hour)"
 	@echo "make lint         check the code and the lessons, their format, and the types in the code"
@@ -51,6 +52,12 @@ site: $(VENV)/.ready-site
 	@$(BIN)/python -m sphinx -q -W --keep-going -c site -d build/doctrees -b html build/source build/site
 	@$(BIN)/python site/pack.py build
 	@echo "pgnotes: build/site/index.html, and the same as build/pgnotes-site.zip"
+
+# git@github.com:someone/pgnotes.git and https://github.com/someone/pgnotes.git are both https://github.com/someone/pgnotes
+URL ?= $(shell git remote get-url origin 2>/dev/null | sed -e 's,^git@github.com:,https://github.com/,' -e 's,\.git$$,,')
+address: $(VENV)/.ready-lab
+	@test -n "$(URL)" || { echo "pgnotes: git knows no remote; say make address URL=https://github.com/…" >&2; exit 1; }
+	@$(BIN)/python tools/lesson_text.py "$(URL)"
 
 grpo: $(VENV)/.ready-base
 	@$(BIN)/python -m pgnotes grpo --out "$(OUT)" --resume

@@ -4,6 +4,7 @@ Their one source; `run_lessons.py` puts them into each lesson.
 
     python tools/lesson_text.py                                       put them in again, without running anything
     python tools/lesson_text.py https://github.com/someone/pgnotes    set the project's address, everywhere
+    (make address URL=https://github.com/someone/pgnotes does the same)
 """
 
 from __future__ import annotations
@@ -28,17 +29,19 @@ import sys
 from pathlib import Path
 
 REPOSITORY = "{address}"
-for folder in (Path(".."), Path("pgnotes")):  # a clone: around this lesson, or beside it
+# a clone: around this lesson, beside it, or on Drive
+for folder in (Path(".."), Path("pgnotes"), Path("/content/drive/MyDrive/pgnotes")):
     if (folder / "pgnotes/__init__.py").is_file():
         sys.path.append(str(folder.resolve()))
 if importlib.util.find_spec("pgnotes") is None:
-    if "YOUR_ACCOUNT" in REPOSITORY:
+    wheels = sorted(Path().glob("pgnotes-*.whl"))  # one that lies beside this lesson, or the published package
+    package = str(wheels[-1]) if wheels else f"{{REPOSITORY}}/archive/refs/heads/main.zip"
+    if "YOUR_ACCOUNT" in package:
         raise SystemExit(
             "This copy of the lesson does not know where its package is published: "
             "put the real address into REPOSITORY above."
         )
-    archive = f"{{REPOSITORY}}/archive/refs/heads/main.zip"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", archive], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", package], check=True)
     importlib.invalidate_caches()
 
 import pgnotes
@@ -52,10 +55,13 @@ def address() -> str:
 
 
 def badge(name: str) -> str:
-    """The Colab badge of a notebook."""
+    """The Colab badge of a notebook; while the project has no address, it leads to the README's words about that."""
     path = address().removeprefix("https://github.com/")
     image = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({image})](https://colab.research.google.com/github/{path}/blob/main/notebooks/{name})"
+    target = f"https://colab.research.google.com/github/{path}/blob/main/notebooks/{name}"
+    if "YOUR_ACCOUNT" in path:
+        target = "../README.md#a-lesson-in-colab"
+    return f"[![Open in Colab]({image})]({target})"
 
 
 def fill(notebook: nbformat.NotebookNode, name: str) -> None:
@@ -74,7 +80,7 @@ def publish_at(url: str) -> None:
     if not ADDRESS.fullmatch(url):
         raise SystemExit(f"the address is {url!r}; it must look like https://github.com/someone/pgnotes")
     old, new = (where.removeprefix("https://github.com/") for where in (address(), url))
-    for path in (ROOT / "pyproject.toml", ROOT / "README.md"):
+    for path in (ROOT / "pyproject.toml", ROOT / "README.md", ROOT / "CITATION.cff"):
         text = path.read_text(encoding="utf-8").replace(old, new)
         path.write_text(text, encoding="utf-8")
 

@@ -8,6 +8,7 @@ import venv
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import lesson_text
 import pytest
 from lesson_text import SETUP, address
 
@@ -155,3 +156,26 @@ subprocess.run = install
 def test_the_setup_cell_of_a_copy_without_an_address_says_so(bare, tmp_path):
     cell = SETUP.format(address="https://github.com/YOUR_ACCOUNT/pgnotes", lesson="01")
     assert "put the real address" in told(bare, tmp_path, "-c", cell)
+
+
+def test_the_setup_cell_takes_a_wheel_that_lies_beside_the_lesson(bare, tmp_path):
+    """The newest by name, and no address is needed."""
+    for version in ("0.9.0", "0.9.1"):
+        (tmp_path / f"pgnotes-{version}-py3-none-any.whl").touch()
+    code = f"""
+import subprocess, sys
+def install(command, check):
+    sys.exit("would install " + command[-1])
+subprocess.run = install
+{SETUP.format(address="https://github.com/YOUR_ACCOUNT/pgnotes", lesson="01")}
+"""
+    assert "would install pgnotes-0.9.1-py3-none-any.whl" in told(bare, tmp_path, "-c", code)
+
+
+def test_a_badge_leads_to_colab_or_explains_itself(monkeypatch):
+    assert "README.md#a-lesson-in-colab" in lesson_text.badge("01_x.ipynb")
+    assert "## A lesson in Colab" in (ROOT / "README.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(lesson_text, "address", lambda: "https://github.com/someone/pgnotes")
+    assert "(https://colab.research.google.com/github/someone/pgnotes/blob/main/notebooks/01_x.ipynb)" in (
+        lesson_text.badge("01_x.ipynb")
+    )

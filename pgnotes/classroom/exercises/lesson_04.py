@@ -74,6 +74,18 @@ trace = Exercise(
             "You subtracted the mean reward before multiplying. That is lesson 05's cure, and another estimator; the "
             "variance asked for is that of the plain reward times score.",
         ),
+        "score without reward": (
+            lambda p, r: p @ (torch.eye(len(p)) - p).square().sum(1) - pieces(p, r)[1].square().sum(),
+            "The mean square has no reward in it. One sample's estimate is reward times score: square that.",
+        ),
+        "reward not squared": (
+            lambda p, r: p @ (r * (torch.eye(len(p)) - p).square().sum(1)) - pieces(p, r)[1].square().sum(),
+            "You square the score and not the reward. One sample's estimate is reward times score: square the product.",
+        ),
+        "one-hot for a score": (
+            lambda p, r: p @ r.square() - (p * r).square().sum(),
+            "Your score is one-hot. Softmax's is one-hot − π (lesson 01).",
+        ),
         "mean over entries": (
             lambda p, r: exact_trace(p, r) / len(p),
             "You average over the entries of the vector. The squared distance of two vectors is a sum over entries.",
@@ -111,6 +123,10 @@ needed = Exercise(
             lambda v, g, q: math.ceil(v**0.5 / (q * g.norm())),
             "That many times smaller the error has to be. The error falls with √N only, so square it: N is what "
             "divides the variance.",
+        ),
+        "upside down": (
+            lambda v, g, q: math.ceil((q * g.norm()) ** 2 / v),
+            "Upside down: more variance needs a larger batch, so the variance stands above.",
         ),
         "absolute": (
             lambda v, g, q: math.ceil(v / q**2),
@@ -194,6 +210,14 @@ ranking = Exercise(
             lambda p, r: 100 * relative_noise(p, r),
             "These are the samples needed. Asked for are the numbers of the rows in their order: `torch.argsort`.",
         ),
+        "counted from one": (
+            lambda p, r: relative_noise(p, r).argsort() + 1,
+            "The order is right, and the rows are counted from 0, as in Python.",
+        ),
+        "the cheapest only": (
+            lambda p, r: relative_noise(p, r).argmin(),
+            "That is the cheapest. Asked for are all of them, in their order.",
+        ),
         "ranks": (
             lambda p, r: relative_noise(p, r).argsort().argsort(),
             "You give each reward function its rank. Asked for is the list the other way round: the number of the "
@@ -229,6 +253,10 @@ others = Exercise(
         "second moment": (
             lambda m, v, t: torch.tensor([(t - 1) * m, (t - 1) * v + ((t - 1) * m) ** 2]),
             "The second number is the mean square. The variance is what is left without the square of the mean.",
+        ),
+        "variance of one": (
+            lambda m, v, t: torch.tensor([(t - 1) * m, v]),
+            "The mean is right. The variances of independent rewards add up as well: T − 1 of them.",
         ),
         "order": (
             lambda m, v, t: torch.tensor([(t - 1) * v, (t - 1) * m]),
@@ -273,14 +301,24 @@ halves = Exercise(
             "Your first number is the mean squared length of the estimates. Each is ‖g‖² plus noise. The product of "
             "the halves has no noise of its own: first @ second.",
         ),
+        "product of the lengths": (
+            lambda a, b, n: changed(a.norm() * b.norm(), n * (a - b).square().sum() / 2),
+            "Your first number multiplies the lengths of the estimates, and each is too long by its noise. Their "
+            "scalar product has no noise of its own: first @ second.",
+        ),
+        "sum in place of difference": (
+            lambda a, b, n: changed(a @ b, n * (a + b).square().sum() / 2),
+            "Your second number has the sum of the halves in it, in which the signal stays. In their difference it "
+            "cancels, and only noise is left.",
+        ),
         "half forgotten": (
             lambda a, b, n: changed(a @ b, (a - b).square().sum() / 2),
             "Your second number is the variance of a mean of `half` samples. One sample's is `half` times as large.",
         ),
         "divided by half": (
             lambda a, b, n: changed(a @ b, (a - b).square().sum() / 2 / n),
-            "A mean of `half` samples has less variance than one of them: multiply by `half` to get back to one "
-            "sample, where you divide.",
+            "You divide by `half`. A mean of `half` samples has less variance than one of them, so multiply to get "
+            "back to one sample.",
         ),
         "not halved": (
             lambda a, b, n: changed(a @ b, n * (a - b).square().sum()),

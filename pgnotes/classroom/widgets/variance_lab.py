@@ -115,8 +115,9 @@ def draw(fig: Figure) -> Moving:
     cloud.set_xlabel("along the gradient", labelpad=1)
     cloud.set_ylabel("across it", labelpad=0)
     cloud.axvline(0, color=QUIET, linewidth=1.2)
-    legend(cloud, (-3.25, 3.0, "downhill", WORSE), (5.25, 3.0, "uphill", BETTER))
-    cloud.texts[-1].set_ha("right")
+    names = (-3.2, "downhill", WORSE, "left"), (5.2, "uphill", BETTER, "right")  # on top of what moves
+    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+    sides = [cloud.text(x, 2.95, name, color=c, ha=ha, fontweight="bold", bbox=ground) for x, name, c, ha in names]
     dots = [empty_line(cloud, "o", color=c, markersize=3.5, alpha=0.6, markeredgewidth=0) for c in (BETTER, WORSE)]
     ellipse = empty_line(cloud, color=EXACT, linewidth=1.4)
     truth = empty_line(cloud, "o", color=EXACT, markersize=7)
@@ -133,8 +134,8 @@ def draw(fig: Figure) -> Moving:
     line = empty_line(error, color=EXACT, linewidth=1.8)
     measured = empty_line(error, "o", color=ESTIMATE, markersize=8)
 
-    names = (0.19, "gradient's length"), (0.42, "exact error"), (0.68, "÷ gradient"), (0.89, "uphill")
-    readings = readouts(fig, 0.025, *names)
+    below = (0.19, "gradient's length"), (0.42, "exact error"), (0.68, "÷ gradient"), (0.89, "uphill")
+    readings = readouts(fig, 0.025, *below)
 
     def update(n: dict) -> None:
         for dot, side in zip(dots, ("uphill", "downhill"), strict=True):
@@ -146,7 +147,7 @@ def draw(fig: Figure) -> Moving:
         texts = f"{n['size']:.3f}", f"{n['exact'] * n['size']:.2f}", f"{n['exact']:.2f}", f"{n['share']:.0%}"
         fill(readings, texts)
 
-    return [*dots, ellipse, truth, line, measured, *readings], update
+    return [*dots, ellipse, truth, *sides, line, measured, *readings], update
 
 
 def variance_lab() -> Live:

@@ -1,11 +1,15 @@
 """What lesson 04 says of rewards that come once: (1 - p)/p, its bound, and what grows towards the end."""
 
+from itertools import islice
+
 import pytest
 import torch
 
 from pgnotes.theory.estimators import outcomes, with_baseline
+from pgnotes.theory.many import expected_returns, reinforce_many
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
-from pgnotes.theory.worlds import Bandit, TokenWorld
+from pgnotes.theory.reinforce import Recipe
+from pgnotes.theory.worlds import Bandit, TokenWorld, sum_world
 
 
 def relative_noise(world, policy):
@@ -72,3 +76,22 @@ def test_samples_needed_as_the_policy_becomes_sure(pays, wanted):
         probs = (p / 2, p / 2, 1 - p) if pays[1] == 1 else (p, (1 - p) / 2, (1 - p) / 2)
         found = relative_noise(Bandit(pays), SoftmaxPolicy(torch.tensor(probs, dtype=torch.float64).log()))
         assert round(100 * found) == round(100 * by_hand(probs, pays)) == samples
+
+
+@pytest.mark.parametrize(("target", "near_miss"), [(6, 5 / 6), (9, 8 / 9)])
+def test_the_noisier_reward_brings_more_policies_to_a_right_string(target, near_miss):
+    """Another hundred runs than the lesson's; a policy that partial credit loses is sure of a sum that is wrong."""
+    partial = sum_world(target)
+    strict = TokenWorld(4, 4, lambda s, prompt: (partial.rewards_of(s, prompt) == 1).double(), eos=0)
+    ends = [next(islice(reinforce_many(world, Recipe(step_size=4.0), 100, 1), 60, None)) for world in (partial, strict)]
+    right = [expected_returns(strict, end) for end in ends]
+    shares = [(p > 0.9).double().mean().item() for p in right]
+    error = sum(share * (1 - share) / 100 for share in shares) ** 0.5
+    assert shares[1] - shares[0] > 4 * error
+
+    start = PrefixPolicy(torch.zeros(85, 4, dtype=torch.float64))
+    assert relative_noise(strict, start) > 2 * relative_noise(partial, start)
+
+    lost = right[0] < 0.1
+    assert expected_returns(partial, ends[0])[lost].max() < near_miss
+    assert expected_returns(partial, ends[0])[lost].median() > 0.6

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -205,6 +206,7 @@ def is_stub(function: Callable[..., Any]) -> bool:
 
 def as_tensor(value: Any) -> Tensor | None:
     """A float64 tensor without its gradient, or None for what can't be one."""
+    value = value.copy() if isinstance(value, np.ndarray) else value  # a view that can't be written would warn
     try:
         return torch.as_tensor(value).detach().to(torch.float64)
     except (TypeError, ValueError, RuntimeError):

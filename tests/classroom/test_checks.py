@@ -6,6 +6,7 @@ from types import ModuleType
 
 import ipywidgets
 import nbformat
+import numpy as np
 import pytest
 import torch
 from lesson_runs import LESSONS
@@ -189,6 +190,12 @@ def test_lists_and_graphs_are_accepted():
     assert exercise.judge(lambda x: x.softmax(0).tolist()).status == "right"
     assert exercise.judge(lambda x: list(x.softmax(0))).status == "right"
     assert exercise.judge(lambda x: (x * torch.ones(1, requires_grad=True, dtype=float)).softmax(0)).status == "right"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_view_of_numpy_s_that_cannot_be_written_is_taken_in_silence():
+    exercise = Exercise("1.9", "Write f(x)", lambda x: x.diagonal(), ((torch.eye(3),),), {}, "Its diagonal.")
+    assert exercise.judge(lambda x: np.diag(x.numpy())).status == "right"
 
 
 def test_results_read_well_in_both_forms():

@@ -11,7 +11,8 @@ QUESTIONS = (
             Choice(
                 "100 to the fourth power: it grows exponentially.",
                 False,
-                "It is often said so. It is quadratic: the variance is divided by N, and the error is its root.",
+                "It is often said so. The variance is divided by N, so it is linear in 1/variance; the error is its "
+                "root, and quadratic.",
             ),
         ),
     ),
@@ -21,8 +22,8 @@ QUESTIONS = (
             Choice(
                 "Its noise becomes 100 times as large, and the gradient too.",
                 True,
-                "So the noise relative to the gradient is what it was. With Adam, which divides the scale out, "
-                "nothing changes at all.",
+                "So the noise relative to the gradient is what it was. But a step is 100 times as long, unless you "
+                "divide the step size by 100, or an optimizer such as Adam divides the scale out.",
             ),
             Choice(
                 "It becomes 100 times noisier, so the batch must grow.",
@@ -74,6 +75,25 @@ QUESTIONS = (
                 False,
                 "That is true once the mean is subtracted. Without a baseline the mean of the return grows with T, "
                 "and its square is in the variance.",
+            ),
+        ),
+    ),
+    Question(
+        "A text earns 1 if it is the one right answer, else 0, and is right in one of 1,000 samples. How many samples "
+        "for an error of 10 % of the gradient's length?",
+        (
+            Choice("About 100,000, and fewer as it gets better.", True, "100 · (1 − p)/p, which falls as p rises."),
+            Choice(
+                "About 100,000, and more as it gets better.",
+                False,
+                "With one right answer the noise dies away with its score: (1 − p)/p. It is where near misses are "
+                "paid, or several right answers share the probability, that the need grows again towards the end.",
+            ),
+            Choice(
+                "About 1,000: one that is right will do.",
+                False,
+                "One right text shows the direction, with an error of 100 %. Ten times more exact takes a hundred "
+                "times as many.",
             ),
         ),
     ),

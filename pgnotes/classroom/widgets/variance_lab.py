@@ -1,4 +1,4 @@
-"""Two hundred estimates of one gradient as a cloud, with its exact ellipse (lesson 04)."""
+"""Two hundred estimates of one gradient as a cloud: how many point uphill, and the exact ellipse (lesson 04)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.artists import empty_line, fill, legend, readouts, two_panels
-from pgnotes.classroom.live import Live, Moving, Slider
-from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, QUIET, label
+from pgnotes.classroom.live import Choice, Live, Moving, Slider, Switch
+from pgnotes.classroom.style import BETTER, ESTIMATE, EXACT, MUTED, QUIET, WORSE, label
 from pgnotes.theory.estimators import Moments, outcomes, with_noise
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
@@ -19,28 +19,42 @@ from pgnotes.theory.worlds import Bandit
 PAYS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)  # what A, B and C earn at each step, on average
 NOISE = 0.3  # standard deviation of a reward around that
 POLICY = SoftmaxPolicy([0.5, 0.2, 0.0])
-CLOUD, MOST, LONGEST = 200, 64, 8  # estimates; sequences in each at most; steps of a sequence at most
-BATCHES = torch.tensor([2.0**i for i in range(7)], dtype=torch.float64)
+CLOUD, LONGEST = 200, 8  # estimates; steps of a sequence at most
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
 ANGLES = torch.linspace(0, 2 * torch.pi, 121, dtype=torch.float64)
 CIRCLE = torch.stack([ANGLES.cos(), ANGLES.sin()])
+UNIT = 0.25  # of reward: the picture's unit where lengths are not measured in gradients; about one gradient
 CONTROLS = (
-    Slider("power", "batch: 2 to the", 0, 6, 1, 3),
+    Choice("batch", "batch", tuple((str(n), n) for n in BATCHES), 8),
     Slider("scale", "rewards times", 0.5, 4.0, 0.5, 1.0),
-    Slider("offset", "returns plus", -4.0, 4.0, 0.5, 0.0),
+    Slider("offset", "returns plus", -2.0, 4.0, 0.5, 0.0),
     Slider("steps", "steps", 1, LONGEST, 1, 1),
+    Switch("relative", "measure lengths in gradients", True),
 )
 
 
 @lru_cache(maxsize=8)
-def drawn(seed: int) -> tuple[Tensor, Tensor]:
-    """What the first step chose, as scores [200, 64, 3], and what was earned up to each step, [200, 64, 8].
+def drawn(seed: int, batches: int, most: int) -> tuple[Tensor, Tensor]:
+    """What the first step chose, as scores [batches, most, 3], and what was earned up to each step, [.., .., 8].
 
     They are the same for every setting.
     """
     generator = torch.Generator().manual_seed(seed)
-    actions = POLICY.sample(CLOUD * MOST * LONGEST, generator).view(CLOUD, MOST, LONGEST)
+    actions = POLICY.sample(batches * most * LONGEST, generator).view(batches, most, LONGEST)
     paid = PAYS[actions] + NOISE * torch.randn(actions.shape, dtype=torch.float64, generator=generator)
-    return POLICY.score(actions[..., 0].flatten()).view(CLOUD, MOST, 3), paid.cumsum(2)
+    return POLICY.score(actions[..., 0].flatten()).view(batches, most, 3), paid.cumsum(2)
+
+
+def estimates(
+    batch: int, scale: float, offset: float, steps: int, seed: int = 0, batches: int = CLOUD, most: int = BATCHES[-1]
+) -> Tensor:
+    """What so many batches say about the gradient in the first step's logits, [batches, 3]; `most` are drawn of each.
+
+    Each is the mean over the batch of (scale · rewards + offset) · score.
+    """
+    scores, earned = drawn(seed, batches, most)
+    returns = scale * earned[:, :batch, steps - 1, None] + offset
+    return (returns * scores[:, :batch]).mean(1)
 
 
 def exact(scale: float, offset: float, steps: int) -> tuple[Tensor, Moments]:
@@ -57,79 +71,101 @@ def exact(scale: float, offset: float, steps: int) -> tuple[Tensor, Moments]:
     return moments.mean, moments
 
 
-def numbers(power: int, scale: float, offset: float, steps: int, seed: int) -> dict[str, Any]:
-    """The cloud of estimates (the entries of A and C), its exact ellipse, and errors by batch size."""
-    n, (scores, earned) = 2**power, drawn(seed)
-    estimates = ((scale * earned[:, :n, steps - 1, None] + offset) * scores[:, :n]).mean(1)
+def along_and_across(gradient: Tensor) -> Tensor:
+    """Two unit vectors as rows [2, 3]: the gradient's direction, and the other one in which estimates can differ.
+
+    An estimate's three entries add up to zero, as a score's do; so there are two.
+    """
+    along = gradient / gradient.norm()
+    across = torch.linalg.cross(torch.ones(3, dtype=torch.float64) / 3**0.5, along)
+    return torch.stack([along, across])
+
+
+def numbers(batch: int, scale: float, offset: float, steps: int, relative: bool, seed: int) -> dict[str, Any]:
+    """The cloud along and across the gradient, its exact ellipse, the share that points uphill, errors by batch."""
     gradient, moments = exact(scale, offset, steps)
-    shown = moments.of_batch(n).covariance[[0, 2]][:, [0, 2]]
-    errors = (moments.trace / BATCHES).sqrt()
+    size = gradient.norm().item()
+    frame = along_and_across(gradient)
+    unit = size if relative else UNIT
+
+    cloud = estimates(batch, scale, offset, steps, seed)
+    uphill = cloud @ gradient > 0
+    spread = frame @ moments.of_batch(batch).covariance @ frame.T
+    centre = torch.tensor([[size], [0.0]], dtype=torch.float64)
+    errors = (moments.trace / torch.tensor(BATCHES)).sqrt() / size
     return {
-        "n": n,
-        "cloud": estimates[:, [0, 2]].tolist(),
-        "gradient": gradient[[0, 2]].tolist(),
-        "ellipse": (gradient[[0, 2], None] + 2 * torch.linalg.cholesky(shown) @ CIRCLE).tolist(),
-        "absolute": errors.tolist(),
-        "relative": (errors / gradient.norm()).tolist(),
-        "measured": (estimates - gradient).square().sum(1).mean().sqrt().item(),
-        "size": gradient.norm().item(),
+        "batch": batch,
+        "uphill": (cloud[uphill] @ frame.T / unit).tolist(),
+        "downhill": (cloud[~uphill] @ frame.T / unit).tolist(),
+        "share": uphill.double().mean().item(),
+        "truth": size / unit,
+        "ellipse": ((centre + 2 * torch.linalg.cholesky(spread) @ CIRCLE) / unit).tolist(),
+        "errors": errors.tolist(),
+        "exact": errors[BATCHES.index(batch)].item(),
+        "measured": ((cloud - gradient).square().sum(1).mean().sqrt() / size).item(),
+        "size": size,
     }
 
 
 def draw(fig: Figure) -> Moving:
     """Left the cloud, right the error by batch size; below the readouts."""
-    cloud, error = two_panels(fig, 1.05, right=0.98, bottom=0.24, gap=0.27)
-    label(cloud, "200 estimates of one gradient").set(xlim=(-2.6, 2.6), ylim=(-2.2, 2.2))
-    cloud.set_xlabel("entry of A", labelpad=1)
-    cloud.set_ylabel("entry of C", labelpad=0)
-    cloud.plot([0], [0], "+", color=QUIET, markersize=9)
-    cloud.text(-2.5, -1.75, "black: exact gradient, and two", color=EXACT, fontsize=8.5)
-    cloud.text(-2.5, -2.05, "standard deviations around it", color=EXACT, fontsize=8.5)
-    dots = empty_line(cloud, "o", color=ESTIMATE, markersize=3, alpha=0.55, markeredgewidth=0)
+    cloud, error = two_panels(fig, 1.25, left=0.075, right=0.98, top=0.91, bottom=0.25, gap=0.28)
+    label(cloud, "Right of the line, a step goes uphill").set(xlim=(-3.4, 5.4), ylim=(-3.55, 3.55))
+    cloud.set_aspect("equal")
+    cloud.set_xlabel("along the gradient", labelpad=1)
+    cloud.set_ylabel("across it", labelpad=0)
+    cloud.axvline(0, color=QUIET, linewidth=1.2)
+    names = (-3.2, "downhill", WORSE, "left"), (5.2, "uphill", BETTER, "right")  # on top of what moves
+    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+    sides = [cloud.text(x, 2.95, name, color=c, ha=ha, fontweight="bold", bbox=ground) for x, name, c, ha in names]
+    dots = [empty_line(cloud, "o", color=c, markersize=3.5, alpha=0.6, markeredgewidth=0) for c in (BETTER, WORSE)]
     ellipse = empty_line(cloud, color=EXACT, linewidth=1.4)
     truth = empty_line(cloud, "o", color=EXACT, markersize=7)
 
-    label(error, "Error (root mean square)").set(xscale="log", yscale="log", xlim=(0.85, 75), ylim=(0.03, 90))
+    label(error, "The error falls with the batch").set(xscale="log", yscale="log", xlim=(0.85, 75), ylim=(0.1, 40))
     error.set_xlabel("batch", labelpad=1)
+    error.set_ylabel("error ÷ gradient", labelpad=0)
     error.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
     error.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     error.minorticks_off()
     error.axhline(1, color=QUIET, linewidth=1, linestyle="--")
-    error.text(0.95, 0.042, "dashed: 1", color=MUTED, fontsize=8.5, va="center")
-    legend(error, (70, 50, "÷ gradient", EXACT), (70, 24, "absolute", ESTIMATE), ha="right")
-    absolute, relative = (empty_line(error, color=colour, linewidth=1.8) for colour in (ESTIMATE, EXACT))
-    at_absolute, at_relative = (empty_line(error, "o", color=colour, markersize=8) for colour in (ESTIMATE, EXACT))
+    error.text(0.95, 0.14, "dashed: as long as\nthe gradient", color=MUTED, va="bottom")
+    legend(error, (70, 26, "exact", EXACT), (70, 15, "of these 200", ESTIMATE), ha="right")
+    line = empty_line(error, color=EXACT, linewidth=1.8)
+    measured = empty_line(error, "o", color=ESTIMATE, markersize=8)
 
-    names = (0.11, "batch"), (0.4, "gradient's length"), (0.62, "error"), (0.9, "in gradient lengths")
-    readings = readouts(fig, 0.025, *names)
+    below = (0.19, "gradient's length"), (0.42, "exact error"), (0.68, "÷ gradient"), (0.89, "uphill")
+    readings = readouts(fig, 0.025, *below)
 
     def update(n: dict) -> None:
-        dots.set_data(*zip(*n["cloud"], strict=True))
+        for dot, side in zip(dots, ("uphill", "downhill"), strict=True):
+            dot.set_data(*zip(*n[side], strict=True) if n[side] else ([], []))
         ellipse.set_data(*n["ellipse"])
-        truth.set_data(*([x] for x in n["gradient"]))
-        measured, in_lengths = n["measured"], n["measured"] / n["size"]
-        absolute.set_data(BATCHES, n["absolute"])
-        relative.set_data(BATCHES, n["relative"])
-        at_absolute.set_data([n["n"]], [measured])
-        at_relative.set_data([n["n"]], [in_lengths])
-        fill(readings, (f"{n['n']}", f"{n['size']:.3f}", f"{measured:.2f}", f"{in_lengths:.1f}"))
+        truth.set_data([n["truth"]], [0])
+        line.set_data(BATCHES, n["errors"])
+        measured.set_data([n["batch"]], [n["measured"]])
+        texts = f"{n['size']:.3f}", f"{n['exact'] * n['size']:.2f}", f"{n['exact']:.2f}", f"{n['share']:.0%}"
+        fill(readings, texts)
 
-    return [dots, ellipse, truth, absolute, relative, at_absolute, at_relative, *readings], update
+    return [*dots, ellipse, truth, *sides, line, measured, *readings], update
 
 
 def variance_lab() -> Live:
     """The widget."""
-    scaled = "All rewards times 4: a larger cloud around a longer gradient; relative to it, nothing has changed"
     twin = (
         ("Batches of 8, one step: each estimate is off by 0.8 of the gradient's length", {}),
-        (scaled, {"scale": 4.0}),
-        ("4 added to every return: the same gradient, in the middle of a cloud several times as wide", {"offset": 4.0}),
-        ("0.5 subtracted from every return: a smaller cloud", {"offset": -0.5}),
+        ("All rewards times 4, lengths measured in gradients: the same picture", {"scale": 4.0}),
+        ("All rewards times 4, in rewards' own units: cloud and gradient four times as large",
+         {"scale": 4.0, "relative": False}),
+        ("2 added to every return: the same gradient in a wide cloud, a third of it downhill", {"offset": 2.0}),
         ("Eight steps, all of whose rewards are in the return: seven strangers make the noise", {"steps": 8}),
-    )
+        ("0.5 subtracted from every return: nearly every batch points uphill", {"offset": -0.5}),
+    )  # fmt: skip
     alt = (
-        "Clouds of 200 gradient estimates with their exact ellipses, and error by batch size on logarithmic axes. "
-        "Multiplying rewards by four stretches cloud and gradient alike; adding four to the returns widens the cloud "
-        "only, as do seven more steps, whose rewards the first step does not influence; subtracting a half narrows it."
+        "Clouds of 200 gradient estimates, green where a step would go uphill and purple where it would go down, with "
+        "their exact ellipse, and the error by batch size on logarithmic axes. Multiplying rewards by four stretches "
+        "cloud and gradient alike and changes nothing relative to the gradient; adding two to the returns widens the "
+        "cloud only, as do seven more steps, whose rewards the first step does not influence; subtracting a half "
+        "narrows it."
     )
-    return Live(numbers, draw, CONTROLS, 3.3, twin, alt, noise=True)
+    return Live(numbers, draw, CONTROLS, 3.5, twin, alt, noise=True)

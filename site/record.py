@@ -50,6 +50,7 @@ MARGIN = 3  # points around a tile
 UNUSED = re.compile(
     r' id="(?:[A-Za-z]*Collection|QuadMesh|axes|figure|line2d|matplotlib\.axis|patch|text|[xy]tick)_\d+"'
 )
+POLYLINE = re.compile(r' d="M ((?:-?[\d.]+ -?[\d.]+ L ){20,}-?[\d.]+ -?[\d.]+)')
 CODE = Path(__file__).read_text(encoding="utf-8")
 SVG: dict[Any, Any] = {"svg.fonttype": "none"}  # letters stay letters: they can be read aloud, and found
 
@@ -253,8 +254,18 @@ def shortened(svg: str) -> str:
         return re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", match[0]))
 
     svg = re.sub(r'(?: d| x| y| transform)="[^"]*"', digits, svg)
+    svg = POLYLINE.sub(steps, svg)
     svg = re.sub(r">\s*\n\s*<", "><", svg).strip()
     return UNUSED.sub("", svg)
+
+
+def steps(path: re.Match) -> str:
+    """A long line as steps from point to point, in tenths of a point: short numbers, many of them alike."""
+    numbers = [round(10 * float(number)) for number in re.findall(r"-?[\d.]+", path[1])]
+    points = [*zip(numbers[::2], numbers[1::2], strict=True)]
+    moves = [(x - u, y - v) for (u, v), (x, y) in itertools.pairwise(points)]
+    written = " ".join(f"{x / 10:g} {y / 10:g}" for x, y in moves)
+    return f' d="M{points[0][0] / 10:g} {points[0][1] / 10:g}l{written}'
 
 
 # the recording

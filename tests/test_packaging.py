@@ -185,7 +185,14 @@ def sources(room: str) -> dict[str, str]:
     return found
 
 
-ROOMS = {"pgnotes": (), "notebooks": (), "tools": ("lab",), "tests": ("test",), "benchmarks": ("lab", "bench"), "site": ("site",)}
+ROOMS = {
+    "pgnotes": (),
+    "notebooks": (),
+    "tools": ("lab",),
+    "tests": ("test",),
+    "benchmarks": ("lab", "bench"),
+    "site": ("site",),
+}
 OPTIONAL = {"pgnotes": ("data", "lora"), "notebooks": ("data", "bench")}  # what a function may ask for
 
 
@@ -194,7 +201,9 @@ def test_all_that_is_imported_is_declared(room):
     needs = [PROJECT["dependencies"], *(EXTRAS[extra] for extra in ROOMS[room])]
     declared = {canonicalize_name(Requirement(text).name) for group in needs for text in group}
     optional = {canonicalize_name(Requirement(text).name) for extra in OPTIONAL.get(room, ()) for text in EXTRAS[extra]}
-    own = {Path(name).stem for folder in (room, "tools", "site") for name in sources(folder)} | {"google"}  # google.colab
+    own = {Path(name).stem for folder in (room, "tools", "site") for name in sources(folder)} | {
+        "google"
+    }  # google.colab
     for file, source in sources(room).items():
         for name, early in imports(source):
             package = canonicalize_name(MODULES.get(name, name))

@@ -149,3 +149,18 @@ def test_a_change_in_what_a_widget_imports_asks_for_a_new_recording(tmp_path, mo
     monkeypatch.setattr(record, "CODE", "other")
     with pytest.raises(AssertionError):
         record.make("policy_update", str(tmp_path))
+
+
+def test_a_long_line_keeps_its_points_to_a_tenth():
+    points = [(3 * i + 0.04, 50 - 0.7 * i) for i in range(30)]
+    path = ' d="M ' + " L ".join(f"{x:.6f} {y:.6f}" for x, y in points) + ' "'
+    short = record.shortened(f"<path{path}/>")
+    start, moves = re.search(r'd="M([-\d. ]+)l([-\d. ]+)', short).groups()
+    numbers = [float(number) for number in moves.split()]
+    x, y = (float(number) for number in start.split())
+    found = [(x, y)]
+    for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
+        found.append((found[-1][0] + dx, found[-1][1] + dy))
+    assert len(found) == 30
+    assert all(abs(a - b) < 0.051 for one, other in zip(found, points, strict=True) for a, b in zip(one, other))
+    assert len(short) < 0.5 * len(path)

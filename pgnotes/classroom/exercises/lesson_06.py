@@ -15,14 +15,10 @@ from pgnotes.theory.returns import discounted_return, reward_to_go
 PAID = torch.tensor([0.5, -1.0, 0.0, 2.0], dtype=torch.float64)
 LOGP = torch.tensor([-0.2, -1.5, -0.7], dtype=torch.float64)
 LOGP_REF = torch.tensor([-0.9, -1.0, -0.1], dtype=torch.float64)
-FIRST, SECOND = (
-    torch.tensor([0.7, 0.3], dtype=torch.float64),
-    torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64),
-)
-EARLY, LATE = (
-    torch.tensor([1.0, -2.0], dtype=torch.float64),
-    torch.tensor([[0.3, 1.0], [2.0, 0.0]], dtype=torch.float64),
-)
+FIRST = torch.tensor([0.7, 0.3], dtype=torch.float64)
+SECOND = torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64)
+EARLY = torch.tensor([1.0, -2.0], dtype=torch.float64)
+LATE = torch.tensor([[0.3, 1.0], [2.0, 0.0]], dtype=torch.float64)
 RETURNS = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 LIVE = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
 
@@ -243,8 +239,7 @@ past = Exercise(
     {
         "without the score": (
             without_sizes,
-            "You average the squared weights alone. Each is multiplied by the squared length of the score of the "
-            "token that was chosen.",
+            "You average the squared weights alone. Each is multiplied by the squared length of the chosen token's score.",
         ),
         "not squared": (not_squared, "You average weight times ‖s‖². The second moment has the square of the weight."),
         "no cross term": (

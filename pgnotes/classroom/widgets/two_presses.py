@@ -61,9 +61,11 @@ def numbers(gamma: float, cost: float, steps: int) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """The curve, a dot for each direction with its arrow, and what each has come to."""
-    edges = {"left": 0.085, "right": 0.985, "top": 0.9, "bottom": 0.33}
+    edges = {"left": 0.11, "right": 0.985, "top": 0.9, "bottom": 0.33}
     ax = fig.subplots(gridspec_kw=edges)
-    label(ax, "Only one of the two climbs what the discounted objective pays", x="logit of pressing", y=r"$J_\gamma$")
+    label(
+        ax, "What the discounted objective pays, and where both directions lead", x="logit of pressing", y=r"$J_\gamma$"
+    )
     ax.set(xlim=(-6, 6), ylim=(-0.85, 1.15), yticks=[-0.5, 0, 0.5, 1])
     ax.axhline(0, color=QUIET, linewidth=0.8)
     curve = empty_line(ax, color=QUIET, linewidth=2)

@@ -239,7 +239,7 @@ past = Exercise(
     {
         "without the score": (
             without_sizes,
-            "You average the squared weights alone. Each is multiplied by the squared length of the chosen token's score.",
+            "You average the squared weights alone. Each is multiplied by ‖s‖², the chosen token's squared score.",
         ),
         "not squared": (not_squared, "You average weight times ‖s‖². The second moment has the square of the weight."),
         "no cross term": (

@@ -91,7 +91,7 @@ def draw(fig: Figure) -> Moving:
             place = y + PLACES[rule]
             arrows[rule].set_positions((x, place), (x + length, place))
             arrows[rule].set_visible(abs(length) > 0.3)  # or it would be all head
-            texts = f"{walk['derivative']:+z.3f}", f"{walk['p']:.1%}", f"{walk['worth']:+z.3f}"
+            texts = f"{walk['derivative']:+z.4f}", f"{walk['p']:.1%}", f"{walk['worth']:+z.3f}"
             fill(rows[rule], map(signed, texts))
 
     texts = [text for row in rows.values() for text in row]
@@ -103,7 +103,7 @@ def two_presses() -> Live:
     twin = (
         ("γ = 0.5: the second press costs 0.75 seen from the start; the two arrows point apart", {}),
         ("60 steps later: one has learned to press, the other not to", {"steps": 60}),
-        ("γ = 0.9: pressing does not pay for either; the arrows agree, but for their length", {"gamma": 0.9}),
+        ("γ = 0.9: pressing does not pay; the arrows agree, but for their length", {"gamma": 0.9}),
     )
     alt = (
         "The discounted objective as a curve over the logit of pressing, with a dot and an arrow for the exact "

@@ -316,7 +316,7 @@ shared = Exercise(
             "Padding gets shares as well. Only live tokens share the return, and dead ones have weight 0.",
         ),
     },
-    "The first token hears all of the return, the last one R/T of it. A baseline cannot repair that, its mean is 0: C23.",
+    "The first token hears all of the return, the last one R/T of it. No baseline repairs that, its mean is 0: C23.",
 )
 
 

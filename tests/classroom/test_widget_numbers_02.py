@@ -73,9 +73,10 @@ def test_the_faint_lines_join_policies_of_equal_j():
         rewards = [reward_a + extra, reward_b + extra, extra]
         lines = score_arrows.level_lines(torch.tensor(rewards, dtype=float))
         assert len(lines) == (0 if reward_a == reward_b == 0 else score_arrows.LEVELS)
-        for line in lines:
+        for i, line in enumerate(lines, 1):
             worth = [sum(p * r for p, r in zip(weights(end), rewards, strict=True)) for end in line]
-            assert worth[0] == pytest.approx(worth[1])
+            evenly = min(rewards) + (max(rewards) - min(rewards)) * i / 6
+            assert worth == pytest.approx([evenly, evenly])
             assert line[0] != pytest.approx(line[1]), "a line, not a point"
             assert all(min(weights(end)) > -1e-12 for end in line), "from edge to edge"
             assert all(min(map(abs, weights(end))) < 1e-12 for end in line)

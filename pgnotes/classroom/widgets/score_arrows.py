@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -120,7 +121,7 @@ def draw(fig: Figure) -> Moving:
         tails = [(0.0, 0.0)]
         for dx, dy in n["parts"]:
             tails.append((tails[-1][0] + dx, tails[-1][1] + dy))
-        straight = [[tail, tip] for tail, tip in zip(tails[:-1], tails[1:], strict=True)]
+        straight = [[tail, tip] for tail, tip in itertools.pairwise(tails)]
         move(parts, part_heads, straight, 0.014)
         move(whole, whole_head, [[(0.0, 0.0), tuple(n["whole"])]], 0.014)
 

@@ -1,4 +1,4 @@
-"""The mean reward of fixed samples against the expected reward, and the slopes of both, as one logit turns (lesson 02)."""
+"""The mean reward of fixed samples against the expected reward, and both slopes, as one logit turns (lesson 02)."""
 
 from __future__ import annotations
 

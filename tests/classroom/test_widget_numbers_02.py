@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from pgnotes.classroom.widgets import gradient_estimate, score_arrows, staircase
+from pgnotes.classroom.widgets import gradient_estimate, score_arrows, slipping, staircase
 
 CORNERS = [(0.0, 0.0), (1.0, 0.0), (0.5, math.sqrt(3) / 2)]
 
@@ -126,3 +126,34 @@ def test_how_far_an_estimate_is_typically_off_is_what_many_estimates_show(probs)
     n = gradient_estimate.numbers(probs, 4, 0)
     assert n["typical"] == pytest.approx(measured.item(), rel=0.05)
     assert sum(n["drawn"]) == n["n"] == 16
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.1, 0.5, 0.9])
+def test_the_ice_s_gradient_is_the_one_of_all_its_walks_and_the_walks_come_near(slip):
+    """Exact by forward sums over the places and a difference quotient, without the package's world."""
+    logits = [[0.0, 0.5], [0.2, 0.0], [0.3, -0.3]]
+
+    def expected(theta):
+        at, total = [1.0, 0.0, 0.0], 0.0
+        for _ in range(4):
+            total += at[2]
+            after = [0.0] * 3
+            for place_now, chance in enumerate(at):
+                _, right = softmax(theta[place_now])
+                goes_right = right * (1 - slip) + (1 - right) * slip
+                after[min(place_now + 1, 2)] += chance * goes_right
+                after[max(place_now - 1, 0)] += chance * (1 - goes_right)
+            at = after
+        return total
+
+    slopes = []
+    for changed in range(3):
+        high, low = ([[a, b + (i == changed) * h] for i, (a, b) in enumerate(logits)] for h in (1e-5, -1e-5))
+        slopes.append((expected(high) - expected(low)) / 2e-5)
+
+    n = slipping.numbers(slip, 5000, 0)
+    assert n["exact"] == pytest.approx(slopes, abs=1e-8)
+    for exact, mean, error in zip(slopes, n["mean"], n["error"], strict=True):
+        assert abs(mean - exact) < 4 * error
+        assert 0 < error < 0.02
+    assert slipping.curve()[round(slip * 25)] == pytest.approx(slopes[1], abs=0.03)

@@ -271,14 +271,14 @@ WRONG = {
         ("average over the actions", lambda x, a, r: (r[:, None] * (F.one_hot(a, 3) - x.softmax(0))).mean(-1)),
     ),
     "2.3": (
-        ("it should be", score_mean_of_cross_entropy),
+        ("should have", score_mean_of_cross_entropy),
         ("cross-entropy", lambda x, t: x.softmax(-1) - F.one_hot(t, x.shape[1])),
         ("shape [5, 3]", lambda x, t: (F.one_hot(t, x.shape[1]) - x.softmax(1)).sum(0)),
         ("over the places", lambda x, t: F.one_hot(t, x.shape[1]) - torch.softmax(x, 0)),
         ("logits themselves", lambda x, t: F.one_hot(t, x.shape[1]).float() - x),
         ("one number", lambda x, t: x.log_softmax(1)[range(len(t)), t].sum()),
-        ("it should", lambda x, t: F.one_hot(t, x.shape[1]) - x.log_softmax(1)),
-        ("it should", lambda x, t: F.one_hot(t, x.shape[1]) * (1 - x.softmax(1))),
+        ("should have", lambda x, t: F.one_hot(t, x.shape[1]) - x.log_softmax(1)),
+        ("should have", lambda x, t: F.one_hot(t, x.shape[1]) * (1 - x.softmax(1))),
         ("`return` missing", lambda x, t: print(end="" if len(score_loop(x, t)) else "nothing")),
     ),
     "2.4": (

@@ -63,13 +63,13 @@ def draw(fig: Figure) -> Moving:
     spread = empty_line(path, color=ESTIMATE, linewidth=3)
     dot = empty_line(path, "o", color=ESTIMATE, markersize=8)
 
-    label(bars, '"Right" in each place').set(xlim=(-0.6, 2.6), ylim=(-0.42, 0.42))
+    label(bars, '"Right" in each place').set(xlim=(-0.6, 2.6), ylim=(-0.42, 0.55))
     bars.set_xticks(range(3), ["left", "middle", "right"])
     bars.axhline(0, color=EXACT, linewidth=0.8)
     truth = empty_bars(bars, range(3), 0.36, -0.2, color=EXACT)
     guess = empty_bars(bars, range(3), 0.36, 0.2, color=ESTIMATE)
     whiskers = [empty_line(bars, color=MUTED, linewidth=2.5) for _ in range(3)]
-    legend(bars, (2.55, 0.35, "exact", EXACT), (2.55, 0.28, "from walks", ESTIMATE), ha="right")
+    legend(bars, (2.55, 0.48, "exact", EXACT), (2.55, 0.4, "from walks", ESTIMATE), ha="right")
     readings = readouts(fig, 0.025, (0.3, "middle, right: exact"), (0.62, "from walks"))
 
     def update(n: dict) -> None:

@@ -157,3 +157,29 @@ def test_the_ice_s_gradient_is_the_one_of_all_its_walks_and_the_walks_come_near(
         assert abs(mean - exact) < 4 * error
         assert 0 < error < 0.02
     assert slipping.curve()[round(slip * 25)] == pytest.approx(slopes[1], abs=0.03)
+
+
+def test_what_the_lesson_says_of_its_pictures():
+    """Of arrows and estimates at the settings that its sentences name."""
+
+    def noise(**changes):
+        start = {control.name: control.value for control in score_arrows.CONTROLS}
+        return score_arrows.numbers(**start | changes)["readings"][2].item()
+
+    assert (noise(), noise(extra=1.5)) == pytest.approx((0.49, 1.62), abs=0.005)
+    assert noise(reward_a=-1.0, reward_b=-0.5, extra=0.5) < noise(reward_a=-1.0, reward_b=-0.5) / 2
+
+    paths = score_arrows.numbers(3.0, 0.2, 0.5, 1.0, 0.0)["paths"]
+    likely, rare = (math.dist(path[0], path[-1]) for path in paths[:2])
+    assert 38 < rare / likely < 44, "forty times as long"
+
+    # 16 samples: in lengths of its gradient the sure policy is worse, in plain numbers better
+    lengths, errors = [], []
+    for probs in ([1 / 3] * 3, [0.98, 0.015, 0.005]):
+        pi, rewards = torch.tensor(probs, dtype=float), gradient_estimate.REWARDS
+        lengths.append((pi * (rewards - pi @ rewards)).norm().item())
+        errors.append(gradient_estimate.numbers(tuple(probs), 4, 0)["typical"] * lengths[-1])
+    assert lengths == pytest.approx([0.236, 0.0151], rel=0.01)
+    assert errors == pytest.approx([0.118, 0.0324], rel=0.01)
+    assert gradient_estimate.numbers((1.0, 1.0, 1.0), 0, 0)["typical"] == pytest.approx(2.0)
+    assert gradient_estimate.numbers((0.98, 0.015, 0.005), 0, 0)["typical"] == pytest.approx(8.58, abs=0.01)

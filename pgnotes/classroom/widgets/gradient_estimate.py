@@ -122,6 +122,6 @@ def gradient_estimate() -> Live:
     alt = (
         "Estimates of a three-action bandit's policy gradient against the exact one. An undecided policy is 60 % off "
         "after 16 samples and knows it; one that takes A 98 % of the time has seen nothing else after 16 samples, so "
-        "its estimate and its own standard error are both zero; 8192 are enough."
+        "its estimate and its own standard error are both zero; after 8192 it is 6 % off."
     )
     return Live(numbers, draw, CONTROLS, 3.1, twin, alt, noise=True)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.quiver import Quiver
 from torch import Tensor
 
 from pgnotes.classroom.artists import Corners, empty_line, empty_shapes, fill, readouts, signed, two_panels
@@ -77,6 +78,12 @@ def level_lines(rewards: Tensor) -> list[Corners]:
     return lines
 
 
+def triangle(ax: Axes) -> None:
+    """All policies over three actions."""
+    bare(ax)
+    ax.fill(*CORNERS.T.tolist(), facecolor=BAND, edgecolor=QUIET)
+
+
 def bare(ax: Axes) -> None:
     """Take away all of the axes but their room, in which both directions have the same scale."""
     ax.set(xticks=[], yticks=[], aspect="equal")
@@ -87,8 +94,7 @@ def draw(fig: Figure) -> Moving:
     """Left the triangle with a path for each action, right the straight arrows, weighted and laid head to tail."""
     corner, chain = two_panels(fig, 1.05, left=0.01, right=0.99, top=0.91, bottom=0.1, gap=0.04)
     label(corner, "One sample of each action pulls").set(xlim=(-0.22, 1.22), ylim=(-0.17, 1.0), anchor="N")
-    bare(corner)
-    corner.fill(*CORNERS.T.tolist(), facecolor=BAND, edgecolor=QUIET)
+    triangle(corner)
     levels = [empty_line(corner, color="#d5dae3", linewidth=1) for _ in range(LEVELS)]
     places = ((-0.03, -0.14, "right"), (0.03, -0.14, "left"), (0.09, -0.02, "left"))  # beside each corner
     pays = [
@@ -133,6 +139,18 @@ def draw(fig: Figure) -> Moving:
 
     moving = [*levels, *pays, *pulls, pull_heads, dot, *parts, part_heads, *whole, whole_head, *names, *readings]
     return moving, update
+
+
+def still_arrows(ax: Axes, n: int, width: float, **look: Any) -> Quiver:
+    """n arrows that have not moved yet, in the axes' own units."""
+    units: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": width, "zorder": 3}
+    return ax.quiver([0] * n, [0] * n, [1] * n, [1] * n, **units, **look)
+
+
+def point(arrows: Quiver, tails: list, vectors: list) -> None:
+    """Move arrows to tails [(x, y), …] and let them point along vectors [(dx, dy), …]."""
+    arrows.set_offsets(tails)
+    arrows.set_UVC([dx for dx, _ in vectors], [dy for _, dy in vectors])
 
 
 def empty_arrows(ax: Axes, n: int, colour: str) -> tuple[list[Line2D], PolyCollection]:

@@ -30,8 +30,8 @@ def at(logit: float, uniforms: Tensor) -> tuple[float, float, float, float]:
     policy, bandit = SoftmaxPolicy([*OTHERS, logit]), Bandit(REWARDS)
     actions = policy.pick(uniforms)
     paid, scores = REWARDS[actions], policy.score(actions)[:, 2]
-    exact = bandit.expected_return(policy), bandit.exact_gradient(policy)[2]
-    return tuple(value.item() for value in (*exact, paid.mean(), (paid * scores).mean()))
+    j, slope = bandit.expected_return(policy), bandit.exact_gradient(policy)[2]
+    return j.item(), slope.item(), paid.mean().item(), (paid * scores).mean().item()
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,26 @@ from pgnotes.theory.ppo import Loss, Settings, clipped_surrogate, divergence, pa
 from pgnotes.theory.worlds import Rollout, TokenWorld
 
 
+class Iteration(NamedTuple):
+    """What one iteration did in each of many runs: the logits before and after it, [runs, rows, V], and its batch."""
+
+    old: Tensor
+    now: Tensor
+    batch: Rollout  # [runs, n, T] each
+    advantages: Tensor  # [runs, n, T]
+
+    @property
+    def ratios(self) -> Tensor:
+        """Of the batch's symbols at the end, [runs, n, T]; 1 on masked ones."""
+        change = log_probs(self.now, self.batch.sequences) - log_probs(self.old, self.batch.sequences)
+        return torch.where(self.batch.mask, change, 0.0).exp()
+
+    @property
+    def promised(self) -> Tensor:
+        """What the batch says was gained, by the bare surrogate, [runs]."""
+        return ((self.ratios - 1) * self.advantages * self.batch.mask).sum(-1).mean(1)
+
+
 def ppo_many(
     world: TokenWorld,
     settings: Settings,
@@ -21,8 +42,8 @@ def ppo_many(
     seed: int,
     logits: Tensor | None = None,
     loss: Loss | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The logits of many runs before and after each iteration, [runs, rows, V] each, without end (lesson 07).
+) -> Iterator[Iteration]:
+    """Where many runs stand after each iteration, without end (lesson 07; Schulman et al. 2017).
 
     Each run does what `ppo` does, with samples of its own; all are cut into minibatches alike. One loss adds up those
     of all runs, so that a hundred take as long as a few.
@@ -71,7 +92,7 @@ def ppo_many(
                     for parameter, gradient in zip(parameters, gradients, strict=True):
                         parameter -= settings.step_size * gradient
 
-        yield old, theta.detach().clone()
+        yield Iteration(old, theta.detach().clone(), batch, advantages)
 
 
 def rows_of(sequences: Tensor, symbols: int) -> Tensor:

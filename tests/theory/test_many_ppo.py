@@ -47,17 +47,23 @@ def test_each_run_is_one_of_ppo(settings, loss, monkeypatch):
         given = iter([Rollout(*(each[run] for each in batch)) for batch in batches])
         monkeypatch.setattr(world, "rollout", lambda *_, given=given: next(given))
         states = islice(ppo.ppo(world, settings, 0, start, loss), 3 * (settings.epochs + 1))
-        ends = [(at.old.logits, at.policy.logits.detach().clone()) for at in states if at.epoch == settings.epochs]
-        for (old, now), (one_old, one_now) in zip(pairs, ends, strict=True):
-            torch.testing.assert_close(old[run], one_old)
-            torch.testing.assert_close(now[run], one_now)
-    assert not torch.allclose(pairs[0][1][0], pairs[0][1][1]), "each run has samples of its own"
+        ends = [(at.old.logits, at.policy.logits.detach().clone(), at) for at in states if at.epoch == settings.epochs]
+        for many, (old, now, at) in zip(pairs, ends, strict=True):
+            torch.testing.assert_close(many.old[run], old)
+            torch.testing.assert_close(many.now[run], now)
+            torch.testing.assert_close(many.advantages[run], at.advantages)
+            ratios = PrefixPolicy(now).log_prob(at.batch.sequences) - PrefixPolicy(old).log_prob(at.batch.sequences)
+            ratios = torch.where(at.batch.mask, ratios.exp(), 1.0)
+            torch.testing.assert_close(many.ratios[run], ratios)
+            worth = [(r - 1) @ a for r, a in zip(ratios, at.advantages * at.batch.mask, strict=True)]
+            assert many.promised[run].item() == pytest.approx(sum(worth).item() / 12)
+    assert not torch.allclose(pairs[0].now[0], pairs[0].now[1]), "each run has samples of its own"
 
 
 def test_the_seed_decides_everything():
     def last(seed):
         torch.manual_seed(seed + 10)
-        return list(islice(ppo_many(sum_world(), Settings(batch=8, minibatches=2), 2, seed), 2))[-1][1]
+        return list(islice(ppo_many(sum_world(), Settings(batch=8, minibatches=2), 2, seed), 2))[-1].now
 
     assert torch.equal(last(5), last(5))
     assert not torch.equal(last(5), last(6))

@@ -77,7 +77,7 @@ weight = Exercise(
         ),
         "geometric mean": (
             lambda a, b, m: (((a - b) * m).sum(1) / m.sum(1)).exp(),
-            "You divide by the length: that is the geometric mean of the ratios (GSPO, lesson 08). The weight is "
+            "You divide by the length: that is the geometric mean of the ratios (GSPO's). The weight is "
             "their product, whose mean is exactly 1.",
         ),
         "sum of ratios": (

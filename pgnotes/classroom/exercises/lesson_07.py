@@ -242,10 +242,6 @@ fraction = Exercise(
             lambda r, a, m, e: ((a > 0) & (r > 1 + e))[m].double().mean(),
             "You count the upper silent side. Below 1 − ε with A < 0 the gradient is gone as well.",
         ),
-        "lower side": (
-            lambda r, a, m, e: ((a < 0) & (r < 1 - e))[m].double().mean(),
-            "You count the lower silent side. Above 1 + ε with A > 0 the gradient is gone as well.",
-        ),
         "mean of sequences": (
             lambda r, a, m, e: ((silenced(r, a, e) & (a != 0) & m).sum(1) / m.sum(1)).mean(),
             "You average the sequences' own fractions. Then a token of a short sequence counts for more; the fraction "

@@ -107,14 +107,14 @@ QUESTIONS = (
             Choice(
                 "On later minibatches: their samples are up to fifteen steps old.",
                 True,
-                "You saw a fifth of the last part without a gradient. In long runs on language models this is the usual "
-                "source of ratios.",
+                "You saw a fifth of the last part without a gradient. In many runs on language models this is the "
+                "only source of ratios.",
             ),
         ),
     ),
     Question(
-        "Two trainers train the same model on the same batch. One logs a clip fraction of 0.46, the other of 0.39. What "
-        "is likely?",
+        "Two trainers train the same model on the same batch. One logs a clip fraction of 0.45, the other of 0.39. "
+        "What is likely?",
         (
             Choice(
                 "The second one uses a smaller ε.",

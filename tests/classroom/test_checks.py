@@ -158,8 +158,7 @@ def test_a_branch_without_a_return_and_another_type_are_told():
     exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((LONG[0, :2],), (LONG[1, :2],)), {}, "It is the identity.")
 
     def first_only(x):
-        if x[0] == 0:
-            return x
+        return x if x[0] == 0 else None
 
     assert "does every branch `return`?" in exercise.judge(first_only).sentence
     assert "torch.eye(K, dtype=x.dtype)" in exercise.judge(lambda x: torch.eye(2) @ x).sentence

@@ -48,7 +48,8 @@ def lines(place: str, batches: int) -> dict[str, list[float]]:
     if batches:
         values = next(islice(learn_values(world, policy, batch=16, step=0.2, seed=0), batches, None))
     worth = bootstrapped(world, values)
-    start, middle, end = (with_critic(world, policy, values, worth, **{place: m}) for m in (0.0, 0.5, 1.0))
+    ends = {"subtracted": (1.0, 0.0), "replacing": (0.0, 1.0)}[place]  # how much of Q goes where
+    start, middle, end = (with_critic(world, policy, values, worth, m * ends[0], m * ends[1]) for m in (0.0, 0.5, 1.0))
     luck = with_critic(world, policy, true, bootstrapped(world, true), subtracted=1.0).trace.item()
 
     found: dict[str, list[float]] = {"luck": [], "worth": [], "along": [], "off": []}

@@ -60,5 +60,5 @@ def score_sizes(model: PreTrainedModel, group: Group) -> Tensor:
         hidden = completion_hidden(model, group.prompt, live)[0]
         logp = token_logprobs(model, hidden, live[0], 1.0, entropy="none")[0].sum()
         score = torch.autograd.grad(logp, weights)
-        sizes.append(sum(part.double().square().sum() for part in score))
+        sizes.append(torch.stack([part.double().square().sum() for part in score]).sum())
     return torch.stack(sizes)

@@ -83,7 +83,9 @@ def draw(fig: Figure) -> Moving:
         ax.set(xlim=(-0.02, 1.02))
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
 
-    parts = [noise.add_patch(Polygon([(0, 0)] * 3, facecolor=colour, edgecolor="none")) for colour in (LUCK, WORTH)]
+    parts = [Polygon([(0, 0)] * 3, facecolor=colour, edgecolor="none") for colour in (LUCK, WORTH)]
+    for part in parts:
+        noise.add_patch(part)
     noise.set_yticks([0, 0.1, 0.2, 0.3], ["0", "0.1", "0.2", "0.3"])
     total = empty_line(noise, color=EXACT, linewidth=2)
     words = [noise.text(0.03, 0, text, color=EXACT, va="center") for text in ("luck", "worth")]

@@ -21,6 +21,10 @@ MARKS = {"open": ("still open", QUIET), "wrong": ("not yet", WORSE), "right": ("
 SHORT = 12  # numbers that are shown whole; of more, only the place that differs
 STUB = {"RESUME", "NOP", "CACHE", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}  # what `...` compiles to
 NO_RETURN = "Your function gives nothing back: is its `return` missing? (What is printed is not returned.)"
+OTHER_TYPE = (
+    " The arguments are float64: make what you create the same, as in torch.eye(K, dtype=x.dtype), "
+    "or turn it with .to(x.dtype)."
+)
 NO_GRADIENT = (
     "No gradient flows from what you return: were the log-probabilities detached, or turned into plain numbers "
     "(`.item()`, `float()`, NumPy)?"
@@ -94,11 +98,13 @@ class Exercise:
                 return self.known(attempt) or self.wrong(str(error))
             except Exception as error:
                 raised = f"For {self.example(case)} your function raised {type(error).__name__}: {error}."
+                raised += OTHER_TYPE if "dtype" in str(error) else ""
                 return self.known(attempt) or self.wrong(raised)
             if value is Ellipsis or (value is None and is_stub(attempt)):
                 return self.untouched()
             if value is None:
-                return self.wrong(NO_RETURN)
+                branch = f"For {self.example(case)} your function gives nothing back: does every branch `return`?"
+                return self.wrong(branch if given else NO_RETURN)
             given.append(value)
 
         faults = map(self.fault or self.difference, self.cases, given)
@@ -177,7 +183,7 @@ class Exercise:
     def example(self, case: tuple) -> str:
         """A case in few characters: its numbers, or where to find them if they are many."""
         if sum(count(argument) for argument in case) <= SHORT:
-            return shown(case)
+            return shown(case, floor=0.0)
         number = next(i for i, known in enumerate(self.cases) if known is case)
         return f"the arguments in check.{self.name}.cases[{number}]"
 
@@ -246,16 +252,15 @@ def apart(a: Tensor, b: Tensor) -> tuple[str, str]:
     return texts
 
 
-def shown(value: Any, digits: int = 4) -> str:
-    """Arguments or numbers in a few characters, as one would type them."""
+def shown(value: Any, digits: int = 4, floor: float = 1e-12) -> str:
+    """Arguments or numbers in a few characters, as one would type them; 0 for numbers below `floor` in size."""
     if isinstance(value, Tensor):
-        return shown(value.tolist(), digits)
+        return shown(value.tolist(), digits, floor)
     if isinstance(value, tuple):
-        return ", ".join(shown(v, digits) for v in value)
+        return ", ".join(shown(v, digits, floor) for v in value)
     if isinstance(value, list):
-        return "[" + ", ".join(shown(v, digits) for v in value) + "]"
+        return "[" + ", ".join(shown(v, digits, floor) for v in value) + "]"
     if isinstance(value, float):
-        value = 0.0 if abs(value) < 1e-12 else value
-        return f"{value:.{digits}g}"
+        return f"{0.0 if abs(value) < floor else value:.{digits}g}"
     text = repr(value)
     return text if len(text) <= 90 else f"{text[:60]}… ({len(text)} characters)"

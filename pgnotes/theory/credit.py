@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pgnotes.theory.arguments import check_booleans, check_choice, check_count, check_real, check_shape
+from pgnotes.theory.learning import prefix_totals
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.returns import discounted_return, live_rewards, reward_to_go
 from pgnotes.theory.worlds import TokenWorld, check_token_world
@@ -55,6 +56,18 @@ def spread(rewards: Tensor, mask: Tensor) -> Tensor:
     live = check_booleans("mask", mask).to(rewards.dtype)
     length = live.sum(-1, keepdim=True).clamp(min=1)
     return total * live / length
+
+
+def values_to_go(world: TokenWorld, policy: PrefixPolicy) -> Tensor:
+    """V(prefix) = E[G_t | prefix], what is still to come from a prefix on average, [rows] (lesson 06).
+
+    Undiscounted. With what has been paid on the way it is lesson 05's E[R | prefix], so that R - E[R | prefix] and
+    G_t - V(prefix) are the same number in every sample.
+    0 for prefixes that never happen.  world: with one prompt.  ValueError naming the argument.
+    """
+    passed = prefix_totals(world, policy, torch.ones(world.mask.shape, dtype=torch.float64))
+    still_paid = prefix_totals(world, policy, reward_to_go(world.rewards[0], mask=world.mask))
+    return still_paid / passed.masked_fill(passed == 0, 1.0)
 
 
 def variance_by_step(world: TokenWorld, policy: PrefixPolicy, weights: Any) -> Tensor:

@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import check_choice, check_count, check_finite, check_positive, check_real, check_shape
+from pgnotes.theory.arguments import (
+    check_between,
+    check_choice,
+    check_count,
+    check_finite,
+    check_positive,
+    check_real,
+    check_shape,
+)
 from pgnotes.theory.estimators import Moments, moments_of, outcomes, token_estimates
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, symbol_weights
@@ -156,6 +164,44 @@ def with_table(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Moments:
     baselines = check_table(table, policy)[rows]  # [N, T]
     advantages = (world.returns()[0, :, None] - baselines) * world.mask
     return moments_of(outcomes(world, policy).chances, token_estimates(world, policy, advantages[None]))
+
+
+def bootstrapped(world: TokenWorld, values: Any) -> Tensor:
+    """Q̂(prefix, symbol) = V̂(prefix + symbol), or the return itself where the symbol ends the sequence, [rows, V].
+
+    What a critic says of a symbol when it knows no more than values [rows] (lesson 05); of the true values it makes the
+    true Q. 0 where nothing ever happens.
+    """
+    sequences, mask = check_single_prompt(world).sequences, world.mask
+    rows = prefix_rows(sequences, world.vocab_size)
+    n_rows = sum(world.vocab_size**t for t in range(world.horizon))
+    values = check_shape("values", check_real("values", values, 1), (n_rows,))
+
+    goes_on = torch.zeros_like(mask)
+    goes_on[:, :-1] = mask[:, 1:]
+    known = torch.where(goes_on, values[rows.roll(-1, 1)], world.returns()[0, :, None])
+    table = torch.zeros(n_rows, world.vocab_size, dtype=torch.float64)
+    table[rows[mask], sequences[mask]] = known[mask]
+    return table
+
+
+def with_critic(
+    world: TokenWorld, policy: PrefixPolicy, values: Any, worth: Any, subtracted: float = 0.0, replacing: float = 0.0
+) -> Moments:
+    """Moments of Σ_t ((1 - ρ) R + ρ Q̂ - (1 - m) V̂ - m Q̂) ∇ log π(symbol_t) from one sequence (lesson 05).
+
+    values: V̂, [rows].  worth: Q̂ of each symbol, [rows, V].  subtracted: m in [0, 1], the share of Q̂ in the baseline,
+    which may not know the symbol: of the mean 1 - m is left if both are exact.  replacing: ρ in [0, 1], the share of Q̂
+    in the return's place; with 1 it is an actor-critic's gradient, and unbiased if Q̂ is exact.
+    """
+    rows = prefix_rows(check_single_prompt(world).sequences, world.vocab_size)
+    baselines = check_shape("values", check_real("values", values, 1), policy.logits.shape[-2:-1])[rows]
+    worth = check_shape("worth", check_real("worth", worth, 2), policy.logits.shape[-2:])[rows, world.sequences]
+    m, share = check_between("subtracted", subtracted, 0.0, 1.0), check_between("replacing", replacing, 0.0, 1.0)
+
+    target = (1 - share) * world.returns()[0, :, None] + share * worth
+    weights = (target - (1 - m) * baselines - m * worth) * world.mask
+    return moments_of(outcomes(world, policy).chances, token_estimates(world, policy, weights[None]))
 
 
 def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor:

@@ -90,6 +90,11 @@ def mean_gradient(logits: Tensor, batch: Rollout, rows: Tensor, weights: Tensor,
 
 def expected_returns(world: TokenWorld, logits: Tensor) -> Tensor:
     """J of each run's policy, every sequence listed: logits [runs, rows, V] -> [runs]."""
+    return chances(world, logits) @ world.returns()[0]
+
+
+def chances(world: TokenWorld, logits: Tensor) -> Tensor:
+    """How likely each sequence of the world is under each run's policy: logits [runs, rows, V] -> [runs, N]."""
     rows = prefix_rows(check_single_prompt(world).sequences, world.vocab_size)  # [N, T]
     log_probs = logits.log_softmax(-1)[:, rows, world.sequences]  # [runs, N, T]
-    return (log_probs * world.mask).sum(-1).exp() @ world.returns()[0]
+    return (log_probs * world.mask).sum(-1).exp()

@@ -40,6 +40,15 @@ class SoftmaxPolicy:
         n, generator = check_count("n", n), check_generator("generator", generator)
         return torch.multinomial(self.probs.detach(), n, replacement=True, generator=generator)
 
+    def pick(self, uniforms: Any) -> Tensor:
+        """The action on which each number of `uniforms` [n], in [0, 1), falls, [n] (lesson 02).
+
+        The actions lie side by side in [0, 1), each as wide as it is likely. Uniform numbers so give samples; the same
+        numbers give the same actions, until a change of the policy moves a border past one of them.
+        """
+        borders = self.probs.detach().cumsum(0)[:-1]
+        return torch.searchsorted(borders, check_real("uniforms", uniforms, 1), right=True)
+
     def log_prob(self, a: Any) -> Tensor:
         """log π(a) in nats for each action of `a` [n], [n]; never above 0.
 

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import check_between, check_count, check_numbers, check_positive, check_real
+from pgnotes.theory.arguments import (
+    check_between,
+    check_choice,
+    check_count,
+    check_numbers,
+    check_positive,
+    check_real,
+)
+from pgnotes.theory.learning import prefix_values, symbol_values
 from pgnotes.theory.objectives import Clip, check_mask, clip_range, live_only, policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import mean_entropy
@@ -54,9 +62,10 @@ def effective_sample_size(weights: Any) -> Tensor:
 
 
 def outside(ratios: Any, clip: Clip) -> Tensor:
-    """True where a ratio (any shape) lies outside [1 - low, 1 + high] (lesson 07).
+    """True where a ratio (any shape) lies outside [1 - low, 1 + high], whatever its advantage (lesson 07, claim C21).
 
-    The share of such tokens is what trainers plot as "clip fraction".
+    Their share is what some trainers (Stable-Baselines3, CleanRL) plot as "clip fraction". On two of the four sides
+    such a token still has its full gradient: see `clip_fraction`.
     """
     low, high = clip_range(clip)
     ratios = torch.as_tensor(ratios)
@@ -73,6 +82,18 @@ def silenced(ratios: Any, advantages: Any, clip: Clip) -> Tensor:
     above = (advantages > 0) & (ratios > 1 + high)
     below = (advantages < 0) & (ratios < 1 - low)
     return above | below | (advantages == 0)
+
+
+def clip_fraction(ratios: Any, advantages: Any, mask: Tensor, clip: Clip) -> Tensor:
+    """The share of live tokens whose gradient the clip has taken away, one number (lesson 07).
+
+    This is what TRL and verl log. A token without an advantage has no gradient either, but not because of the clip: it
+    is not counted.
+    ratios, mask: [n, T].  advantages: [n, T], or [n, 1] where all tokens of a sequence have the same.  0 if none live.
+    """
+    advantages = torch.as_tensor(advantages)
+    silent = silenced(ratios, advantages, clip) & (advantages != 0) & mask
+    return silent.sum() / mask.sum().clamp(min=1)
 
 
 # exact answers on a world
@@ -92,15 +113,27 @@ def divergence(chances: Tensor, others: Tensor) -> Tensor:
     return torch.where(chances > 0, terms, 0.0).sum(-1)
 
 
-def exact_surrogate(world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, clip: Clip | None = None) -> Tensor:
-    """E_old Σ_t min(r A, clip(r) A) - A: what PPO thinks it gains, without noise (lesson 07; Kakade & Langford 2002).
+def exact_surrogate(
+    world: TokenWorld, policy: PrefixPolicy, old: PrefixPolicy, clip: Clip | None = None, by: str = "return"
+) -> Tensor:
+    """E_old Σ_t min(r A, clip(r) A) - A, every sequence listed: what PPO thinks it gains (lesson 07).
 
-    A is the return less its mean. Without a clip its value, 0, and its gradient are those of J(policy) - J(old) at
-    policy = old.  world: with one prompt.
+    by: what A is. "advantage": A_old(prefix, symbol), the mean over all that may follow · "return": one sequence's
+    return less V_old(prefix), as a batch has it. Its mean is the same, but a symbol comes with both signs of it.
+    Without a clip both give the same number, whose value, 0, and gradient are those of J(policy) - J(old) at policy =
+    old (Kakade & Langford 2002). With a clip "return" gives less: the min is concave in A, and each sign of A is flat
+    on one side only.
+    world: with one prompt.  ValueError for another `by`.
     """
+    rows = prefix_rows(world.sequences, world.vocab_size)
+    paid = {
+        "return": lambda: world.returns()[0, :, None],
+        "advantage": lambda: symbol_values(world, old)[rows, world.sequences],
+    }
+    advantages = paid[check_choice("by", by, paid)]() - prefix_values(world, old)[rows]
+
     chances = world.probabilities(old)[0].detach()
-    advantages = world.returns()[0] - chances @ world.returns()[0]
-    weighted = len(chances) * chances * advantages  # a chance is never negative, so it changes no min
+    weighted = len(chances) * chances[:, None] * advantages  # a chance is never negative, so it changes no min
     logp_old = old.log_prob(world.sequences).detach()
 
     def loss(logp: Tensor) -> Tensor:
@@ -126,7 +159,8 @@ class Settings:
 
     step_size: float = 1.0  # of one epoch's gradient step
     batch: int = 64  # sequences an iteration
-    epochs: int = 4  # μ: gradient steps on each batch
+    epochs: int = 4  # K in PPO's paper, μ in GRPO's: how often each batch is gone through
+    minibatches: int = 1  # parts of a batch with a gradient step each, drawn anew in each epoch
     clip: Clip | None = 0.2  # ε, or (low, high), or None for the bare surrogate
     # c₁: weight of the squared error of a table of values, one a prefix; 0 subtracts the batch's mean return instead
     value_weight: float = 0.0
@@ -138,6 +172,8 @@ class Settings:
         check_positive("step_size", self.step_size)
         check_count("batch", self.batch, 2)
         check_count("epochs", self.epochs)
+        if check_count("minibatches", self.minibatches) > self.batch:
+            raise ValueError(f"minibatches is {self.minibatches}; a batch of {self.batch} has at most that many parts")
         clip_range(unclipped(self.clip))
         for name in ("value_weight", "entropy_bonus", "reference_weight"):
             check_between(name, getattr(self, name), 0.0, float("1e9"))
@@ -173,7 +209,7 @@ def ppo(
     world: with one prompt.  logits: where to start, [rows, V]; zeros if not given.
     loss: takes the place of the clipped surrogate.  All randomness comes from `seed`.
     """
-    surrogate = loss or partial(policy_loss, kind="ppo", clip=unclipped(settings.clip), aggregate="sum")
+    surrogate = loss or clipped_surrogate(settings)
     generator = torch.Generator().manual_seed(seed)
     theta, values = starting_point(world, logits)
     parameters = (theta, values) if settings.value_weight else (theta,)
@@ -182,29 +218,42 @@ def ppo(
     for iteration in itertools.count():
         old = PrefixPolicy(theta.detach().clone())
         batch = world.rollout(old, settings.batch, generator)  # 1 roll out
+        logp_old = old.log_prob(batch.sequences)  # the ratios' denominator, once
         rows = prefix_rows(batch.sequences, world.vocab_size)
         returns = returns_of(batch, old, start, settings)
         advantages = advantages_of(returns, values[rows], settings)  # 2 compare with what was expected
 
-        for epoch in range(settings.epochs):  # 3 several steps on the same batch
-            policy = PrefixPolicy(theta)
-            yield Epoch(iteration, epoch, policy, old, batch, advantages)
-            logp = policy.log_prob(batch.sequences)  # the forward pass that every epoch needs
-            if epoch == 0:
-                logp_old = logp.detach()
+        for epoch in range(settings.epochs):  # 3 several passes over the same batch
+            yield Epoch(iteration, epoch, PrefixPolicy(theta), old, batch, advantages)
+            for part in parts_of(settings, generator):  # in each a step for every minibatch
+                policy, some = PrefixPolicy(theta), Rollout(*(each[part] for each in batch))
+                logp = policy.log_prob(some.sequences)  # the forward pass that every step needs
 
-            total = surrogate(logp, logp_old, advantages, batch.mask)
-            if settings.value_weight:
-                total = total + settings.value_weight * squared_error(returns, values[rows], batch.mask)
-            if settings.entropy_bonus:
-                total = total - settings.entropy_bonus * mean_entropy(policy, batch)
+                total = surrogate(logp, logp_old[part], advantages[part], some.mask)
+                if settings.value_weight:
+                    error = squared_error(returns[part], values[rows[part]], some.mask)
+                    total = total + settings.value_weight * error
+                if settings.entropy_bonus:
+                    total = total - settings.entropy_bonus * mean_entropy(policy, some)
 
-            gradients = torch.autograd.grad(total, parameters)
-            with torch.no_grad():
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter -= settings.step_size * gradient
+                gradients = torch.autograd.grad(total, parameters)
+                with torch.no_grad():
+                    for parameter, gradient in zip(parameters, gradients, strict=True):
+                        parameter -= settings.step_size * gradient
 
         yield Epoch(iteration, settings.epochs, PrefixPolicy(theta), old, batch, advantages)
+
+
+def clipped_surrogate(settings: Settings) -> Loss:
+    """PPO's loss, or the bare surrogate's where there is no clip; a sequence's sum, averaged over sequences."""
+    return partial(policy_loss, kind="ppo", clip=unclipped(settings.clip), aggregate="sum")
+
+
+def parts_of(settings: Settings, generator: torch.Generator) -> list[Any]:
+    """Indices of the sequences in each minibatch of one epoch; each sequence is in one of them."""
+    if settings.minibatches == 1:
+        return [slice(None)]
+    return list(torch.randperm(settings.batch, generator=generator).tensor_split(settings.minibatches))
 
 
 def starting_point(world: TokenWorld, logits: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -149,6 +149,21 @@ def test_numbers_are_told_with_digits_enough_to_see_the_difference():
     assert "gives 0; it should" in exercise.judge(lambda x: 3.469e-19).sentence
 
 
+def test_small_arguments_are_told_as_they_are():
+    exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((1e-30,),), {}, "It is the identity.")
+    assert exercise.judge(lambda x: x + 1).sentence.startswith("For 1e-30 your function gives 1;")
+
+
+def test_a_branch_without_a_return_and_another_type_are_told():
+    exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((LONG[0, :2],), (LONG[1, :2],)), {}, "It is the identity.")
+
+    def first_only(x):
+        return x if x[0] == 0 else None
+
+    assert "does every branch `return`?" in exercise.judge(first_only).sentence
+    assert "torch.eye(K, dtype=x.dtype)" in exercise.judge(lambda x: torch.eye(2) @ x).sentence
+
+
 def test_one_number_is_one_number():
     exercise = Exercise("1.9", "Write f(x)", lambda x: x, ((2.0,),), {}, "It is the identity.")
     assert exercise.judge(lambda x: torch.tensor([x])).status == "right"

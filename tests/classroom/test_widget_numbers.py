@@ -1,15 +1,28 @@
-"""What widgets show is what the formulas and the model say: lesson 01's; lesson 09's have `test_run_pictures.py`."""
+"""What widgets show is what the formulas and the model say: lessons 01, 06; 09 has `test_run_pictures.py`."""
 
 import itertools
+import statistics
 
 import pytest
 import torch
 
-from pgnotes.classroom.widgets import gaussian_policy, next_token, policy_update
+from pgnotes.classroom.widgets import (
+    credit_matrix,
+    gaussian_policy,
+    next_token,
+    past_noise,
+    policy_update,
+    two_presses,
+)
 from pgnotes.classroom.widgets.next_token import LONGEST, REQUEST
 from pgnotes.lm.models import encode
 from pgnotes.lm.pocket.continuations import continuations
 from pgnotes.lm.rollout import uniforms
+from pgnotes.theory.credit import token_weights, variance_by_step
+from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
+from pgnotes.theory.policies import PrefixPolicy
+from pgnotes.theory.random_worlds import random_world
+from pgnotes.theory.worlds import TokenWorld
 
 
 def test_policy_update_is_the_update_of_the_formula():
@@ -86,3 +99,52 @@ def test_what_the_pocket_model_writes_depends_on_the_settings_alone():
     assert all(line.startswith("sold 12 loaves and ") for line in first)
     assert first != widget.finish(settings | {"temperature": 3.0})
     assert len(set(widget.finish(settings | {"top_k": 1}))) == 1, "top-1 leaves no choice"
+
+
+@pytest.mark.parametrize(("gamma", "cost"), [(0.5, 1.5), (0.9, 1.5), (0.0, 0.75), (1.0, 1.0)])
+def test_the_button_s_arrows_are_the_exact_gradient_and_the_usual_form_s_mean(gamma, cost):
+    paid = torch.tensor([[0.0, 1.0], [0.0, -cost]], dtype=torch.float64)
+    button = TokenWorld(2, 2, lambda sequences, prompt: paid[torch.arange(2), sequences])
+    for steps in (0, 7):
+        walks = two_presses.numbers(gamma, cost, steps)["walks"]
+        for rule, walk in walks.items():
+            logits = torch.tensor([[0.0, walk["logit"]]], dtype=torch.float64)
+            policy = PrefixPolicy(logits.expand(3, 2))
+            if rule == "to_go":
+                slope = button.exact_gradient(policy, gamma).sum(0)[1]
+            else:
+                weights = token_weights(button.rewards, "usual", gamma)
+                estimates = token_estimates(button, policy, weights)
+                slope = moments_of(outcomes(button, policy).chances, estimates).mean.view(3, 2).sum(0)[1]
+            assert walk["derivative"] == pytest.approx(slope.item(), abs=1e-12)
+            assert walk["worth"] == pytest.approx(button.expected_return(policy, gamma).item(), abs=1e-12)
+    assert walks["usual"]["logit"] == pytest.approx(0.0) or (walks["usual"]["logit"] < 0) == (cost > 1)
+
+
+def ratios_of(kind, horizon, seeds):
+    for seed in seeds:
+        world, policy = random_world(kind, 2, horizon, seed)
+        to_go, whole = (token_weights(world.rewards, rule) for rule in ("to_go", "whole"))
+        yield (variance_by_step(world, policy, to_go).sum() / variance_by_step(world, policy, whole).sum()).item()
+
+
+@pytest.mark.parametrize("kind", past_noise.MEDIANS)
+def test_the_first_worlds_of_past_noise_are_typical_and_the_medians_true(kind):
+    for horizon in (1, 3, 6, 8):
+        median = statistics.median(ratios_of(kind, horizon, range(30)))
+        assert past_noise.numbers(kind, horizon, 0.0, 0)["median"] == pytest.approx(median, abs=0.0051)
+    first = past_noise.numbers(kind, 6, 0.0, 0)["ratio"]
+    assert first == pytest.approx(past_noise.MEDIANS[kind][5], rel=0.03)
+
+
+def test_what_decides_is_not_the_taking_back():
+    """Random and good hints are both taken back; the past is worth keeping with the one and not with the other."""
+    best = {kind: [past_noise.numbers(kind, 6, 1.0, seed)["best"] for seed in range(8)] for kind in ("hints", "values")}
+    assert min(best["hints"]) > 0.8
+    assert max(best["values"]) < 0.4
+
+
+def test_the_slip_of_the_credit_matrix_is_token_3():
+    n = credit_matrix.numbers("usual", "slip", 1.0)
+    assert n["rewards"].index(-1) == 3, "counted from 0"
+    assert n["weights"] == [0.0] * 4 + [1.0] * 4

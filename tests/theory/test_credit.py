@@ -6,9 +6,11 @@ import pytest
 import torch
 from plain import numbers, random_policy, seeded
 
-from pgnotes.theory.credit import RULES, credit, spread, token_weights, variance_by_step
+from pgnotes.theory.credit import RULES, credit, spread, token_weights, values_to_go, variance_by_step
 from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
+from pgnotes.theory.learning import prefix_values
 from pgnotes.theory.policies import prefix_rows
+from pgnotes.theory.random_worlds import random_world
 from pgnotes.theory.worlds import TokenWorld, sum_world
 
 RANDOM = seeded(0)
@@ -79,6 +81,40 @@ def test_spread_keeps_the_total_and_weighs_tokens_by_what_is_left():
     assert torch.equal(spread(torch.zeros(2, 3), dead), torch.zeros(2, 3)), "no live token, nothing to spread on"
 
 
+def value_by_hand(world, policy, prefix):
+    """What is still to come after a prefix, symbol by symbol, in plain Python; the reward depends on the past alone."""
+    if len(prefix) == world.horizon or (prefix and prefix[-1] == world.eos):
+        return 0.0
+    row = prefix_rows(torch.tensor([[*prefix, *[0] * (world.horizon - len(prefix))]]), world.vocab_size)[0, len(prefix)]
+    value = 0.0
+    for symbol, chance in enumerate(policy.probs[row].tolist()):
+        longer = [*prefix, symbol]
+        filled = torch.tensor([longer + [0] * (world.horizon - len(longer))])
+        value += chance * (world.rewards_of(filled, 0)[0, len(prefix)].item() + value_by_hand(world, policy, longer))
+    return value
+
+
+@pytest.mark.parametrize("world", [dense_world(), dense_world(eos=0), sum_world()], ids=["dense", "eos", "sum"])
+def test_the_value_of_what_is_to_come_symbol_by_symbol(world):
+    policy = random_policy(world)
+    values = values_to_go(world, policy)
+    rows = prefix_rows(world.sequences, world.vocab_size)
+    for n, t in itertools.product(range(len(rows)), range(world.horizon)):
+        if world.mask[n, t]:
+            by_hand = value_by_hand(world, policy, world.sequences[n, :t].tolist())
+            assert values[rows[n, t]].item() == pytest.approx(by_hand, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["own", "ones", "hints"])
+def test_with_a_value_the_past_cancels_in_every_sample(kind):
+    world, policy = random_world(kind, 2, 5, seed=1)
+    rows = prefix_rows(world.sequences, 2)
+    whole, to_go = (token_weights(world.rewards[0], rule) for rule in ("whole", "to_go"))
+    with_past = whole - prefix_values(world, policy)[rows]
+    torch.testing.assert_close(with_past, to_go - values_to_go(world, policy)[rows], rtol=0, atol=1e-12)
+    assert (whole - to_go).abs().max() > 0.1, "there is a past that can cancel"
+
+
 @EACH_WORLD
 @pytest.mark.parametrize("rule", RULES)
 def test_the_steps_variances_add_up_to_the_trace(world, rule):
@@ -105,6 +141,8 @@ def test_the_steps_variances_add_up_to_the_trace(world, rule):
         (lambda: token_weights(torch.zeros(3), "whole", 1.0, torch.ones(2)), "mask"),
         (lambda: spread(torch.zeros(3), torch.full((3,), 0.5)), "mask"),
         (lambda: spread([1.0], torch.ones(1)), "rewards"),
+        (lambda: values_to_go(dense_world(2), random_policy(dense_world(2))), "world"),
+        (lambda: values_to_go(sum_world(), random_policy(dense_world())), "policy"),
         (lambda: variance_by_step(3, random_policy(sum_world()), torch.zeros(1, 121, 4)), "world"),
         (lambda: variance_by_step(sum_world(), random_policy(dense_world()), torch.zeros(1, 121, 4)), "policy"),
         (lambda: variance_by_step(sum_world(), random_policy(sum_world()), torch.zeros(1, 120, 4)), "weights"),

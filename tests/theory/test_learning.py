@@ -10,6 +10,7 @@ from pgnotes.theory.estimators import mean_return, moments_of, optimal_baseline,
 from pgnotes.theory.learning import (
     BASELINES,
     best_of_each,
+    bootstrapped,
     cost_of_error,
     learn_values,
     prefix_optimum,
@@ -19,6 +20,7 @@ from pgnotes.theory.learning import (
     symbol_scores,
     symbol_values,
     train_bandits,
+    with_critic,
     with_table,
 )
 from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, prefix_rows
@@ -116,6 +118,57 @@ def test_any_table_is_unbiased_and_its_error_costs_what_the_parabola_says():
     torch.testing.assert_close(moments.covariance, covariance)
 
 
+def test_values_make_what_a_symbol_is_worth():
+    exact = bootstrapped(WORLD, prefix_values(WORLD, POLICY))
+    reached = sorted(REACHED)
+    torch.testing.assert_close(exact[reached], symbol_values(WORLD, POLICY)[reached])
+
+    values = numbers(13, seed=3)
+    found = bootstrapped(WORLD, values)
+    assert found[0, 1] == values[1 + 1], "of a symbol that goes on, the value of what is then written"
+    assert found[0, 0] == WORLD.returns()[0][(WORLD.sequences == 0).all(1)], "of a stop, what it pays"
+    last = next(row for row, prefix in REACHED.items() if prefix == (1, 2))
+    ends = (WORLD.sequences == torch.tensor([1, 2, 2])).all(1)
+    assert found[last, 2] == WORLD.returns()[0][ends], "of the last symbol, too"
+
+
+def test_luck_and_worth_are_uncorrelated_and_their_traces_add():
+    """R - V = (R - Q) + (Q - V), each part listed by itself."""
+    values, worth = prefix_values(WORLD, POLICY), symbol_values(WORLD, POLICY)
+    rows, returns = prefix_rows(WORLD.sequences, 3), WORLD.returns()[0]
+    scores, chances = symbol_scores(WORLD, POLICY), WORLD.probabilities(POLICY)[0]
+    q, v = worth[rows, WORLD.sequences], values[rows]
+    parts = {"luck": returns[:, None] - q, "worth": q - v}
+    luck, advantage = ((w[..., None, None] * scores).sum(1).flatten(1) for w in parts.values())
+    exact = WORLD.exact_gradient(POLICY)
+
+    torch.testing.assert_close(chances @ luck, torch.zeros(39, dtype=torch.float64))
+    torch.testing.assert_close(chances @ advantage, exact.flatten())
+    assert chances @ (luck * advantage).sum(1) == pytest.approx(0.0, abs=1e-12)
+
+    whole = with_table(WORLD, POLICY, values)
+    noise, signal = (with_critic(WORLD, POLICY, values, worth, *shares) for shares in ((1.0, 0.0), (0.0, 1.0)))
+    torch.testing.assert_close(noise.covariance, moments_of(chances, luck).covariance)
+    torch.testing.assert_close(signal.covariance, moments_of(chances, advantage).covariance)
+    torch.testing.assert_close(noise.trace + signal.trace, whole.trace)
+    for m in (0.0, 0.3, 1.0):
+        mixed = with_critic(WORLD, POLICY, values, worth, subtracted=m)
+        torch.testing.assert_close(mixed.mean, (1 - m) * exact.flatten())
+        torch.testing.assert_close(mixed.trace, noise.trace + (1 - m) ** 2 * signal.trace)
+        replaced = with_critic(WORLD, POLICY, values, worth, replacing=m)
+        assert replaced.bias(exact) < 1e-12
+        torch.testing.assert_close(replaced.trace, (1 - m) ** 2 * noise.trace + signal.trace)
+
+
+def test_a_wrong_critic_in_the_return_s_place_biases_by_what_it_is_wrong_about():
+    worth, error = symbol_values(WORLD, POLICY), numbers(13, 3, seed=4)
+    exact = WORLD.exact_gradient(POLICY).flatten()
+    found = with_critic(WORLD, POLICY, numbers(13, seed=5), worth + error, replacing=0.5)
+    rows = prefix_rows(WORLD.sequences, 3)
+    missed = (error[rows, WORLD.sequences][..., None, None] * symbol_scores(WORLD, POLICY)).sum(1).flatten(1)
+    torch.testing.assert_close(found.mean - exact, 0.5 * WORLD.probabilities(POLICY)[0] @ missed)
+
+
 def test_learned_values_come_near_and_are_the_loop_s():
     tables = list(islice(learn_values(WORLD, POLICY, 64, 0.2, 0), 101))
     values, visits = prefix_values(WORLD, POLICY), prefix_totals(WORLD, POLICY, torch.ones(WORLD.mask.shape))
@@ -146,5 +199,14 @@ def test_faults_are_named():
             call(two, POLICY)
     with pytest.raises(ValueError, match="^table "):
         with_table(WORLD, POLICY, torch.zeros(12))
+    with pytest.raises(ValueError, match="^worth "):
+        with_critic(WORLD, POLICY, torch.zeros(13), torch.zeros(13))
+    for name in ("subtracted", "replacing"):
+        with pytest.raises(ValueError, match=f"^{name} "):
+            with_critic(WORLD, POLICY, torch.zeros(13), torch.zeros(13, 3), **{name: 1.5})
+    with pytest.raises(ValueError, match="^values "):
+        bootstrapped(WORLD, torch.zeros(12))
+    with pytest.raises(ValueError, match="^values "):
+        with_critic(WORLD, POLICY, torch.zeros(12), torch.zeros(13, 3))
     with pytest.raises(ValueError, match="^step "):
         next(learn_values(WORLD, POLICY, 4, 0.0, 0))

@@ -88,6 +88,19 @@ def test_the_policy_gradient_theorem(size, seed):
     torch.testing.assert_close(theorem, mdp.exact_gradient(policy), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("size", [(3, 2, 3), (2, 2, 4)], ids=str)
+def test_earlier_rewards_times_a_later_score_average_to_zero_and_no_others_do(size):
+    """Lesson 02's reason for the theorem's second line: E[r_k ∇ log π(a_t|s_t)] is 0 for k < t alone."""
+    mdp, policy = random_mdp(size, seed=5)
+    probs, listed = [softmax(row) for row in policy.logits.tolist()], by_hand(mdp, policy)
+    for k, t in itertools.product(range(mdp.horizon), repeat=2):
+        means = [0.0] * len(probs)  # the score's entry "action 0" in each state
+        for chance, steps, paid in listed:
+            state, action = steps[t]
+            means[state] += chance * paid[k] * ((action == 0) - probs[state][0])
+        assert (max(map(abs, means)) < 1e-12) == (k < t), (k, t, means)
+
+
 def test_the_gradient_has_no_graph_and_leaves_the_logits_as_they_were():
     mdp, _ = random_mdp((3, 2, 3))
     leaf = numbers(3, 2).requires_grad_()

@@ -115,6 +115,22 @@ def test_actions_are_drawn_as_often_as_the_policy_says():
     assert torch.equal(draws, policy.sample(20_000, seeded())), "the same seed gives the same draws"
 
 
+def test_a_number_picks_the_action_in_whose_share_it_falls():
+    policy = SoftmaxPolicy(torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64).log())
+    picked = policy.pick([0.0, 0.19, 0.21, 0.69, 0.71, 1 - 1e-16])
+    assert picked.tolist() == [0, 0, 1, 1, 2, 2]
+    uniforms = torch.rand(100_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    shares = policy.pick(uniforms).bincount() / 100_000
+    assert shares.tolist() == pytest.approx([0.2, 0.5, 0.3], abs=0.006)
+
+
+def test_a_small_change_of_the_policy_leaves_most_picks_alone():
+    uniforms = torch.rand(1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    before, after = (SoftmaxPolicy([1.8, 1.1, c]).pick(uniforms) for c in (0.0, 0.001))
+    assert (before != after).sum() <= 2
+    assert (before <= after).all(), "the last action's share grows, and takes from those before it"
+
+
 def test_sampling_leaves_the_global_generator_alone():
     state = torch.get_rng_state()
     for policy in (SoftmaxPolicy([0.0, 1.0]), GaussianPolicy(0.0, 1.0), PrefixPolicy(numbers(3, 2))):

@@ -11,6 +11,7 @@ from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.ppo import (
     Settings,
+    clip_fraction,
     effective_sample_size,
     exact_kl,
     exact_surrogate,
@@ -95,6 +96,22 @@ def test_silenced_is_where_autograd_finds_no_gradient(advantage, ratio):
     assert bool(outside(ratio, clip)) == (not 0.8 <= ratio <= 1.3)
 
 
+def test_the_clip_fraction_is_the_share_of_live_tokens_whose_gradient_it_has_taken():
+    generator, shape = seeded(3), (6, 5)
+    ratios = torch.exp(torch.randn(shape, dtype=torch.float64, generator=generator) / 2)
+    advantages = torch.randn(shape, dtype=torch.float64, generator=generator)
+    advantages[0] = 0.0
+    mask = torch.rand(shape, generator=generator) < 0.6
+
+    logp = ratios.log().requires_grad_()
+    policy_loss(logp, torch.zeros(shape), advantages, mask, "ppo", (0.1, 0.3)).backward()
+    taken = (logp.grad == 0) & (advantages != 0) & mask
+    assert 0 < taken.sum() < outside(ratios[mask], (0.1, 0.3)).sum()
+    assert clip_fraction(ratios, advantages, mask, (0.1, 0.3)) == pytest.approx((taken.sum() / mask.sum()).item())
+    assert clip_fraction(ratios, torch.ones(6, 1), mask, 0.2) == pytest.approx(((ratios > 1.2)[mask]).double().mean())
+    assert clip_fraction(ratios, advantages, torch.zeros(shape, dtype=torch.bool), 0.2) == 0
+
+
 # exact answers
 
 
@@ -109,8 +126,8 @@ def test_exact_kl_sums_the_rows_that_are_visited():
 
 def test_the_surrogate_is_zero_at_home_and_has_the_gradient_there():
     theta = OLD.logits.clone().requires_grad_()
-    for clip in (None, 0.2):
-        value = exact_surrogate(WORLD, PrefixPolicy(theta), OLD, clip)
+    for clip, by in ((None, "return"), (0.2, "return"), (None, "advantage"), (0.2, "advantage")):
+        value = exact_surrogate(WORLD, PrefixPolicy(theta), OLD, clip, by)
         (gradient,) = torch.autograd.grad(value, theta)
         torch.testing.assert_close(gradient, WORLD.exact_gradient(OLD))
         assert value.item() == pytest.approx(0, abs=1e-12)
@@ -130,6 +147,49 @@ def test_the_surrogate_sums_over_every_live_token():
         excess = sum(ratio - 1 for ratio in ratios[i, WORLD.mask[i]].tolist())
         by_hand += chance * (returns[i].item() - mean) * excess
     assert exact_surrogate(WORLD, NEW, OLD) == pytest.approx(by_hand)
+
+
+def by_hand_surrogate(new, clip, from_return):
+    """Sequence by sequence: V and Q are averages over the sequences that go on alike."""
+    chances, returns = WORLD.probabilities(OLD)[0].tolist(), WORLD.returns()[0].tolist()
+    listed, total = [tuple(row) for row in WORLD.sequences.tolist()], 0.0
+    ratios = (new.log_prob(WORLD.sequences) - OLD.log_prob(WORLD.sequences)).exp().tolist()
+
+    def mean_after(prefix):
+        alike = [i for i, row in enumerate(listed) if row[: len(prefix)] == prefix]
+        return sum(chances[i] * returns[i] for i in alike) / sum(chances[i] for i in alike)
+
+    for i, row in enumerate(listed):
+        for t in range(int(WORLD.mask[i].sum())):
+            worth = (returns[i] if from_return else mean_after(row[: t + 1])) - mean_after(row[:t])
+            held = ratios[i][t] if clip is None else min(max(ratios[i][t], 1 - clip), 1 + clip)
+            total += chances[i] * (min(ratios[i][t] * worth, held * worth) - worth)
+    return total
+
+
+@pytest.mark.parametrize("clip", [None, 0.2])
+@pytest.mark.parametrize("by", ["return", "advantage"])
+def test_both_surrogates_by_hand(by, clip):
+    expected = by_hand_surrogate(NEW, clip, by == "return")
+    assert exact_surrogate(WORLD, NEW, OLD, clip, by).item() == pytest.approx(expected)
+
+
+def test_noise_in_the_advantage_lowers_the_clipped_surrogate_alone():
+    """Far up the gradient one falls again, the other has levelled off; without a clip they are the same number."""
+    home, gains = PrefixPolicy(numbers(85, 4, seed=0)), {}
+    uphill = WORLD.exact_gradient(home) / WORLD.exact_gradient(home).norm()
+    near, far = (PrefixPolicy(home.logits + distance * uphill) for distance in (1.0, 6.0))
+    for by in ("return", "advantage"):
+        gains[by] = [exact_surrogate(WORLD, there, home, 0.2, by).item() for there in (near, far)]
+    assert gains["return"][1] < 0.3 * gains["return"][0]
+    assert gains["advantage"][1] > 0.9 * gains["advantage"][0]
+    bare = [exact_surrogate(WORLD, far, home, None, by).item() for by in ("return", "advantage")]
+    assert bare[0] == pytest.approx(bare[1])
+
+
+def test_an_unknown_advantage_is_named():
+    with pytest.raises(ValueError, match="^by "):
+        exact_surrogate(WORLD, NEW, OLD, by="value")
 
 
 # the loop
@@ -164,6 +224,27 @@ def test_later_epochs_by_formula(clip):
     for (at, before), (_, after) in pairwise(states):
         torch.testing.assert_close(after, by_formula(before, at, clip, 6.0))
     assert outside(states[3][0].ratios, 0.2).any()
+
+
+def test_a_minibatch_has_a_step_of_its_own():
+    """In every epoch the batch is cut anew, and each part's step is the formula's, from where the last one ended."""
+    settings, seen = Settings(step_size=3.0, batch=10, epochs=2, minibatches=3), []
+
+    def watched(logp, logp_old, advantages, mask):
+        seen.append((logp_old.detach().clone(), advantages.clone()))
+        return policy_loss(logp, logp_old, advantages, mask, "ppo", 0.2, "sum")
+
+    states = run(settings, 3, seed=4, loss=watched, logits=table(5))
+    assert [len(part) for part, _ in seen] == [4, 3, 3] * 2
+    (at, logits), logp_old = states[0], states[0][0].old.log_prob(states[0][0].batch.sequences)
+    for epoch in range(2):
+        cut = [part for part, _ in seen[3 * epoch : 3 * epoch + 3]]
+        torch.testing.assert_close(torch.cat(cut).sum(0), logp_old.sum(0), msg="each sequence once")
+        for part in [[logp_old.tolist().index(row) for row in rows.tolist()] for rows in cut]:
+            piece = at._replace(batch=type(at.batch)(*(x[part] for x in at.batch)), advantages=at.advantages[part])
+            logits = by_formula(logits, piece, 0.2, 3.0)
+        torch.testing.assert_close(logits, states[epoch + 1][1])
+    assert seen[0][0].tolist() != seen[3][0].tolist(), "cut anew"
 
 
 def test_epochs_count_and_every_iteration_starts_at_ratio_one():
@@ -244,6 +325,8 @@ def test_the_seed_decides_everything():
         ("step_size", 0),
         ("batch", 1),
         ("epochs", 0),
+        ("minibatches", 0),
+        ("minibatches", 65),
         ("clip", -0.1),
         ("clip", "a"),
         ("value_weight", -1),

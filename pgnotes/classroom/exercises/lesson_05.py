@@ -1,4 +1,4 @@
-"""Lesson 05's exercises: advantages, the best baseline, the mean of the others, a prefix's value, the mean repaired."""
+"""Lesson 05's exercises: advantages, the best baseline, the mean of the others, a prefix's value, what is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def vector(*values: float) -> Tensor:
 PROBS, WORTH = vector(0.6, 0.3, 0.1), vector(0.2, 1.0, 0.5)
 SURE, PAYS = vector(0.9, 0.1), vector(1.0, 0.0)
 REWARDS = vector(1.0, 0.0, 0.0, 0.5, 1.0)
-SCORES = SoftmaxPolicy(PROBS.log()).score([1, 0, 0, 2, 1])
 TEXTS = torch.tensor([[3, 3, 0], [3, 2, 0], [3, 0, 0], [1, 3, 0], [1, 1, 3], [2, 2, 0]])
 CHANCES, RETURNS = vector(0.3, 0.1, 0.2, 0.1, 0.1, 0.2), vector(1.0, 0.8, 0.5, 0.7, 0.0, 0.6)
 
@@ -37,6 +36,11 @@ def best(probs: Tensor, rewards: Tensor) -> float:
 def passing(sequences: Tensor, prefix: Tensor) -> Tensor:
     """Which sequences begin with a prefix."""
     return (sequences[:, : len(prefix)] == prefix).all(1)
+
+
+def mean_over(chosen: Tensor, chances: Tensor, returns: Tensor) -> Tensor:
+    """The mean return of the chosen sequences, each weighted by its chance."""
+    return chances[chosen] @ returns[chosen] / chances[chosen].sum()
 
 
 def anywhere(sequences: Tensor, prefix: Tensor) -> Tensor:
@@ -72,6 +76,21 @@ advantage = Exercise(
             lambda p, q: (p @ q).expand(len(q)),
             "That is the value, the same for all. Subtract it from what each action is worth.",
         ),
+        "own share": (
+            lambda p, q: q - p * q,
+            "From each action you subtract its own share of the value, π times what it is worth. Subtract the whole "
+            "value, the sum of these shares: the same number for all actions.",
+        ),
+        "divided by the spread": (
+            lambda p, q: (q - p @ q) / (p @ (q - p @ q).square()).sqrt(),
+            "The differences are right before you divide by their standard deviation. An advantage is in the reward's "
+            "unit; lesson 08 says what dividing does.",
+        ),
+        "divided by torch's spread": (
+            lambda p, q: (q - p @ q) / q.std(),
+            "The differences are right before you divide by the standard deviation. An advantage is in the reward's "
+            "unit; lesson 08 says what dividing does.",
+        ),
     },
     "Under the policy they average to zero: a policy is never better than itself.",
 )
@@ -105,6 +124,25 @@ best_baseline = Exercise(
             lambda p, r: r.max() + r.min() - p @ r,
             "R₁ + R₂ − mean is the answer for two actions only. With three, weight each reward by π times the score's "
             "squared length.",
+        ),
+        "sum less mean": (
+            lambda p, r: r.sum() - p @ r,
+            "R₁ + R₂ − mean is the answer for two actions only. With three, weight each reward by π times the score's "
+            "squared length.",
+        ),
+        "own entry": (
+            lambda p, r: (p * (1 - p) ** 2 * r).sum() / (p * (1 - p) ** 2).sum(),
+            "You take (1 − π)², the chosen action's own entry of the score. Its other entries, −π of each other "
+            "action, belong to its length as well.",
+        ),
+        "variance": (
+            lambda p, r: (p * (1 - p) * r).sum() / (p * (1 - p)).sum(),
+            "You weight by π(1 − π), the variance of one logit's score. The weight of an action is π times the "
+            "squared length of its whole score: 1 − 2π + Σπ².",
+        ),
+        "upside down": (
+            lambda p, r: (p * r / sizes(p)).sum() / (p / sizes(p)).sum(),
+            "You divide by the squared length, so that short scores count most. Long scores make the noise: multiply.",
         ),
     },
     "For p = 0.9 and rewards 1 and 0 it is 0.1, the mean in a mirror.",
@@ -140,6 +178,24 @@ leave_one_out = Exercise(
             "You compare with one other sample. That is unbiased too, and noisier than need be: take the mean of all "
             "the others.",
         ),
+        "factor upside down": (
+            lambda r: (r - r.mean()) * (len(r) - 1) / len(r),
+            "The factor is upside down: the reward less the mean of all, times n/(n − 1), not (n − 1)/n.",
+        ),
+        "divided by the spread": (
+            lambda r: (r - r.mean()) / r.std(),
+            "You subtract the mean of all and divide by the standard deviation, which is GRPO's rule (lesson 08). Here "
+            "the others' mean is subtracted, and nothing is divided.",
+        ),
+        "others not averaged": (
+            lambda r: r - (r.sum() - r),
+            "You subtract the *sum* of the others. Their mean is this sum divided by n − 1.",
+        ),
+        "own in the sum": (
+            lambda r: r - r.sum() / (len(r) - 1),
+            "You divide by n − 1, but the sum still holds the sample's own reward. Take it out: the sum less the own "
+            "reward.",
+        ),
     },
     "It is n/(n − 1) times the reward less the mean of all: repaired, in one factor.",
 )
@@ -147,21 +203,24 @@ leave_one_out = Exercise(
 prefix_value = Exercise(
     "5.4",
     "Write value_of(prefix, sequences, chances, returns)",
-    lambda prefix, sequences, chances, returns: (
-        chances[passing(sequences, prefix)]
-        @ returns[passing(sequences, prefix)]
-        / chances[passing(sequences, prefix)].sum()
-    ),
+    lambda prefix, sequences, chances, returns: mean_over(passing(sequences, prefix), chances, returns),
     (
         (torch.tensor([3]), TEXTS, CHANCES, RETURNS),
         (torch.tensor([1]), TEXTS, CHANCES, RETURNS),
-        (torch.tensor([3, 3]), TEXTS, CHANCES, RETURNS),
+        (torch.tensor([3, 2]), TEXTS, CHANCES, RETURNS),
+        (torch.tensor([2, 2]), TEXTS, CHANCES, RETURNS),
+        (torch.tensor([], dtype=torch.long), TEXTS, CHANCES, RETURNS),  # nothing written yet: J
     ),
     {
         "not divided": (
             lambda x, s, p, r: p[passing(s, x)] @ r[passing(s, x)],
             "You add up chance times return of what goes through the prefix. That is how much it contributes to J; "
             "divide by the chance of the prefix to get the mean.",
+        ),
+        "divided by the count": (
+            lambda x, s, p, r: p[passing(s, x)] @ r[passing(s, x)] / passing(s, x).sum(),
+            "You divide by how many sequences there are. A mean weighted by chances is divided by the sum of these "
+            "chances, which is the chance of the prefix.",
         ),
         "plain mean": (
             lambda x, s, p, r: r[passing(s, x)].mean(),
@@ -172,47 +231,76 @@ prefix_value = Exercise(
             "That is J, the value of the empty prefix. Keep only the sequences that begin with the prefix.",
         ),
         "anywhere": (
-            lambda x, s, p, r: p[anywhere(s, x)] @ r[anywhere(s, x)] / p[anywhere(s, x)].sum(),
+            lambda x, s, p, r: mean_over((s == x[-1]).any(1), p, r),
             "You take sequences that hold the symbol anywhere. A prefix stands at the beginning.",
+        ),
+        "any place": (
+            lambda x, s, p, r: mean_over((s[:, : len(x)] == x).any(1), p, r),
+            "You keep sequences that agree with the prefix in *some* place. They have to agree in all of them: `all` "
+            "in place of `any`. (And with an empty prefix all of nothing is true, any of nothing is not.)",
+        ),
+        "first symbol": (
+            lambda x, s, p, r: mean_over(s[:, 0] == x[0], p, r),
+            "You compare the first symbol alone. With a prefix of two symbols both have to agree; with an empty one "
+            "there is nothing to compare, and every sequence counts.",
+        ),
+        "last symbol": (
+            lambda x, s, p, r: mean_over(s[:, len(x) - 1] == x[-1], p, r),
+            "You compare the prefix's last symbol alone. All of its symbols have to agree; with an empty prefix there "
+            "is nothing to compare, and every sequence counts.",
         ),
         "best": (
             lambda x, s, p, r: r[passing(s, x)].max(),
             "That is the best return one can still reach. The value is the average under this policy.",
         ),
     },
-    "A learned value estimates this number, without ever listing a sequence.",
+    "Of the empty prefix it is J. A learned value estimates this number, without ever listing a sequence.",
 )
 
-repaired = Exercise(
+missing = Exercise(
     "5.5",
-    "Write repaired_gradient(rewards, scores)",
-    lambda rewards, scores: group_advantages(rewards[None], "rloo")[0] @ scores / len(rewards),
-    ((REWARDS, SCORES), (REWARDS[2:4], SCORES[2:4]), (REWARDS[1:], SCORES[1:])),
+    "Write missing_gradient(probs, b)",
+    lambda probs, b: probs * (b - probs @ b),
+    (
+        (PROBS, WORTH),
+        (SURE, PAYS),
+        (vector(0.25, 0.25, 0.5), vector(3.0, -1.0, 0.5)),
+        (PROBS, vector(0.4, 0.4, 0.4)),
+    ),
     {
-        "not repaired": (
-            lambda r, s: (r - r.mean()) @ s / len(r),
-            "You average over n. On average that is (n − 1)/n times the gradient: divide by n − 1, as for a sample's "
-            "covariance, which this is.",
+        "nothing": (
+            lambda p, b: torch.zeros_like(p),
+            "You say 0. That holds only if all entries of b are equal, so that b leaves the expectation. If b depends "
+            "on the action, E[b(a) s] does not vanish; the mean of a product is not the product of the means.",
         ),
-        "wrong way": (
-            lambda r, s: (r - r.mean()) @ s * (len(r) - 1) / len(r) ** 2,
-            "You multiply by (n − 1)/n, which the batch mean has done already. Undo it: multiply by n/(n − 1).",
+        "sign": (
+            lambda p, b: p * (p @ b - b),
+            "The sign is turned. E[(R − b) s] is ∇J − E[b s]; what is missing from it is E[b s], with a plus.",
+        ),
+        "no chances": (
+            lambda p, b: b @ (torch.eye(len(p), dtype=torch.float64) - p),
+            "You add up b(a) s over the actions as if each were taken once. An expectation weights each by π(a).",
         ),
         "not centred": (
-            lambda r, s: r @ s / (len(r) - 1),
-            "The mean of the rewards is not subtracted. Without it there is nothing to repair.",
+            lambda p, b: p * b,
+            "You multiply π and b entry by entry. An action's score is one-hot − π: the −π part takes away π times "
+            "E[b] in every entry.",
         ),
-        "summed": (
-            lambda r, s: (r - r.mean()) @ s,
-            "You add up the samples. An estimate of a gradient is an average, here over n − 1.",
+        "own entry": (
+            lambda p, b: p * b * (1 - p),
+            "You keep each action's own entry of its score, 1 − π. The scores of the other actions reach this logit "
+            "too, with −π: average whole vectors, one-hot − π.",
         ),
-        "twice": (
-            lambda r, s: group_advantages(r[None], "rloo")[0] @ s / (len(r) - 1),
-            "You leave the own reward out and also divide by n − 1. One of the two repairs it; with both, the "
-            "gradient is n/(n − 1) times as long as it should be.",
+        "advantage": (
+            lambda p, b: b - p @ b,
+            "That is how far each b(a) lies above its mean. In the gradient each logit moves by π times that.",
+        ),
+        "one number": (
+            lambda p, b: p @ b,
+            "That is E[b], one number. What is missing from a gradient has an entry for each logit: E[b(a) s].",
         ),
     },
-    "The same estimate as leave-one-out: the factor n/(n − 1) can sit in the advantage or in front of the sum.",
+    "It is the gradient of E[b]: what the policy's choice changes about its own baseline. With b = Q it is all of ∇J.",
 )
 
-EXERCISES = (advantage, best_baseline, leave_one_out, prefix_value, repaired)
+EXERCISES = (advantage, best_baseline, leave_one_out, prefix_value, missing)

@@ -1,6 +1,8 @@
-"""Lesson 06's exercises: the credit matrix, discounted weights, dense KL rewards, a past's noise, a spread reward."""
+"""Lesson 06's exercises: credit, discounted weights, dense rewards, a past's noise, a spread reward, G - V."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,14 +15,10 @@ from pgnotes.theory.returns import discounted_return, reward_to_go
 PAID = torch.tensor([0.5, -1.0, 0.0, 2.0], dtype=torch.float64)
 LOGP = torch.tensor([-0.2, -1.5, -0.7], dtype=torch.float64)
 LOGP_REF = torch.tensor([-0.9, -1.0, -0.1], dtype=torch.float64)
-FIRST, SECOND = (
-    torch.tensor([0.7, 0.3], dtype=torch.float64),
-    torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64),
-)
-EARLY, LATE = (
-    torch.tensor([1.0, -2.0], dtype=torch.float64),
-    torch.tensor([[0.3, 1.0], [2.0, 0.0]], dtype=torch.float64),
-)
+FIRST = torch.tensor([0.7, 0.3], dtype=torch.float64)
+SECOND = torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64)
+EARLY = torch.tensor([1.0, -2.0], dtype=torch.float64)
+LATE = torch.tensor([[0.3, 1.0], [2.0, 0.0]], dtype=torch.float64)
 RETURNS = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 LIVE = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
 
@@ -30,12 +28,35 @@ def powers(horizon: int, gamma: float) -> Tensor:
     return torch.tensor(gamma, dtype=torch.float64) ** torch.arange(horizon)
 
 
+def ahead(horizon: int) -> Tensor:
+    """k - t, in row t and column k, [T, T] float64."""
+    steps = torch.arange(horizon).double()
+    return steps[None, :] - steps[:, None]
+
+
 causal = Exercise(
     "6.1",
     "Write causal(horizon, gamma)",
     lambda horizon, gamma: credit("usual", horizon, gamma),
-    ((3, 0.5), (4, 0.9), (2, 1.0)),
+    ((3, 0.5), (4, 0.9), (2, 1.0), (3, 0.0)),
     {
+        "zero": (
+            lambda n, g: g ** (ahead(n)) * (ahead(n) >= 0),
+            "Right but for γ = 0, where you raise 0 to negative powers (that is infinite) and multiply by 0 (which is "
+            "no number). Take powers of k − t where it is 0 or more, and only there.",
+        ),
+        "off by one": (
+            lambda n, g: torch.where(ahead(n) >= 0, torch.tensor(g).double() ** (ahead(n) + 1).clamp(min=0), 0.0),
+            "All powers are one too high. A token's own reward is 0 tokens away, and γ^0 is 1: the diagonal is 1.",
+        ),
+        "times": (
+            lambda n, g: torch.where(ahead(n) >= 0, g * ahead(n), 0.0),
+            "You multiply γ by the distance. A discount is a power: γ^(k − t).",
+        ),
+        "backwards": (
+            lambda n, g: credit("usual", n, g).flip(1),
+            "Your columns run backwards: the first column is the reward of token 0, the last that of the last token.",
+        ),
         "transposed": (
             lambda n, g: credit("usual", n, g).T,
             "You credit each token with the rewards before it. Row t is the token, column k the reward: the entries "
@@ -74,6 +95,20 @@ front = Exercise(
             "This is the usual form. For the gradient of the discounted objective, token t needs the factor γ^t in "
             "front, t counted from 0.",
         ),
+        "not flipped": (
+            lambda r, g: (powers(len(r), g) * r).cumsum(0),
+            "You add up from the front: each token gets what was paid up to it. What counts is what is paid from it "
+            "on. Flip, `cumsum`, and flip back.",
+        ),
+        "not flipped back": (
+            lambda r, g: (powers(len(r), g) * r).flip(0).cumsum(0),
+            "Right numbers in the wrong order: flip the sums back, so that the first token's comes first.",
+        ),
+        "without its own": (
+            lambda r, g: token_weights(r, "to_go", g) - powers(len(r), g) * r,
+            "Each token's own reward is missing from its weight. It is a consequence of the token, too: k ≥ t, not k "
+            "> t.",
+        ),
         "twice": (
             lambda r, g: powers(len(r), g) * token_weights(r, "to_go", g),
             "The factor γ^t is in it twice: either discount rewards from the start, or discount from token t and "
@@ -101,6 +136,26 @@ dense = Exercise(
     lambda reward, logp, logp_ref, beta: paid_at_the_end(reward, logp) - beta * kl_estimate(logp, logp_ref, "k1"),
     ((1.0, LOGP, LOGP_REF, 0.1), (-0.5, LOGP.flip(0), LOGP_REF, 0.3), (0.0, LOGP, LOGP_REF, 1.0)),
     {
+        "overwritten": (
+            lambda r, lp, ref, b: torch.cat([-b * (lp - ref)[:-1], torch.tensor([r]).to(lp)]),
+            "The last token's own KL cost is gone: `rewards[-1] = reward` overwrites it. Add the reward to what the "
+            "last token is charged already: `+=`.",
+        ),
+        "first token": (
+            lambda r, lp, ref, b: paid_at_the_end(r, lp).flip(0) - b * (lp - ref),
+            "You pay the reward on the first token. There reward-to-go would drop it for all others: pay it on the "
+            "last token, which it waits for.",
+        ),
+        "ratio": (
+            lambda r, lp, ref, b: paid_at_the_end(r, lp) - b * (lp - ref).exp(),
+            "You charge the ratio π/π_ref. It averages to something else; the KL is the mean of its logarithm, "
+            "log π − log π_ref.",
+        ),
+        "absolute": (
+            lambda r, lp, ref, b: paid_at_the_end(r, lp) - b * (lp - ref).abs(),
+            "You charge the log-ratio's absolute value. A token that the reference likes better has a negative cost, "
+            "and only with these does the mean become the KL.",
+        ),
         "sign": (
             lambda r, lp, ref, b: paid_at_the_end(r, lp) + b * (lp - ref),
             "The sign of the KL part: a token that the policy likes better than the reference does must cost "
@@ -143,9 +198,15 @@ def paid_at_the_end(reward: float, like: Tensor) -> Tensor:
 
 def second_moments(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
     """E[w²‖s‖²] of the second token's score, with w the whole return and with w the reward-to-go, [2]."""
-    sizes = 1 - 2 * second + second.square().sum(1, keepdim=True)
+    return second_moments_of(first, second, early[:, None] + late, late)
+
+
+def second_moments_of(first: Tensor, second: Tensor, whole: Tensor, to_go: Tensor, squares: Any = None) -> Tensor:
+    """The same of any two tables of weights [K, K]; squares: what stands for Σπ² of each row."""
+    squares = second.square().sum(1, keepdim=True) if squares is None else squares
+    sizes = 1 - 2 * second + squares
     chances = first[:, None] * second
-    return torch.stack([(chances * sizes * w.square()).sum() for w in (early[:, None] + late, late)])
+    return torch.stack([(chances * sizes * w.square()).sum() for w in (whole, to_go)])
 
 
 def without_sizes(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
@@ -178,14 +239,25 @@ past = Exercise(
     {
         "without the score": (
             without_sizes,
-            "You average the squared weights alone. Each is multiplied by the squared length of the score of the "
-            "token that was chosen.",
+            "You average the squared weights alone. Each is multiplied by ‖s‖², the chosen token's squared score.",
         ),
         "not squared": (not_squared, "You average weight times ‖s‖². The second moment has the square of the weight."),
         "no cross term": (
             past_alone,
             "You add the square of the past to the square of what is to come. The square of a sum has a cross term, "
             "2·past·future: it is what can make the past useful.",
+        ),
+        "wrong axis": (
+            lambda first, second, early, late: second_moments_of(first, second, early[None, :] + late, late),
+            "You add the first token's reward along the wrong axis: `early[i]` belongs to row i of `late`, so it is a "
+            "column, `early[:, None]`.",
+        ),
+        "one sum of squares": (
+            lambda first, second, early, late: second_moments_of(
+                first, second, early[:, None] + late, late, second.square().sum()
+            ),
+            "Σπ² is over the symbols that can follow *one* first token, a number for each row of `second`; you add up "
+            "all rows.",
         ),
         "exchanged": (
             lambda *a: second_moments(*a).flip(0),
@@ -216,6 +288,20 @@ shared = Exercise(
             lambda r, m: token_weights(r[:, None] * m / m.shape[1], "to_go", 1.0, m),
             "You divide by the width of the tensor. A sequence's return is shared among its own live tokens.",
         ),
+        "not zeroed": (
+            lambda r, m: r[:, None] * left_of(m) / m.sum(1, keepdim=True),
+            "Behind the end your weights go on, below zero. Dead tokens have weight 0: multiply by the mask.",
+        ),
+        "off by one": (
+            lambda r, m: r[:, None] * (left_of(m) - 1) / m.sum(1, keepdim=True) * m,
+            "One share is missing everywhere: a token's own share counts too, so the first token hears all of the "
+            "return, L of L shares.",
+        ),
+        "upside down": (
+            lambda r, m: torch.where(m, r[:, None] / left_of(m).clamp(min=1), 0.0),
+            "You divide by the number of tokens that are left. The share is R/L for all; (L − t) of them are still to "
+            "come.",
+        ),
         "whole": (
             lambda r, m: r[:, None] * m,
             "Every live token has the whole return, as it should be in the end; asked for is what spreading makes of "
@@ -230,8 +316,13 @@ shared = Exercise(
             "Padding gets shares as well. Only live tokens share the return, and dead ones have weight 0.",
         ),
     },
-    "The first token hears all of the return, the last one R/T of it. No baseline can repair that: claim C23.",
+    "The first token hears all of the return, the last one R/T of it. No baseline repairs that, its mean is 0: C23.",
 )
+
+
+def left_of(mask: Tensor) -> Tensor:
+    """How many live tokens each place has from it on, its own included: L - t, negative behind the end, [B, T]."""
+    return mask.sum(1, keepdim=True) - torch.arange(mask.shape[1])
 
 
 def paid_last(returns: Tensor, mask: Tensor) -> Tensor:
@@ -240,4 +331,69 @@ def paid_last(returns: Tensor, mask: Tensor) -> Tensor:
     return torch.where(last, returns[:, None], 0.0)
 
 
-EXERCISES = (causal, front, dense, past, shared)
+PAYS = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]], dtype=torch.float64)
+ALIVE = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]], dtype=torch.bool)
+PASSED = torch.tensor([[0, 1, 4], [0, 2, 6], [0, 1, 3]])
+TABLE = torch.tensor([1.1, 0.8, -0.3, 0.4, 1.5, 0.7, 0.2], dtype=torch.float64)
+
+
+def advantages_to_go(rewards: Tensor, mask: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """G_t - V(prefix), 0 where the mask is False, [B, T]."""
+    return torch.where(mask, reward_to_go(rewards, mask=mask) - values[rows], 0.0)
+
+
+advantage = Exercise(
+    "6.6",
+    "Write advantages(rewards, mask, rows, values)",
+    advantages_to_go,
+    ((PAYS, ALIVE, PASSED, TABLE), (PAYS[1:], ALIVE[1:], PASSED[1:], -TABLE), (PAYS, ALIVE, PASSED, 0 * TABLE)),
+    {
+        "not zeroed": (
+            lambda r, m, rows, v: reward_to_go(r) - v[rows],
+            "Behind the end of a sequence you give −V. Dead tokens have no advantage: 0 where the mask is False.",
+        ),
+        "whole": (
+            lambda r, m, rows, v: torch.where(m, r.sum(1, keepdim=True) - v[rows], 0.0),
+            "You subtract a value of what is *still to come* from the *whole* return, so the past is left over in it. "
+            "Either drop the past on both sides, or on neither.",
+        ),
+        "own reward": (
+            lambda r, m, rows, v: torch.where(m, r - v[rows], 0.0),
+            "You compare each token's own reward with all that was to be expected from it on. Add up the rewards ahead "
+            "first.",
+        ),
+        "no value": (
+            lambda r, m, rows, v: reward_to_go(r, mask=m),
+            "This is reward-to-go. Subtract what was to be expected after the prefix: values[rows].",
+        ),
+        "not flipped": (
+            lambda r, m, rows, v: torch.where(m, r.cumsum(1) - v[rows], 0.0),
+            "You add up from the front: that is what was paid *up to* each token. Flip, `cumsum`, and flip back, along "
+            "dimension 1.",
+        ),
+        "without its own": (
+            lambda r, m, rows, v: torch.where(m, reward_to_go(r, mask=m) - r - v[rows], 0.0),
+            "Each token's own reward is missing: it is paid after the token is chosen, so it belongs to what is to "
+            "come.",
+        ),
+        "one step": (
+            lambda r, m, rows, v: torch.where(m, r + following(v[rows] * m) - v[rows], 0.0),
+            "This is r + V(next) − V, the one-step error that actor-critics use. It is right on average if V is. Asked "
+            "for is the whole rest of the rewards, less V.",
+        ),
+        "next value": (
+            lambda r, m, rows, v: torch.where(m, reward_to_go(r, mask=m) - following(v[rows] * m), 0.0),
+            "You subtract the value *after* each token. That one knows the token, so it is no baseline (lesson 05): "
+            "take the prefix before it.",
+        ),
+    },
+    "This is what most training code multiplies a token's score by. With R − E[R | prefix] it is the same number.",
+)
+
+
+def following(values: Tensor) -> Tensor:
+    """Each entry's right neighbour, 0 after the last, [B, T]."""
+    return torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
+
+
+EXERCISES = (causal, front, dense, past, shared, advantage)

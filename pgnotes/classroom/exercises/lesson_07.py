@@ -1,4 +1,4 @@
-"""Lesson 07's exercises: a sequence's weight, PPO's objective and slope, clip fraction, sample size, suspects."""
+"""Lesson 07's exercises: a sequence's weight, PPO's objective and slope, clip fraction, sample size; two suspects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
 from pgnotes.theory.objectives import clip_range, ppo_terms
-from pgnotes.theory.ppo import effective_sample_size, outside, sequence_weights, silenced
+from pgnotes.theory.ppo import clip_fraction, effective_sample_size, outside, sequence_weights, silenced
 
 # Section 8 trains with both of these; don't look before you have decided.
 
@@ -33,7 +33,8 @@ OLD = torch.tensor([[-0.7, -1.0, -0.8], [-1.1, -0.9, -0.4], [-1.2, -0.9, -0.6]],
 MASK = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
 RATIOS = torch.tensor([0.5, 0.9, 1.1, 1.5, 0.5, 0.9, 1.1, 1.5, 1.5], dtype=torch.float64)
 WORTH = torch.tensor([1.0, 1.0, 2.0, 1.0, -1.0, -1.0, -2.0, -0.5, 0.0], dtype=torch.float64)
-TABLE = torch.tensor([[1.0, 1.3, 0.6, 1.1], [0.78, 1.15, 3.0, 3.0], [0.9, 0.7, 1.22, 3.0]], dtype=torch.float64)
+TABLE = torch.tensor([[1.3, 1.3, 0.6, 0.7], [0.78, 1.4, 3.0, 3.0], [1.0, 0.7, 1.22, 3.0]], dtype=torch.float64)
+GAINS = torch.tensor([[1.0, -1.0, -2.0, 1.0], [-0.5, 0.0, 1.0, 1.0], [0.0, -1.0, 0.5, 1.0]], dtype=torch.float64)
 LIVE = torch.tensor([[True] * 4, [True, True, False, False], [True, True, True, False]])
 WEIGHTS = torch.tensor([0.1, 0.4, 2.0, 5.0, 0.5], dtype=torch.float64)
 
@@ -58,7 +59,7 @@ weight = Exercise(
     "7.1",
     "Write sequence_weight(logp, logp_old, mask)",
     sequence_weights,
-    ((NEW, OLD, MASK), (NEW[:1], OLD[:1], MASK[:1]), (OLD, NEW, MASK)),
+    ((NEW[1:2], OLD[1:2], MASK[1:2]), (NEW, OLD, MASK), (OLD, NEW, MASK)),  # the first few enough to be shown
     {
         "no mask": (
             lambda a, b, m: (a - b).sum(1).exp(),
@@ -76,13 +77,29 @@ weight = Exercise(
         ),
         "geometric mean": (
             lambda a, b, m: (((a - b) * m).sum(1) / m.sum(1)).exp(),
-            "You divide by the length: that is the geometric mean of the ratios (GSPO, lesson 08). The weight is "
+            "You divide by the length: that is the geometric mean of the ratios (GSPO's). The weight is "
             "their product, whose mean is exactly 1.",
         ),
         "sum of ratios": (
             lambda a, b, m: ((a - b).exp() * m).sum(1),
             "You add the ratios. The probability of a sequence is a product over its tokens, so the weight is one "
             "too: add log-ratios, then take exp.",
+        ),
+        "exp forgotten": (
+            lambda a, b, m: ((a - b) * m).sum(1),
+            "That is the logarithm of the weight. Take exp of it: an unchanged sequence has weight 1, and log 1 is 0.",
+        ),
+        "mean over all places": (
+            lambda a, b, m: ((a - b) * m).mean(1).exp(),
+            "You average the log-ratios, over masked places too. A product of ratios is exp of their sum.",
+        ),
+        "one for the batch": (
+            lambda a, b, m: ((a - b) * m).sum().exp(),
+            "You multiply over all sequences. Each has a weight of its own: sum over the tokens of one, dimension 1.",
+        ),
+        "token by token": (
+            lambda a, b, m: ((a - b) * m).exp(),
+            "These are the ratios, one a token. A sequence's weight is the product of its own.",
         ),
     },
     "One number a sequence: exp of the sum of the live log-ratios.",
@@ -108,8 +125,9 @@ objective = Exercise(
             lambda r, a, e: torch.where(
                 a < 0, torch.maximum(r * a, clipped(r, e) * a), torch.minimum(r * a, clipped(r, e) * a)
             ),
-            "You switch to the max for negative advantages, so that nothing pulls at ratio 1.5 and A = −1, where the "
-            "slope is −1. One min serves both signs.",
+            "For negative advantages yours is the larger product: you switched to the max there, or took the min of r "
+            "and clip(r) before multiplying by A, which a negative A turns into the max. Then nothing pulls at ratio "
+            "1.5 and A = −1, where the slope is −1. Multiply first, then take one min, for both signs.",
         ),
         "a loss": (
             lambda r, a, e: -objective_of(r, a, e),
@@ -119,6 +137,23 @@ objective = Exercise(
             lambda r, a, e: torch.minimum(r * a, clipped(r * a, e)),
             "You clip the product of ratio and advantage. The band is one of ratios, around 1: clip r, then multiply "
             "by A.",
+        ),
+        "upper edge only": (
+            lambda r, a, e: torch.minimum(r * a, r.clamp(max=1 + e) * a),
+            "You clip at 1 + ε only. For A < 0 the edge that counts is the lower one: the objective is flat below it.",
+        ),
+        "less the start": (
+            lambda r, a, e: objective_of(r, a, e) - a,
+            "You subtract A, the objective's value at ratio 1. Its slopes are right, and its value is the gain since "
+            "then; asked for is the objective itself.",
+        ),
+        "in the logarithm": (
+            lambda r, a, e: torch.minimum(r.log() * a, r.log().clamp(-e, e) * a),
+            "You clip log r. The band is one of the ratio itself: from 1 − ε to 1 + ε.",
+        ),
+        "averaged": (
+            lambda r, a, e: objective_of(r, a, e).mean(),
+            "You average. Asked for is one number for each token.",
         ),
     },
     "The smaller of the two products; a lower bound of rA.",
@@ -152,36 +187,72 @@ slope = Exercise(
             lambda r, a, e: slope_of(r, a, e).sign(),
             "You give the direction only. The slope of rA in r is A itself, so a larger advantage pushes harder.",
         ),
+        "of the loss": (
+            lambda r, a, e: -slope_of(r, a, e),
+            "That is the slope of the loss, which is minus the objective. Asked for is the objective's.",
+        ),
+        "lower side only": (
+            lambda r, a, e: torch.where((a < 0) & (r < 1 - e), 0.0, a),
+            "The lower side is right. The upper one is missing: for A > 0 the objective is flat above 1 + ε.",
+        ),
     },
     "Zero on two of the four sides, A everywhere else.",
 )
 
 fraction = Exercise(
     "7.4",
-    "Write clip_fraction(ratio, mask, clip)",
-    lambda ratio, mask, clip: outside(ratio[mask], clip).double().mean(),
-    ((TABLE, LIVE, 0.2), (TABLE, LIVE, 0.25), (TABLE[1:], LIVE[1:], 0.1)),
+    "Write clip_fraction(ratio, advantage, mask, clip)",
+    clip_fraction,
+    ((TABLE, GAINS, LIVE, 0.2), (TABLE, -GAINS, LIVE, 0.25), (TABLE[1:], GAINS[1:], LIVE[1:], 0.1)),
     {
+        "both signs alike": (
+            lambda r, a, m, e: outside(r[m], e).double().mean(),
+            "You count every live ratio outside the band, whatever its advantage: the convention of Stable-Baselines3 "
+            "and CleanRL. On two of the four sides such a token still has its full gradient. TRL and verl count the "
+            "silent sides only, and so should you.",
+        ),
+        "the sides that pull": (
+            lambda r, a, m, e: clip_fraction(r, -a, m, e),
+            "You have the sides swapped: those are the tokens that are still being pulled back. Silent is above the "
+            "band for A > 0 and below it for A < 0.",
+        ),
         "no mask": (
-            lambda r, m, e: outside(r, e).double().mean(),
+            lambda r, a, m, e: clip_fraction(r, a, torch.ones_like(m), e),
             "You count masked places. Whatever stands there was never chosen: look at live tokens only.",
         ),
         "divided by all": (
-            lambda r, m, e: (outside(r, e) & m).double().mean(),
+            lambda r, a, m, e: clip_fraction(r, a, m, e) * m.double().mean(),
             "You count live tokens and divide by all places. Padding then makes the fraction look small: divide by "
             "the number of live ones.",
         ),
-        "upper side": (
-            lambda r, m, e: (r[m] > 1 + e).double().mean(),
-            "You count ratios above the band. Those below 1 − ε are outside as well.",
+        "a count": (
+            lambda r, a, m, e: clip_fraction(r, a, m, e) * m.sum(),
+            "That is how many there are. Divide by the number of live tokens.",
         ),
-        "inside": (lambda r, m, e: (~outside(r[m], e)).double().mean(), "That is the share inside the band."),
+        "zero advantages": (
+            lambda r, a, m, e: silenced(r, a, e)[m].double().mean(),
+            "You count tokens whose advantage is 0. They have no gradient, but not because of the clip.",
+        ),
+        "zero advantages outside": (
+            lambda r, a, m, e: (((a >= 0) & (r > 1 + e)) | ((a <= 0) & (r < 1 - e)))[m].double().mean(),
+            "You count tokens whose advantage is 0 as clipped. They have no gradient, but not because of the clip: "
+            "the comparison is with < and >, not with ≤ and ≥.",
+        ),
+        "upper side": (
+            lambda r, a, m, e: ((a > 0) & (r > 1 + e))[m].double().mean(),
+            "You count the upper silent side. Below 1 − ε with A < 0 the gradient is gone as well.",
+        ),
+        "mean of sequences": (
+            lambda r, a, m, e: ((silenced(r, a, e) & (a != 0) & m).sum(1) / m.sum(1)).mean(),
+            "You average the sequences' own fractions. Then a token of a short sequence counts for more; the fraction "
+            "is one of all live tokens.",
+        ),
         "sequences": (
-            lambda r, m, e: (outside(r, e) & m).any(1).double().mean(),
+            lambda r, a, m, e: (silenced(r, a, e) & (a != 0) & m).any(1).double().mean(),
             "You count sequences with at least one such token. The fraction is one of tokens.",
         ),
     },
-    "A share of live tokens. It counts all that are outside, also those that are still being pulled back.",
+    "The share whose gradient the clip has taken. The tokens outside that are being pulled back are not in it.",
 )
 
 ess = Exercise(
@@ -210,6 +281,15 @@ ess = Exercise(
         "root": (
             lambda w: w.sum() / w.square().sum().sqrt(),
             "That is its square root: both sums must be of the same power of the weights.",
+        ),
+        "sample variance": (
+            lambda w: len(w) / (1 + w.var() / w.mean() ** 2),
+            "n / (1 + variance / mean²) is the same number only with the variance that divides by n: correction=0. "
+            "PyTorch's own default divides by n − 1.",
+        ),
+        "no square": (
+            lambda w: w.sum() / w.square().sum(),
+            "The sum on top is not squared, so that the answer changes when all weights are doubled.",
         ),
     },
     "n for equal weights, 1 when a single one counts.",

@@ -47,20 +47,24 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A sequence has three tokens with probabilities 0.3, 0.5 and 0.2. Its log-probability is",
+        "An estimator is unbiased. What does that say about the estimate from the one batch you have?",
         (
             Choice(
-                "ln 0.03 = −3.51", True, "The probabilities multiply to 0.03; the logarithms add: −1.20 − 0.69 − 1.61."
+                "Nothing by itself: it may be far off. Over all batches that might have been drawn, the average is "
+                "right, at this very batch size.",
+                True,
+                "Section 1 has an unbiased estimate of exactly 0, with a standard error of 0, that is 100 % off.",
             ),
             Choice(
-                "−3.91",
+                "It is close, if the batch is large.",
                 False,
-                "This number is in circulation, but e to the −3.91 is 0.020, and 0.3 · 0.5 · 0.2 = 0.030.",
+                "That is consistency. An estimator can have it and be biased: with its own mean subtracted, the "
+                "estimate is short by a factor (N − 1)/N, which a large batch hides.",
             ),
             Choice(
-                "ln 0.333 = −1.10, the logarithm of the mean",
+                "Its sign is right, its size may be off.",
                 False,
-                "Tokens of a sequence are all chosen, one after the other: their probabilities multiply.",
+                "One batch may point anywhere. Each of its entries can have either sign.",
             ),
         ),
     ),
@@ -97,11 +101,13 @@ QUESTIONS = (
             Choice(
                 "The step size is too large.",
                 False,
-                "It may be, but this number does not say so. In the lesson's run the loss rises while the return "
-                "rises.",
+                "It may be, but this number does not say so. In all hundred runs of the lesson the loss rises at "
+                "first, and the return with it.",
             ),
             Choice(
-                "The policy has become worse.", False, "In the lesson's run it became better during exactly this rise."
+                "The policy has become worse.",
+                False,
+                "In the lesson's hundred runs the policies became better during just such a rise.",
             ),
         ),
     ),

@@ -39,11 +39,16 @@ QUESTIONS = (
                 False,
                 "It makes the rare failure, whose score is long, shout: 64 times the variance of no baseline.",
             ),
-            Choice("0.5, half way.", False, "Best only for a policy that takes both equally often."),
+            Choice(
+                "0.5, half way.",
+                False,
+                "With two actions this is best only for a policy that takes both equally often.",
+            ),
         ),
     ),
     Question(
-        "Your value network is bad: its predictions are off by a lot. What is wrong with your policy gradient?",
+        "You subtract your value network's prediction from the whole return, and it is off by a lot. What is wrong "
+        "with your policy gradient?",
         (
             Choice(
                 "It is biased by the network's error.",
@@ -55,7 +60,8 @@ QUESTIONS = (
                 "It is noisier than it could be, and right on average.",
                 True,
                 "Any function of what came before is allowed. Its distance from b*, squared and weighted by the "
-                "score's squared length, is the price in variance.",
+                "score's squared length, is the price in variance. (Where the value replaces a part of the return, as "
+                "in an actor-critic or GAE, its error does bias.)",
             ),
             Choice(
                 "It points the wrong way as soon as the values have the wrong sign.",

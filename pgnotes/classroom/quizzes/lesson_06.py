@@ -32,7 +32,8 @@ QUESTIONS = (
                 "No: where the past tells what is to come, with the opposite sign, the two cancel, and keeping it is "
                 "quieter.",
                 True,
-                "Rewards that are taken back later do this: the whole return is quiet, what is to come is not.",
+                "Random advances that are taken back later do this: a large past means a small future. Good advances, "
+                "taken back as well, do not: after them nothing predictable is left to be paid back.",
             ),
             Choice(
                 "Yes: it removes noise and leaves the mean alone.",
@@ -42,7 +43,7 @@ QUESTIONS = (
             Choice(
                 "Yes, if γ is 1.",
                 False,
-                "The example of the lesson with hints that are taken back has γ = 1, and the variance grows.",
+                "The example of the lesson with random hints that are taken back has γ = 1, and the variance grows.",
             ),
         ),
     ),
@@ -64,8 +65,8 @@ QUESTIONS = (
             Choice(
                 "In general no objective's at all.",
                 True,
-                "Its matrix of derivatives is not symmetric, so it is no gradient (Nota and Thomas 2020). It is a "
-                "direction that often works.",
+                "Its matrix of derivatives is in general not symmetric, so it is no gradient (Nota and Thomas 2020). "
+                "It is a direction that often works.",
             ),
         ),
     ),
@@ -106,7 +107,29 @@ QUESTIONS = (
             Choice(
                 "The variance falls, the mean stays.",
                 False,
-                "The variance does fall, because weights are smaller, and so does the mean, more for late tokens.",
+                "Weights become smaller, which makes the variance smaller, and the mean with it, more for late tokens.",
+            ),
+        ),
+    ),
+    Question(
+        "You subtract the exact value V(prefix) from each token's weight: from the whole return the value of the whole "
+        "return, from reward-to-go the value of what is to come. Which of the two estimates is quieter?",
+        (
+            Choice(
+                "The one with reward-to-go: it has no past in it.",
+                False,
+                "Nor has the other: what has been paid is part of the whole return's value, and goes when that is "
+                "subtracted.",
+            ),
+            Choice(
+                "The one with the whole return.",
+                False,
+                "The past is in the return and in its value, and cancels.",
+            ),
+            Choice(
+                "Neither: they are the same number in every sample.",
+                True,
+                "The whole return's value is what has been paid plus the value of what is to come. The past cancels.",
             ),
         ),
     ),

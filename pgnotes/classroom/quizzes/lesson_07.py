@@ -91,30 +91,47 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "PPO's loss has been 0.000 at the first epoch of every iteration. Advantages are centred and each sequence's "
-        "terms are averaged. What do you conclude?",
+        "You train one epoch on each batch, cut into sixteen minibatches with a step on each. Where does the clip act?",
         (
             Choice(
-                "The policy has stopped learning.",
+                "Nowhere: with a single epoch every ratio is 1.",
                 False,
-                "The value of the loss says nothing of the sort. At ratio 1 the loss is minus the mean advantage, and "
-                "that is 0.",
+                "That holds for one step on the whole batch. From the second minibatch on, the policy is no longer the "
+                "one that sampled.",
             ),
             Choice(
-                "Nothing: it is 0 by construction.",
+                "On the first minibatch, where ratios are furthest from 1.",
+                False,
+                "The first one meets the policy that drew it, so its ratios are all 1.",
+            ),
+            Choice(
+                "On later minibatches: their samples are up to fifteen steps old.",
                 True,
-                "At ratio 1 with centred advantages it must be. Look at the gradient, at KL, and at the reward.",
+                "You saw a fifth of the last part without a gradient. In many runs on language models this is the "
+                "only source of ratios.",
+            ),
+        ),
+    ),
+    Question(
+        "Two trainers train the same model on the same batch. One logs a clip fraction of 0.45, the other of 0.39. "
+        "What is likely?",
+        (
+            Choice(
+                "The second one uses a smaller ε.",
+                False,
+                "A narrower band would put more tokens outside, not fewer.",
             ),
             Choice(
-                "The policy has reached its optimum.",
-                False,
-                "At an optimum it would be 0 as well; so it is at every other policy. The number does not depend on "
-                "where you are.",
+                "The first counts all ratios outside the band, the second those on the silent sides.",
+                True,
+                "The first is the convention of Stable-Baselines3 and CleanRL, the second of TRL and verl. The "
+                "difference are tokens that are being pulled back.",
             ),
             Choice(
-                "The clip has silenced every token.",
+                "One of them has a bug: a token outside the band is clipped.",
                 False,
-                "At ratio 1 no token is clipped, and each has its full gradient.",
+                "On two of four sides a token outside keeps its full gradient. Both numbers are of use; they are "
+                "different ones.",
             ),
         ),
     ),

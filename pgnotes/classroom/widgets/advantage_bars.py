@@ -86,18 +86,18 @@ def draw(fig: Figure) -> Moving:
     for ax in (bars, pushes):
         ax.set_xticks(range(4), ["0, stop", "1", "2", "3"])
 
-    label(bars, "Average return after each next symbol").set(xlim=(-0.6, 4.1), ylim=(-0.2, 1.08))
+    label(bars, "What each next symbol leads to").set(xlim=(-0.6, 4.1), ylim=(-0.2, 1.18))
     bars.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     blocks = empty_bars(bars, range(4), 0.55)
     ends = [empty_line(bars, color=EXACT, linewidth=2.5) for _ in range(4)]
     level = empty_line(bars, color=EXACT, linewidth=1.4, linestyle="--")
     name = bars.text(4.08, 0, "", color=EXACT, ha="right", va="bottom", fontweight="bold")
-    news = [bars.text(x, 0, "", ha="center", va="center", fontweight="bold", fontsize=9.5) for x in range(4)]
-    quiet: dict[str, Any] = {"va": "center", "color": MUTED, "fontsize": 9}
+    news = [bars.text(x, 0, "", ha="center", va="center", fontweight="bold") for x in range(4)]
+    quiet: dict[str, Any] = {"va": "center", "color": MUTED}
     bars.text(-0.72, -0.15, "taken", ha="right", **quiet)
     shares = [bars.text(x, -0.15, "", ha="center", **quiet) for x in range(4)]
 
-    label(pushes, "Average push on the logits").set(xlim=(-0.6, 3.6), ylim=(-0.11, 0.21))
+    label(pushes, "The average push stays").set(xlim=(-0.6, 3.6), ylim=(-0.11, 0.21))
     pushes.set_yticks([-0.1, 0, 0.1, 0.2], ["−0.1", "0", "0.1", "0.2"])
     pushes.axhline(0, color=EXACT, linewidth=0.8)
     arrows = empty_bars(pushes, range(4), 0.55)

@@ -9,7 +9,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from pgnotes.classroom.artists import empty_bars, empty_line, fill, legend, readouts, two_panels
 from pgnotes.classroom.live import Live, Moving, Slider, Switch
-from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED, QUIET, label
+from pgnotes.classroom.style import EXACT, MUTED, QUIET, label
 from pgnotes.theory.estimators import mean_return, optimal_baseline, outcomes, with_baseline
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
@@ -55,24 +55,24 @@ def numbers(
 def draw(fig: Figure) -> Moving:
     """Left the parabola with mean, best and yours; right how much each reward counts in mean and best; readouts."""
     curve, bars = two_panels(fig, 1.55)
-    label(curve, "Noise of one sample (trace)").set(xlim=(LOW, HIGH), ylim=(0, TOP))
+    label(curve, "The noise of one sample is a parabola in b").set(xlim=(LOW, HIGH), ylim=(0, TOP))
     curve.set_xlabel("baseline b, subtracted from every reward", labelpad=1)
     curve.set_xticks([-0.5, 0, 0.5, 1, 1.5], ["−0.5", "0", "0.5", "1", "1.5"])
     line = empty_line(curve, color=QUIET, linewidth=2)
     stems = [empty_line(curve, color=colour, linewidth=1.2, linestyle=":") for colour in (USUAL, EXACT)]
     dots = [empty_line(curve, "o", color=colour, markersize=8) for colour in (USUAL, EXACT)]
-    yours = empty_line(curve, "o", color=AFTER, markersize=11, markerfacecolor="none", markeredgewidth=2.4)
+    yours = empty_line(curve, "o", color=EXACT, markersize=12, markerfacecolor="none", markeredgewidth=2)
     above = blended_transform_factory(curve.transData, curve.transAxes)
-    look: dict[str, Any] = {"transform": above, "ha": "center", "va": "top", "fontweight": "bold", "fontsize": 9}
+    look: dict[str, Any] = {"transform": above, "ha": "center", "va": "top", "fontweight": "bold"}
     names = [curve.text(0, y, "", color=colour, **look) for y, colour in ((0.99, USUAL), (0.91, EXACT))]
 
-    label(bars, "Whose reward counts").set(xlim=(-0.6, 2.6), ylim=(0, 1.28))
+    label(bars, "b* listens to the rare").set(xlim=(-0.6, 2.6), ylim=(0, 1.28))
     bars.set_xticks(range(3), ["A", "B", "C"])
     bars.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
-    shares = empty_bars(bars, range(3), 0.36, -0.2, color=BEFORE)
+    shares = empty_bars(bars, range(3), 0.36, -0.2, color=USUAL)
     weights = empty_bars(bars, range(3), 0.36, 0.2, color=EXACT)
     words = (2.55, 1.23, "in the mean: π", USUAL), (2.55, 1.12, "in b*: π ‖score‖²", EXACT)
-    legend(bars, *words, ha="right", va="top", fontsize=9)
+    legend(bars, *words, ha="right", va="top")
 
     traces = (0.17, "trace at b = 0"), (0.41, "at the mean"), (0.63, "at b*"), (0.885, "at your b")
     readings = readouts(fig, 0.025, *traces)

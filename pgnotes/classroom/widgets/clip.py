@@ -19,7 +19,7 @@ from pgnotes.theory.ppo import silenced
 BELOW, ABOVE = torch.linspace(0.001, 1, 200, dtype=torch.float64), torch.linspace(1, 2, 201, dtype=torch.float64)
 GRID = torch.cat([BELOW, ABOVE[1:]])
 CONTROLS = (
-    Slider("advantage", "advantage A", -2.0, 2.0, 0.1, -1.0),
+    Slider("advantage", "advantage A", -1.0, 1.0, 0.1, -1.0),
     Slider("clip", "band ε", 0.05, 0.5, 0.05, 0.2),
     Slider("ratio", "ratio r", 0.0, 2.0, 0.05, 1.0),
 )
@@ -45,12 +45,12 @@ def numbers(advantage: float, clip: float, ratio: float) -> dict[str, Any]:
 
 def axes_of(fig: Figure) -> tuple[Axes, Axes, Axes]:
     """Left the objective above its slope, right the map of ratio and advantage."""
-    edges = {"left": 0.075, "right": 0.98, "top": 0.93, "bottom": 0.185, "wspace": 0.25, "hspace": 0.42}
+    edges = {"left": 0.075, "right": 0.98, "top": 0.93, "bottom": 0.185, "wspace": 0.31, "hspace": 0.42}
     grid = fig.add_gridspec(2, 2, width_ratios=(1.15, 1), **edges)
     top, bottom, plane = fig.add_subplot(grid[0, 0]), fig.add_subplot(grid[1, 0]), fig.add_subplot(grid[:, 1])
-    label(top, "Objective: min(rA, clip(r) A)").set(ylim=(-4.2, 4.2), yticks=[-4, -2, 0, 2, 4])
-    label(bottom, "Its slope in r").set(ylim=(-2.6, 2.6), yticks=[-2, -1, 0, 1, 2])
-    label(plane, "Which way a step moves r", y="advantage A").set(ylim=(-2.1, 2.1), yticks=[-2, -1, 0, 1, 2])
+    label(top, "Objective: min(rA, clip(r) A)").set(ylim=(-2.1, 2.1), yticks=[-2, -1, 0, 1, 2])
+    label(bottom, "Its slope in r").set(ylim=(-1.2, 1.2), yticks=[-1, 0, 1])
+    label(plane, "Which way a step moves r", y="advantage A").set(ylim=(-1.05, 1.05), yticks=[-1, -0.5, 0, 0.5, 1])
     for ax in (top, bottom, plane):
         ax.set(xlim=(0, 2), xticks=[0, 0.5, 1, 1.5, 2])
     for ax in (bottom, plane):
@@ -66,17 +66,17 @@ def draw(fig: Figure) -> Moving:
     top, bottom, plane = axes_of(fig)
     bands = [ax.add_patch(Rectangle((0, -5), 0, 10, facecolor=EXACT, alpha=0.09, linewidth=0)) for ax in (top, bottom)]
     bare = empty_line(top, color=QUIET, linewidth=1.4, linestyle="--")
-    top.text(0.03, 3.2, "dashed: rA, without the clip", color=MUTED, fontsize=9)
+    top.text(0.03, 1.55, "dashed: rA, without the clip", color=MUTED)
     curve, slope = (empty_line(ax, color=AFTER, linewidth=2.2) for ax in (top, bottom))
 
-    plane.axhspan(0, 2.1, facecolor=BETTER, alpha=0.22)
-    plane.axhspan(-2.1, 0, facecolor=WORSE, alpha=0.22)
-    flat = [plane.add_patch(Rectangle((0, y), 0, 2.1, facecolor="#dfe4ec", edgecolor="none")) for y in (0, -2.1)]
+    plane.axhspan(0, 1.05, facecolor=BETTER, alpha=0.22)
+    plane.axhspan(-1.05, 0, facecolor=WORSE, alpha=0.22)
+    flat = [plane.add_patch(Rectangle((0, y), 0, 1.05, facecolor="#dfe4ec", edgecolor="none")) for y in (0, -1.05)]
     edges = [empty_line(plane, color=EXACT, linewidth=1, linestyle="--") for _ in range(2)]
-    words = (0.4, 1.75, "slope A: r rises", "#00694d"), (1.6, -1.75, "slope A: r falls", "#7d1f5c")
-    legend(plane, *words, ha="center", va="center", fontsize=8.5)
-    look: dict[str, Any] = {"color": "#4a5566", "ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
-    zeros = [plane.text(x, y, "zero", **look) for x, y in ((1.77, 1.75), (0.23, -1.75))]
+    words = (0.4, 0.62, "slope A:\nr rises", "#00694d"), (1.6, -0.62, "slope A:\nr falls", "#7d1f5c")
+    legend(plane, *words, ha="center", va="center")
+    look: dict[str, Any] = {"color": "#4a5566", "ha": "center", "va": "center", "fontweight": "bold"}
+    zeros = [plane.text(x, y, "zero", **look) for x, y in ((1.6, 0.62), (0.4, -0.62))]
 
     point = {"color": AFTER, "markersize": 8, "markeredgecolor": "white", "clip_on": False}
     dots = [empty_line(ax, "o", **point) for ax in (top, bottom, plane)]
@@ -89,7 +89,7 @@ def draw(fig: Figure) -> Moving:
         flat[0].set(x=high, width=2 - high)
         flat[1].set(x=0, width=low)
         for line, edge in zip(edges, (low, high), strict=True):
-            line.set_data([edge, edge], [-2.1, 2.1])
+            line.set_data([edge, edge], [-1.05, 1.05])
 
         bare.set_data([0, 2], [0, 2 * n["advantage"]])
         curve.set_data(GRID, n["objective"])

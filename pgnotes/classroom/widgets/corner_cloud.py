@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from torch import Tensor
 
 from pgnotes.classroom.artists import empty_line, fill, legend, readouts, two_panels
@@ -27,6 +28,8 @@ from pgnotes.theory.worlds import Bandit
 BANDIT = Bandit([1.0, 0.7, 0.0])  # A, B and C
 RUNS, STEPS, EVERY, PATHS = 500, 1000, 5, 60  # policies, steps, between two looks at them, drawn as lines
 SURE = 0.95  # this probability of an action
+LENS, RADIUS, ZOOM = (0.0, 0.65), 0.21, 6  # where the arrows too short to be seen are shown, and how much longer
+SHORT, NOTHING = 0.06, 0.004  # the longest arrow that is short, and the shortest that is one
 MARKS = list(range(0, STEPS + 1, EVERY))
 BASELINES = (
     ("none", ("none", 0.0)),
@@ -125,11 +128,11 @@ def draw(fig: Figure) -> Moving:
     label(left, "500 policies, after 1000 steps").set(xlim=(-0.22, 1.22), ylim=(-0.24, 0.97))
     inside, move_inside = draw_triangle(left)
 
-    label(curves, "Share of the policies", x="step").set(xlim=(0, STEPS), ylim=(0, 1.02))
+    label(curves, "Sure of the best action, or of a wrong one", x="step").set(xlim=(0, STEPS), ylim=(0, 1.02))
     curves.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     lines = [empty_line(curves, color=colour, linewidth=2.2) for colour in (BETTER, WORSE)]
     words = (STEPS, 0.6, "sure of A (over 95 %)", BETTER), (STEPS, 0.42, "sure of B or C: lost", WORSE)
-    legend(curves, *words, ha="right", fontsize=9.5)
+    legend(curves, *words, ha="right")
     hint = curves.text(STEPS / 2, 0.77, "Press “Run 500 policies”", ha="center", color=MUTED)
     readings = readouts(fig, 0.025, (0.36, "exact trace of the first step"), (0.81, "lost in a wrong corner"))
 
@@ -158,17 +161,25 @@ def draw_triangle(ax: Axes) -> Moving:
     dots = [empty_line(ax, "o", color=colour, **cloud) for colour in colours]
     pushes = still_arrows(ax, 3, 0.011, color=AFTER)
     here = empty_line(ax, "o", color=AFTER, markersize=5)
-    look: dict[str, Any] = {"ha": "center", "va": "center", "color": AFTER, "fontweight": "bold", "fontsize": 9}
+    look: dict[str, Any] = {"ha": "center", "va": "center", "color": AFTER, "fontweight": "bold"}
     names = [ax.text(0, 0, "", **look) for _ in range(3)]
+
+    # the same arrows through a lens, which cuts the long ones off
+    glass = ax.add_patch(Circle(LENS, RADIUS, facecolor="white", edgecolor=QUIET))
+    ax.text(LENS[0], LENS[1] + RADIUS + 0.05, f"start × {ZOOM}", ha="center", va="center", color=MUTED)
+    enlarged = still_arrows(ax, 3, 0.011, color=AFTER)
+    enlarged.set_clip_path(glass)
+    centre = empty_line(ax, "o", color=AFTER, markersize=5)
+    centre.set_data([LENS[0]], [LENS[1]])
+    near = [ax.text(0, 0, "", **look) for _ in range(3)]
 
     def update(n: dict) -> None:
         x, y = n["at"]
         here.set_data([x], [y])
         point(pushes, [(x, y)] * 3, [(u - x, v - y) for u, v in n["after"]])
-        for name, text, (u, v) in zip("ABC", names, n["after"], strict=True):
+        for text, (u, v) in zip(names, n["after"], strict=True):
             text.set_position(((x + u) / 2 + 0.02, (y + v) / 2 + 0.07))
-            # beside a short arrow it would say nothing
-            text.set_text(name if (u - x) ** 2 + (v - y) ** 2 > 0.06**2 else "")
+        show_lens([(u - x, v - y) for u, v in n["after"]])
 
         for group, path, ends, lines in zip(dots, paths, n["dots"], n["paths"], strict=True):
             group.set_data(*ends)
@@ -176,7 +187,20 @@ def draw_triangle(ax: Axes) -> Moving:
         for text, count in zip(counts, n["counts"] or [None] * 3, strict=True):
             text.set_text("" if count is None else f"{count} sure")
 
-    return [*paths, *dots, pushes, here, *names, *counts], update
+    def show_lens(moves: list[tuple[float, float]]) -> None:
+        """Enlarge all three; beside a short arrow its letter stands in the lens, beside a long one outside."""
+        point(enlarged, [LENS] * 3, [(ZOOM * u, ZOOM * v) for u, v in moves])
+        for letter, far, close, (u, v) in zip("ABC", names, near, moves, strict=True):
+            length = (u * u + v * v) ** 0.5
+            far.set_text(letter if length > SHORT else "")
+            close.set_text(letter if NOTHING < length <= SHORT else "")
+
+            # beside the arrow's tip; B and C, which often go the same way, on either side of theirs
+            along = min(ZOOM, 0.7 * RADIUS / max(length, NOTHING))
+            aside = (-0.3 if letter == "C" else 0.3) * RADIUS / max(length, NOTHING)
+            close.set_position((LENS[0] + along * u - aside * v, LENS[1] + along * v + aside * u))
+
+    return [*paths, *dots, pushes, here, *names, *counts, enlarged, *near], update
 
 
 def corner_cloud() -> Live:

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from pgnotes.classroom.artists import empty_bars
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import BAND, BETTER, ESTIMATE, EXACT, WORSE, label
+from pgnotes.classroom.style import BAND, BETTER, EXACT, MUTED, WORSE, label
 from pgnotes.theory.credit import credit
 
 T = 8
-PLACES = torch.arange(1, T + 1, dtype=torch.float64)
+PLACES = torch.arange(T, dtype=torch.float64)  # the first token is number 0, as in the formulas
 # Of the cells, row by row: (reward, token)
 CENTRES = torch.stack(torch.meshgrid(PLACES, PLACES, indexing="xy"), -1).view(-1, 1, 2)
 CORNERS = 0.46 * torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
@@ -32,9 +32,9 @@ RULES = (
     ("return spread, to go", "spread"),
 )
 REWARDS = (
-    ("−1 at 4, 1 at the end", "slip"),
+    ("−1 at token 3, 1 at the end", "slip"),
     ("1 at the end", "end"),
-    ("1 at 2, 1 at the end", "two"),
+    ("1 at token 1, 1 at the end", "two"),
     ("0.25 for each token", "each"),
 )
 CONTROLS = (
@@ -57,15 +57,15 @@ def axes_of(fig: Figure) -> tuple[Axes, Axes, Axes]:
     """The rewards above the grid's columns, the weights beside its rows, and a word in the corner."""
     shape = {"left": 0.085, "right": 0.975, "top": 0.93, "bottom": 0.105, "wspace": 0.07, "hspace": 0.08}
     (top, corner), (grid, side) = fig.subplots(2, 2, width_ratios=(1.25, 1), height_ratios=(1, 3.1), gridspec_kw=shape)
-    places, across = range(1, T + 1), (0.5, T + 0.5)
+    places, across = range(T), (-0.5, T - 0.5)
     label(top, "What each token is paid").set(xlim=across, ylim=(-1.15, 1.15), yticks=[-1, 0, 1])
     top.set_xticks(places, [])
     top.axhline(0, color=EXACT, linewidth=0.8, zorder=3)
     top.tick_params(axis="x", length=0)
 
     grid.set(xlim=across, ylim=across[::-1], xticks=places, yticks=places)
-    grid.set_xlabel("the reward of token …", labelpad=1)
-    grid.set_ylabel("… counts for token")
+    grid.set_xlabel("the reward of token k …", labelpad=1)
+    grid.set_ylabel("… counts for token t")
     grid.grid(visible=False)
 
     label(side, "What its score is multiplied by").set(xlim=(-1.15, 2.75), ylim=across[::-1], xticks=[-1, 0, 1, 2])
@@ -76,7 +76,7 @@ def axes_of(fig: Figure) -> tuple[Axes, Axes, Axes]:
 
     corner.set_axis_off()
     brim = "A cell filled to the brim:\nthe reward counts in full."
-    corner.text(0.0, 0.5, brim, color=ESTIMATE, va="center", transform=corner.transAxes)
+    corner.text(0.0, 0.5, brim, color=MUTED, va="center", transform=corner.transAxes)
     return top, grid, side
 
 
@@ -84,12 +84,12 @@ def draw(fig: Figure) -> Moving:
     """Cells that are filled by how much a reward counts, bars for the rewards and for the weights."""
     top, grid, side = axes_of(fig)
     grid.add_collection(PolyCollection((CENTRES + CORNERS).numpy(), facecolor=BAND, edgecolor="none"))
-    cells = PolyCollection((CENTRES + CORNERS).numpy(), facecolor=ESTIMATE, edgecolor="none")
+    cells = PolyCollection((CENTRES + CORNERS).numpy(), facecolor=MUTED, edgecolor="none")
     grid.add_collection(cells)
-    places = range(1, T + 1)
+    places = range(T)
     paid = empty_bars(top, places, 0.6)
     weights = side.barh(places, [0.0] * T, 0.6)
-    texts = [side.text(2.7, t, "", ha="right", va="center", color=EXACT, fontsize=9) for t in places]
+    texts = [side.text(2.7, t, "", ha="right", va="center", color=EXACT) for t in places]
 
     def update(n: dict) -> None:
         cells.set_verts((CENTRES + CORNERS * n["matrix"].reshape(-1, 1, 1).sqrt()).numpy())  # the area is the share
@@ -106,15 +106,20 @@ def credit_matrix() -> Live:
     """The widget."""
     usual, exact = ({"rule": rule, "paid": "end", "gamma": 0.8} for rule in ("usual", "to_go"))
     twin = (
-        ("The whole return, γ = 1: token 4's penalty and the reward cancel for every token", {}),
+        ("The whole return, γ = 1: token 3's penalty and the reward cancel for every token", {}),
         ("Reward-to-go: the tokens after the slip are no longer charged with it", {"rule": "usual"}),
         ("1 at the end, γ = 0.8, the usual form: the early tokens hear little of it", usual),
-        ("The same times γ^t, as the discounted objective asks: all hear equally little", exact),
+        (r"The same times $\gamma^t$, as the discounted objective asks: all hear equally little", exact),
+        (
+            "1 at the end, spread over the tokens, γ = 1: the last one hears an eighth",
+            {"rule": "spread", "paid": "end"},
+        ),
     )
     alt = (
-        "A grid of eight tokens and eight rewards, its cells filled by how much a reward counts for a token, the "
-        "rewards above and the tokens' weights beside it. Under the whole return every cell counts; under "
-        "reward-to-go only those on and above the diagonal. With a discount the cells fade to the right, from the "
-        "diagonal in the usual form, from the first column in the exact one."
+        "A grid of eight tokens and eight rewards, numbered from 0, its cells filled by how much a reward counts for "
+        "a token, the rewards above and the tokens' weights beside it. Under the whole return every cell counts; "
+        "under reward-to-go only those on and above the diagonal. With a discount the cells fade to the right, from "
+        "the diagonal in the usual form, from the first column in the exact one. Spread over the tokens, a reward at "
+        "the end counts less the later the token."
     )
     return Live(numbers, draw, CONTROLS, 4.0, twin, alt)

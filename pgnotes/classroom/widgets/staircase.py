@@ -1,0 +1,105 @@
+"""The mean reward of fixed samples against the expected reward, and both slopes, as one logit turns (lesson 02)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pgnotes.classroom.artists import empty_line, fill, readouts, signed, two_panels
+from pgnotes.classroom.live import Choice, Live, Moving, Slider
+from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, label
+from pgnotes.theory.policies import SoftmaxPolicy
+from pgnotes.theory.worlds import Bandit
+
+OTHERS = (1.8, 1.1)  # the logits of A and B, which stay
+REWARDS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)  # of A, B and C
+LOGITS = torch.linspace(-2, 4, 121, dtype=torch.float64)  # of C, where the curves are drawn
+NEAR = 1e-6  # how far to either side a slope is measured
+CONTROLS = (
+    Slider("logit", "logit of C (A: 1.8, B: 1.1)", -2.0, 4.0, 0.01, 0.0),
+    Choice("n", "samples", (("10", 10), ("30", 30), ("300", 300)), 30),
+)
+
+
+def at(logit: float, uniforms: Tensor) -> tuple[float, float, float, float]:
+    """For one logit of C: J, its slope, the mean reward of the samples, and reward times score averaged over them."""
+    policy, bandit = SoftmaxPolicy([*OTHERS, logit]), Bandit(REWARDS)
+    actions = policy.pick(uniforms)
+    paid, scores = REWARDS[actions], policy.score(actions)[:, 2]
+    j, slope = bandit.expected_return(policy), bandit.exact_gradient(policy)[2]
+    return j.item(), slope.item(), paid.mean().item(), (paid * scores).mean().item()
+
+
+@lru_cache(maxsize=8)
+def curves(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """n random numbers, and what `at` says of each of LOGITS with them, [121, 4]."""
+    uniforms = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return uniforms, torch.tensor([at(logit, uniforms) for logit in LOGITS.tolist()])
+
+
+def numbers(logit: float, n: int, seed: int) -> dict[str, Any]:
+    """The four curves over all logits, and the same four at this one, with the slope of the samples' mean reward."""
+    uniforms, values = curves(n, seed)
+    rise = at(logit + NEAR, uniforms)[2] - at(logit - NEAR, uniforms)[2]
+    return {
+        "n": n,
+        "logit": logit,
+        "curves": values.T.tolist(),
+        "here": at(logit, uniforms),
+        "flat": rise / (2 * NEAR),
+    }
+
+
+def draw(fig: Figure) -> Moving:
+    """Left the expected reward and the samples' mean reward, right the slopes; below the readouts."""
+    values, slopes = two_panels(fig, 1.1, top=0.9, bottom=0.27, gap=0.24)
+    label(values, "The samples' mean climbs in steps").set(xlim=(-2, 4), ylim=(0, 1))
+    values.set_xlabel("logit of C", labelpad=1)
+    values.text(-1.8, 0.9, "expected reward J", color=EXACT, fontweight="bold")
+    name = values.text(-1.8, 0.79, "", color=ESTIMATE, fontweight="bold")
+    smooth = empty_line(values, color=EXACT, linewidth=1.8)
+    stairs = empty_line(values, color=ESTIMATE, linewidth=1.8, drawstyle="steps-mid")
+
+    label(slopes, "Its slope is 0, J's is not").set(xlim=(-2, 4), ylim=(-0.11, 0.55))
+    slopes.set_xlabel("logit of C", labelpad=1)
+    slopes.axhline(0, color=MUTED, linewidth=2.5)
+    slopes.text(3.9, -0.08, "slope of the steps", color=MUTED, fontweight="bold", ha="right")
+    slopes.text(-1.8, 0.48, "slope of J", color=EXACT, fontweight="bold")
+    slopes.text(3.9, 0.48, "reward × score", color=ESTIMATE, fontweight="bold", ha="right")
+    exact = empty_line(slopes, color=EXACT, linewidth=1.8)
+    estimate = empty_line(slopes, color=ESTIMATE, linewidth=1.2)
+
+    dots = [empty_line(ax, "o", color=c, markersize=7) for ax in (values, slopes) for c in (EXACT, ESTIMATE)]
+    readings = readouts(fig, 0.025, (0.24, "slope of the steps"), (0.5, "slope of J"), (0.83, "reward × score"))
+
+    def update(n: dict) -> None:
+        logits = LOGITS.tolist()
+        for line, height in zip((smooth, exact, stairs, estimate), n["curves"], strict=True):
+            line.set_data(logits, height)
+        for dot, k in zip(dots, (0, 2, 1, 3), strict=True):
+            dot.set_data([n["logit"]], [n["here"][k]])
+        name.set_text(f"mean of {n['n']} samples")
+        fill(
+            readings, (signed(f"{value:z.3g}") for value in (n["flat"], round(n["here"][1], 3), round(n["here"][3], 3)))
+        )
+
+    return [smooth, stairs, name, exact, estimate, *dots, *readings], update
+
+
+def staircase() -> Live:
+    """The widget."""
+    twin = (
+        ("30 samples, the same random numbers at every logit: a staircase around a smooth curve", {}),
+        ("300: the steps are smaller, and as flat", {"n": 300}),
+        ("10: between two jumps the mean stands still, while reward times score moves", {"n": 10, "logit": 1.0}),
+    )
+    alt = (
+        "Left, over the logit of C: the expected reward, a smooth rising curve, and the mean reward of samples drawn "
+        "with the same random numbers throughout, a staircase. Right, their slopes: 0 for the staircase at every "
+        "logit, a hump for the expected reward, and near it reward times score averaged over the same samples."
+    )
+    return Live(numbers, draw, CONTROLS, 3.0, twin, alt, noise=True)

@@ -60,7 +60,7 @@ def clipped_terms(ratio: Tensor, advantages: Tensor, clip: Clip) -> Tensor:
 
 
 def cispo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
-    """-stopgrad(min(r, 1+high)) A log π: the weight is clipped, never the gradient (lesson 08; MiniMax 2025, eq. 4-5).
+    """-stopgrad(min(r, 1+high)) A log π: the weight is clipped, never the gradient (MiniMax 2025, eq. 4-5).
 
     All [B, T].
     """
@@ -70,7 +70,7 @@ def cispo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor
 
 
 def gspo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
-    """PPO's terms with one ratio a sequence, the geometric mean of its tokens' (lesson 08; Zheng et al. 2025, eq. 5-7).
+    """PPO's terms with one ratio a sequence, the geometric mean of its tokens' (Zheng et al. 2025, eq. 5-7).
 
     All [B, T].
     """
@@ -216,7 +216,7 @@ KL_KINDS: dict[str, Callable[[Tensor], Tensor]] = {"k1": torch.neg, "k2": k2, "k
 
 
 def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str) -> Tensor:
-    """Estimate of KL(π ‖ reference) from samples of π, elementwise, in nats (lesson 08; Schulman 2020).
+    """Estimate of KL(π ‖ reference) from samples of π, elementwise, in nats (lesson 09; Schulman 2020).
 
     With d = logp_ref - logp: "k1" -d, unbiased · "k2" d²/2, biased, never negative · "k3" eᵈ - 1 - d, unbiased and
     never negative (J. Schulman, "Approximating KL divergence"). As *losses* the three have different gradients: claim

@@ -25,6 +25,14 @@ CONTROLS = (
     Slider("baseline", "your baseline b", LOW, HIGH, 0.05, 0.0),
     Switch("reveal", "show the whole curve, the mean and b*"),
 )
+RECORDED = {  # two billion settings are too many
+    "logit_a": (-1.0, 1.0, 2.9),
+    "logit_b": (0.0, 2.0),
+    "reward_a": (0.0, 1.0),
+    "reward_b": (0.5, 1.0),
+    "reward_c": (0.0, 0.5),
+    "baseline": tuple(round(LOW + 0.1 * i, 2) for i in range(round((HIGH - LOW) / 0.1) + 1)),
+}
 
 
 def numbers(
@@ -113,4 +121,4 @@ def baseline_parabola() -> Live:
         "noisier than no baseline; for an undecided policy both are the same. Bars show that the lowest point listens "
         "to the rare actions."
     )
-    return Live(numbers, draw, CONTROLS, 3.3, twin, alt)
+    return Live(numbers, draw, CONTROLS, 3.3, twin, alt, recorded=RECORDED)

@@ -78,8 +78,9 @@ def positions(live: Live) -> list[Position]:
         texts = [f"draw {seed + 1}" for seed in range(SEEDS)]
         found.append(Position("seed", "Resample", "button", list(range(SEEDS)), texts, 0))
     while math.prod(len(one.values) for one in found) > STATES:
-        longest = max((one for one in found if one.kind == "slider"), key=lambda one: len(one.values))
-        if len(longest.values) <= 3:
+        free = [one for one in found if one.kind == "slider" and one.name not in live.recorded]
+        longest = max(free, key=lambda one: len(one.values), default=None)
+        if longest is None or len(longest.values) <= 3:
             break  # both ends and the value it starts at: any fewer would be no slider
         thin(longest)
     return found

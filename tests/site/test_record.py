@@ -130,10 +130,12 @@ def test_thinning_keeps_the_ends_and_the_beginning():
     assert len(one.values) == 3
 
 
-def test_chosen_positions_are_kept(toy):
+def test_chosen_positions_are_kept(toy, monkeypatch):
     toy.recorded = {"height": (0.0, 1.0, 4.0)}
     first = record.positions(toy)[0]
     assert (first.values, first.texts, first.at) == ([0.0, 1.0, 4.0], ["0.0", "1.0", "4.0"], 1)
+    monkeypatch.setattr(record, "STATES", 5)
+    assert len(record.positions(toy)[0].values) == 3, "not thinned, however many there are"
 
 
 def test_a_change_in_what_a_widget_imports_asks_for_a_new_recording(tmp_path, monkeypatch):

@@ -131,8 +131,6 @@ class Exercise:
         except RuntimeError as error:
             if "requires grad" in str(error):  # what NumPy's conversion says
                 raise NoGradientError(NO_GRADIENT) from None
-            if "second time" in str(error):
-                raise NoGradientError(BACKWARD) from None
             raise
         if loss is None or loss is Ellipsis:
             return loss
@@ -142,7 +140,10 @@ class Exercise:
             raise NoGradientError(NO_GRADIENT)
         if loss.numel() != 1:
             raise NoGradientError(f"Your loss has shape {list(loss.shape)}; a loss is one number.")
-        gradients = torch.autograd.grad(loss.sum(), leaves, allow_unused=True, materialize_grads=True)
+        try:
+            gradients = torch.autograd.grad(loss.sum(), leaves, allow_unused=True, materialize_grads=True)
+        except RuntimeError as error:
+            raise NoGradientError(BACKWARD if "second time" in str(error) else str(error)) from None
         return gradients[0] if len(gradients) == 1 else torch.cat([gradient.flatten() for gradient in gradients])
 
     def known(self, attempt: Callable[..., Any]) -> Result | None:

@@ -37,8 +37,9 @@ def summit(bandit: Bandit, bonus: float) -> Tensor:
 def climb(bandit: Bandit, logits: Tensor, bonus: float, step_sizes: Tensor, runs: int, seed: int) -> Iterator[Tensor]:
     """π before each step and after the last, [powers, runs, K]: REINFORCE on J + c H, one action a step (lesson 03).
 
-    logits: where all start, [K].  step_sizes: [steps, powers]. Whatever the schedule, run i sees the same random numbers. The bonus is paid with the
-    reward, −c log π(a) for the action a that was taken: on average that is c H.  ValueError naming the argument.
+    logits: where all start, [K].  step_sizes: [steps, powers]. Whatever the schedule, run i sees the same random
+    numbers. The bonus is paid with the reward, −c log π(a) for the action a that was taken: on average that is c H.
+    ValueError naming the argument.
     """
     rewards = bandit.mean_rewards
     start = check_shape("logits", check_real("logits", logits, 1), rewards.shape)

@@ -75,7 +75,8 @@ def pushes(kinds: dict[str, Tensor], chances: Tensor) -> tuple[Figure, str]:
         mean, down = (chances @ push).item(), chances[push < 0].sum().item()
         low, high = 1.1 * push.min().item(), 1.1 * push.max().item()
         heights, edges = torch.histogram(push, bins=45, range=(low, high), weight=chances)
-        ax.bar((edges[:-1] + edges[1:]) / 2, heights, (edges[1] - edges[0]).item() * 0.9, color=ESTIMATE)
+        middles = (edges[:-1] + edges[1:]) / 2
+        ax.bar(middles.tolist(), heights.tolist(), 0.9 * (edges[1] - edges[0]).item(), color=ESTIMATE)
         ax.axvline(0, color=QUIET, linewidth=1)
         ax.axvline(mean, color=EXACT, linewidth=2)
         side = {"ha": "left"} if mean > 0 else {"ha": "right"}

@@ -49,11 +49,11 @@ def test_the_lab_s_description_says_what_its_twin_shows(lab):
         ends[1][:2],
         ends[2][:1],
         ends[3][:1],
-        ends[4][:2],
+        ends[4][:1],
     ]
-    numbers = re.findall(
-        r"(?<![\d.])\d\d(?!\d|\.\d)", widget.alt.partition("where they end.")[2].replace("within 50", "")
-    )
+    told_there = widget.alt.partition("where they end.")[2].replace("within 50 steps", "")
+    numbers = re.findall(r"(?<![\d.])\d\d(?!\d|\.\d)", told_there)
+    assert f"and {ends[4][1]} are stuck" in widget.alt
     assert [int(number) for number in numbers] == [share for shares in told for share in shares]
 
 

@@ -37,22 +37,28 @@ def policies(seed: int) -> Tensor:
     return torch.stack([probs for step, probs in enumerate(walk) if step % EVERY == 0])
 
 
+@lru_cache(maxsize=4)
+def distances(seed: int) -> list[list[float]]:
+    """How far they are from the summit at `MARKS`, for each power."""
+    return distance(policies(seed), summit(BANDIT, BONUS)).T.tolist()
+
+
 def numbers(power: float, seed: int = 0) -> dict[str, Any]:
     """How far the policies are from the summit under every power that is drawn, and where those of `power` end."""
     goal = summit(BANDIT, BONUS)
-    far = distance(policies(seed), goal)  # [marks, powers]
+    far = distances(seed)
     mine = POWERS.index(round(power, 1))
     ends = policies(seed)[-1, mine]
     return {
-        "far": far[:, mine].tolist(),
-        "ghosts": [far[:, POWERS.index(ghost)].tolist() for ghost in GHOSTS],
+        "far": far[mine],
+        "ghosts": [far[POWERS.index(ghost)] for ghost in GHOSTS],
         "ends": (ends @ CORNERS).T.tolist(),
         "path": (policies(seed)[:, mine, 0] @ CORNERS).T.tolist(),
         "goal": (goal @ CORNERS).tolist(),
         # of an endless schedule
         "sum": "infinite" if power <= 1 else "finite",
         "squares": "finite" if power > 0.5 else "infinite",
-        "after": [far[step // EVERY, mine].item() for step in (400, STEPS)],
+        "after": [far[mine][step // EVERY] for step in (400, STEPS)],
     }
 
 
@@ -79,19 +85,24 @@ def draw_curves(ax: Axes) -> Moving:
     ax.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
     ax.minorticks_off()
     ghosts = [empty_line(ax, color=QUIET, linewidth=1.2, linestyle=dash) for dash in ("-", "--", ":")]
-    names = [
-        ax.text(STEPS * 1.015, 1, f"p = {power:.0f}", color=MUTED, va=va)
-        for power, va in zip(GHOSTS, ("bottom", "center", "top"), strict=True)
-    ]
+    # two of them end at about the same height
+    ends = ax.text(STEPS * 1.015, 1, "p = 0\nand 2", color=MUTED, va="center")
+    middle = ax.text(STEPS * 1.015, 1, "p = 1", color=MUTED, va="center")
     mine = empty_line(ax, color=AFTER, linewidth=2.6)
 
+    drawn: list[list[float]] = []
+
     def move(n: dict) -> None:
-        for line, name, curve in zip(ghosts, names, n["ghosts"], strict=True):
-            line.set_data(MARKS, curve)
-            name.set_y(curve[-1])
+        if n["ghosts"] != drawn:  # they move with the random numbers alone, and are not drawn again for a power
+            drawn[:] = n["ghosts"]
+            for line, curve in zip(ghosts, drawn, strict=True):
+                line.set_data(MARKS, curve)
+            shaking, arriving, stopping = (curve[-1] for curve in drawn)
+            ends.set_y((shaking * stopping) ** 0.5)
+            middle.set_y(arriving)
         mine.set_data(MARKS, n["far"])
 
-    return [*ghosts, *names, mine], move
+    return [*ghosts, ends, middle, mine], move
 
 
 def draw_cloud(ax: Axes) -> Moving:

@@ -83,7 +83,7 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "The pocket model is paid for short completions, and ends by writing a single letter. What has failed?",
+        "The pocket model is paid for short completions, and ends by writing a full stop and nothing else. What has failed?",
         (
             Choice(
                 "REINFORCE: it should have kept the text readable.",
@@ -98,7 +98,7 @@ QUESTIONS = (
             Choice(
                 "Nothing in the algorithm; the reward asked for this.",
                 True,
-                "It went where the reward is highest: a character or two and a full stop. Lesson 09 adds what was "
+                "It went where the reward is highest: a single character. Lesson 09 adds what was "
                 "missing: a test that texts must pass, and a KL that keeps them near the start.",
             ),
         ),

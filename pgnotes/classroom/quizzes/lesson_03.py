@@ -83,7 +83,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "The pocket model is paid for short completions, and ends by writing a full stop and nothing else. What has failed?",
+        "The pocket model is paid for short completions, and ends by writing a full stop and nothing else. What has "
+        "failed?",
         (
             Choice(
                 "REINFORCE: it should have kept the text readable.",

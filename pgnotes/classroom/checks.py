@@ -21,6 +21,7 @@ MARKS = {"open": ("still open", QUIET), "wrong": ("not yet", WORSE), "right": ("
 SHORT = 12  # numbers that are shown whole; of more, only the place that differs
 STUB = {"RESUME", "NOP", "CACHE", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}  # what `...` compiles to
 NO_RETURN = "Your function gives nothing back: is its `return` missing? (What is printed is not returned.)"
+BACKWARD = "Return the loss, and don't call `backward()` on it: the check differentiates it by itself."
 OTHER_TYPE = (
     " The arguments are float64: make what you create the same, as in torch.eye(K, dtype=x.dtype), "
     "or turn it with .to(x.dtype)."
@@ -133,11 +134,16 @@ class Exercise:
             raise
         if loss is None or loss is Ellipsis:
             return loss
+        if isinstance(loss, list | tuple):
+            raise NoGradientError(f"Your loss is a {type(loss).__name__}; return the tensor itself.")
         if not isinstance(loss, Tensor) or not loss.requires_grad:
             raise NoGradientError(NO_GRADIENT)
         if loss.numel() != 1:
             raise NoGradientError(f"Your loss has shape {list(loss.shape)}; a loss is one number.")
-        gradients = torch.autograd.grad(loss.sum(), leaves, allow_unused=True, materialize_grads=True)
+        try:
+            gradients = torch.autograd.grad(loss.sum(), leaves, allow_unused=True, materialize_grads=True)
+        except RuntimeError as error:
+            raise NoGradientError(BACKWARD if "second time" in str(error) else str(error)) from None
         return gradients[0] if len(gradients) == 1 else torch.cat([gradient.flatten() for gradient in gradients])
 
     def known(self, attempt: Callable[..., Any]) -> Result | None:

@@ -102,7 +102,10 @@ def symbol_weights(rewards: Tensor, rows: Tensor, mask: Tensor, recipe: Recipe, 
 
 
 def mean_entropy(policy: PrefixPolicy, batch: Rollout) -> Tensor:
-    """Σ over live symbols of the entropy (nats) of the row that chose them, a sequence's on average."""
+    """Σ over live symbols of the entropy (nats) of the row that chose them, a sequence's on average.
+
+    Its gradient is not the whole one of an expected entropy: it leaves out how early symbols decide which rows come.
+    """
     rows = prefix_rows(batch.sequences, policy.vocab_size)[batch.mask]
     probs = policy.probs[rows]
     return -torch.xlogy(probs, probs).sum() / len(batch.mask)

@@ -185,6 +185,14 @@ def test_of_a_loss_the_gradient_counts_and_nothing_else():
         lambda x, w: torch.tensor(-5.0, requires_grad=False),
     ):
         assert "No gradient flows" in LOSS.judge(attempt).sentence
+    assert "Your loss is a list; return the tensor itself" in LOSS.judge(lambda x, w: [-(w * x).mean()]).sentence
+
+    def differentiated(x, w):
+        loss = -(w * x.exp()).mean()
+        loss.backward()
+        return loss
+
+    assert "don't call `backward()`" in LOSS.judge(differentiated).sentence
     assert "shape [5]; a loss is one number" in LOSS.judge(lambda x, w: -w * x).sentence
     assert "the gradient of your loss is" in LOSS.judge(lambda x, w: (w * x).mean()).sentence
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 from plain import numbers, seeded
 
-from pgnotes.theory.many import expected_returns, mean_gradient, reinforce_many, rollouts
+from pgnotes.theory.many import (
+    expected_returns,
+    learning_curves,
+    mean_gradient,
+    probabilities,
+    reinforce_many,
+    rollouts,
+    share,
+)
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.random_worlds import random_world
 from pgnotes.theory.reinforce import Recipe, mean_entropy, reinforce, symbol_weights
@@ -125,3 +133,34 @@ def test_to_go_counts_what_is_still_to_come():
     rows = prefix_rows(batch.sequences, 4)
     weights = symbol_weights(batch.rewards, rows, batch.mask, Recipe(to_go=True), torch.zeros(85).double())
     torch.testing.assert_close(weights, batch.rewards.flip(1).cumsum(1).flip(1))
+
+
+def test_probabilities_are_a_softmax():
+    logits = torch.cat(
+        [numbers(5, 7, 4, seed=0), torch.tensor([[1000.0, 0.0, -1000.0, 999.0]]).double().expand(5, 1, 4)], 1
+    )
+    torch.testing.assert_close(probabilities(logits), logits.softmax(-1))
+
+
+def test_learning_curves_are_read_off_the_runs():
+    policies = list(islice(reinforce_many(WORLD, Recipe(step_size=3.0), 4, 2), 9))
+    curves = learning_curves(WORLD, Recipe(step_size=3.0), 4, 8, seed=2, every=4)
+    wanted = [expected_returns(WORLD, policies[step]) for step in (0, 4, 8)]
+    assert torch.equal(curves, torch.stack(wanted, 1))
+    with pytest.raises(ValueError, match="^steps is 9; it must be a multiple of every, 4"):
+        learning_curves(WORLD, Recipe(), 1, 9)
+
+
+def test_a_share_has_its_standard_error():
+    p, error = share(torch.tensor([True] * 80 + [False] * 20))
+    assert (p, error) == (pytest.approx(0.8), pytest.approx(0.04))
+
+
+def test_a_larger_step_is_quicker_and_loses_more():
+    """What lesson 03 says of step sizes 1 and 4, and of one that falls: 400 runs each."""
+    recipes = Recipe(), Recipe(step_size=4.0), Recipe(step_size=4.0, half_after=20.0)
+    one, four, falling = (learning_curves(WORLD, recipe, 400, 200, every=40) for recipe in recipes)
+    shares = [share(curves[:, -1] > 0.95)[0] for curves in (one, four, falling)]
+    assert shares[0] > shares[1] + 0.06
+    assert shares[2] < shares[1] + 0.05, "a falling step brings no more of them home"
+    assert (four[:, 1] > 0.95).double().mean() > 0.3 > 0.01 > (one[:, 1] > 0.95).double().mean()

@@ -21,7 +21,8 @@ QUESTIONS = (
             Choice(
                 "Each with its share, the reward divided by the length.",
                 False,
-                "That would be another gradient: claim C23 in lesson 06 measures how far off.",
+                "That shortens the steps of long sequences, and points elsewhere as soon as lengths differ: claim C18, "
+                "lesson 08.",
             ),
         ),
     ),
@@ -54,7 +55,7 @@ QUESTIONS = (
                 "The step size is too small; it would get there in time.",
                 False,
                 "In principle, after a very long time: at 99 % the gradient is all but gone. A larger step from the "
-                "start may commit sooner, and to something else.",
+                "start commits sooner, and more often to a wrong answer.",
             ),
             Choice(
                 "A bug: REINFORCE is unbiased, so it must reach the optimum.",
@@ -70,7 +71,8 @@ QUESTIONS = (
             Choice(
                 "At the best arm, later.",
                 False,
-                "The bonus is part of the objective; at a corner its slope is infinite, and it keeps the policy off.",
+                "The bonus is part of the objective. At a corner its slope, as a function of the probabilities, is "
+                "infinite, and keeps the policy off.",
             ),
             Choice(
                 "At the softmax of rewards divided by c.",
@@ -81,7 +83,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "The pocket model is paid for short completions, and ends by writing a single letter. What has failed?",
+        "The pocket model is paid for short completions, and ends by writing a full stop and nothing else. What has "
+        "failed?",
         (
             Choice(
                 "REINFORCE: it should have kept the text readable.",
@@ -96,7 +99,7 @@ QUESTIONS = (
             Choice(
                 "Nothing in the algorithm; the reward asked for this.",
                 True,
-                "It went where the reward is highest: 3.3 characters on average, and falling. Lesson 09 adds what was "
+                "It went where the reward is highest: a single character. Lesson 09 adds what was "
                 "missing: a test that texts must pass, and a KL that keeps them near the start.",
             ),
         ),

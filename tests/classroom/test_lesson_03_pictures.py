@@ -1,0 +1,131 @@
+"""Lesson 03's widgets and pictures: what they draw and say is what the formulas give."""
+
+import re
+from itertools import islice
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from pgnotes.classroom import reinforce_pictures, whole_loop
+from pgnotes.classroom.exercises import lesson_03
+from pgnotes.classroom.widgets import learning_lab, step_sizes
+from pgnotes.theory.many import expected_returns, learning_curves, reinforce_many
+from pgnotes.theory.policies import PrefixPolicy
+from pgnotes.theory.reinforce import Recipe
+from pgnotes.theory.step_sizes import climb, distance, sizes, summit
+from pgnotes.theory.worlds import sum_world
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """The widget, and what it shows in each row of its twin."""
+    widget = learning_lab.learning_lab()
+    rows = []
+    for _, changes in widget.twin:
+        settings = widget.settings | changes
+        rows.append(widget.numbers(**settings | {"dear": widget.finish(settings)}))
+    return widget, rows
+
+
+def test_the_lab_trains_the_recipe_it_names(lab):
+    _, rows = lab
+    assert rows[0]["words"] == "step 4, batch 16"
+    assert rows[2]["words"] == "step 1, batch 16, normalised"
+    wanted = learning_curves(sum_world(), Recipe(step_size=4.0), 100, 200)
+    assert torch.equal(rows[0]["curves"][1], wanted)
+    settings = {"step_size": 2.0, "schedule": 20.0, "batch": 8, "bonus": 0.05}
+    recipe = learning_lab.recipe_of(**settings, normalise=True, clip=True, value=True)
+    assert recipe == Recipe(2.0, 8, 20.0, True, entropy_bonus=0.05, clip_norm=0.2, value_step=0.2)
+
+
+def test_the_lab_s_description_says_what_its_twin_shows(lab):
+    widget, rows = lab
+    ends = [[round(100 * p) for p, _ in row["shares"][1]] for row in rows]
+    plain = [round(100 * p) for p, _ in rows[0]["shares"][0]]
+    told = [
+        plain[:2],
+        ends[0][:2],
+        ends[1][:2],
+        ends[2][:1],
+        ends[3][:1],
+        ends[4][:1],
+    ]
+    told_there = widget.alt.partition("where they end.")[2].replace("within 50 steps", "")
+    numbers = re.findall(r"(?<![\d.])\d\d(?!\d|\.\d)", told_there)
+    assert f"and {ends[4][1]} are stuck" in widget.alt
+    assert [int(number) for number in numbers] == [share for shares in told for share in shares]
+
+
+def test_the_lab_s_shares_add_up_and_its_seed_matters(lab):
+    _, rows = lab
+    for row in rows:
+        for shares in row["shares"]:
+            assert sum(p for p, _ in shares) == pytest.approx(1.0)
+    assert not torch.equal(learning_lab.plain(0), learning_lab.plain(1))
+    start = {c.name: c.value for c in learning_lab.CONTROLS}
+    assert learning_lab.numbers(**start)["shares"][1] is None
+
+
+def test_what_is_stuck_writes_an_answer_that_is_off_by_one():
+    """The bar's name is true, for the likeliest answer of every run that ends between 0.78 and 0.87."""
+    world = sum_world()
+    for recipe in (Recipe(), Recipe(step_size=4.0)):
+        logits = next(islice(reinforce_many(world, recipe, 100, 0), 200, None))
+        last = expected_returns(world, logits)
+        for run in logits[(last > 0.78) & (last < 0.87)]:
+            likeliest = world.probabilities(PrefixPolicy(run))[0].argmax()
+            assert world.returns()[0, likeliest].item() == pytest.approx(5 / 6)
+
+
+def test_step_sizes_show_their_own_schedule():
+    for power in (0.0, 0.7, 2.0):
+        schedule = sizes(0.5, 20.0, torch.tensor(step_sizes.POWERS, dtype=torch.float64), 400)
+        *_, last = climb(step_sizes.BANDIT, step_sizes.START, 0.5, schedule, step_sizes.RUNS, 1)
+        far = distance(last, summit(step_sizes.BANDIT, 0.5))[step_sizes.POWERS.index(power)]
+        assert step_sizes.numbers(power, seed=1)["after"][0] == pytest.approx(far.item())
+    assert [step_sizes.numbers(p)["sum"] for p in (0.0, 1.0, 1.1)] == ["infinite", "infinite", "finite"]
+    assert [step_sizes.numbers(p)["squares"] for p in (0.0, 0.5, 0.6)] == ["infinite", "infinite", "finite"]
+
+
+def test_step_sizes_description():
+    ends = [step_sizes.numbers(p)["after"][1] for p in (0.0, 1.0, 2.0)]
+    assert ends == [pytest.approx(0.4, abs=0.02), pytest.approx(0.03, abs=0.005), pytest.approx(0.4, abs=0.02)]
+    best = min(step_sizes.POWERS, key=lambda p: step_sizes.numbers(p)["after"][1])
+    assert 0.8 <= best <= 1.1
+
+
+def test_one_step_says_what_it_draws():
+    sequences = torch.tensor([[3, 0, 0], [1, 2, 1]])
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    chances = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    fig, alt = reinforce_pictures.one_step(sequences, mask, torch.tensor([1 / 6, 1.0]), chances, chances.flip(0))
+    assert isinstance(fig, Figure)
+    assert "3 0 earned 1/6; 1 2 1 earned 1." in alt
+    assert "10% to 40%, 20% to 30%, 30% to 20%, 40% to 10%" in alt
+    assert [text.get_text() for text in fig.axes[0].texts][:5] == ["3", "0", "·", "1/6", "1"]
+
+
+def test_pushes_are_averaged_with_their_chances():
+    chances = torch.tensor([0.75, 0.25])
+    fig, alt = reinforce_pictures.pushes({"One": torch.tensor([-1.0, 5.0]), "Two": torch.tensor([-1.0, 1.0])}, chances)
+    assert "One: 75% of the batches push the better arm down, the mean push is +0.50" in alt
+    assert "Two: 75% of the batches push the better arm down, the mean push is -0.50" in alt
+    for ax in fig.axes:
+        assert sum(bar.get_height() for bar in ax.patches) == pytest.approx(1.0)
+
+
+def test_watching_a_loop_that_is_not_written_yet(capsys):
+    def train(world, steps, alpha, seed): ...
+
+    lesson_03.watch(train)
+    assert "Write train first" in capsys.readouterr().out
+
+
+def test_watching_a_loop_draws_its_curves(monkeypatch):
+    shown = []
+    monkeypatch.setattr(whole_loop, "figure", lambda fig, alt: shown.append((fig, alt)))
+    lesson_03.watch(lambda world, steps, alpha, seed: [0.25 + 0.1 * seed] * steps)
+    ((fig, alt),) = shown
+    assert "they end at 0.25, 0.35, 0.45, 0.55, 0.65" in alt
+    assert len(fig.axes[0].lines) == 6

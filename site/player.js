@@ -64,6 +64,10 @@ pgnotes.play = async (figure) => {
   head.controls.forEach((control, i) => controls.append(pgnotes.control(control, (value) => { at[i] = value; draw(); })));
   draw();
   picture.replaceChildren(board);
+  if (head.recorded === "positions") {
+    const note = "Recorded at these positions. In Colab and in JupyterLab every position moves.";
+    figure.append(make("figcaption", { textContent: note }));
+  }
   figure.dataset.ready = "done";
 };
 

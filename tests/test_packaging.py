@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import newest
+import pictures
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -325,3 +326,13 @@ def test_the_runs_folder_may_have_a_space():
     command = ["make", "--dry-run", "grpo", "OUT=my runs/a"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert '--out "my runs/a" --resume' in done.stdout
+
+
+def test_the_readme_s_pictures_are_the_lessons_own():
+    """Each is drawn from a widget at settings it has, is there, and is told in words."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"!\[([^]]{40,})\]\(pictures/(\w+)\.png\)", readme))
+    assert sorted(shown.values()) == sorted(pictures.PICTURES)
+    for name, settings in pictures.PICTURES.items():
+        assert (ROOT / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert settings.keys() <= pictures.widget(name).settings.keys()

@@ -331,8 +331,8 @@ def test_the_runs_folder_may_have_a_space():
 def test_the_readme_s_pictures_are_the_lessons_own():
     """Each is drawn from a widget at settings it has, is there, and is told in words."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = dict(re.findall(r"!\[([^]]{40,})\]\(pictures/(\w+)\.png\)", readme))
+    shown = dict(re.findall(r"!\[([^]]{40,})\]\(site/pictures/(\w+)\.png\)", readme))
     assert sorted(shown.values()) == sorted(pictures.PICTURES)
     for name, settings in pictures.PICTURES.items():
-        assert (ROOT / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (ROOT / "site" / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert settings.keys() <= pictures.widget(name).settings.keys()

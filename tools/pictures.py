@@ -24,8 +24,8 @@ def widget(name: str) -> Live:
 
 
 def main() -> None:
-    """Write each into `pictures/`."""
-    folder = ROOT / "pictures"
+    """Write each into `site/pictures/`."""
+    folder = ROOT / "site" / "pictures"
     folder.mkdir(exist_ok=True)
     for name, settings in PICTURES.items():
         live = widget(name)

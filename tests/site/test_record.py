@@ -164,5 +164,7 @@ def test_a_long_line_keeps_its_points_to_a_tenth():
     for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
         found.append((found[-1][0] + dx, found[-1][1] + dy))
     assert len(found) == 30
-    assert all(abs(a - b) < 0.051 for one, other in zip(found, points, strict=True) for a, b in zip(one, other))
+    assert all(
+        abs(a - b) < 0.051 for one, other in zip(found, points, strict=True) for a, b in zip(one, other, strict=True)
+    )
     assert len(short) < 0.5 * len(path)

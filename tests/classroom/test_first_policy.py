@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -143,3 +144,12 @@ def test_a_probability_rises_where_its_logit_is_pushed_harder_than_the_logits_on
     first, then = islice(exact_ascent(Bandit((a_pays, 0.0, 1.0)), SoftmaxPolicy(START), 0.001), 2)
     pushes = then.logits - first.logits
     assert ((then.probs > first.probs) == (pushes > first.probs @ pushes)).all()
+
+
+def test_the_minutes_of_the_sections_add_up_to_those_of_the_title():
+    cells = json.loads((ROOT / "notebooks/00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(each["source"]) for each in cells if each["cell_type"] == "markdown")
+    promised = re.search(r"^(\d+) minutes to read.*?, (\d+) for the exercises and the quiz", text, re.M)
+    sections = [int(minutes) for minutes in re.findall(r"^## \d+ · .*\((\d+) minutes\)$", text, re.M)]
+    assert sum(sections) == sum(map(int, promised.groups())) <= 60
+    assert sum(sections[-2:]) == int(promised[2]), "the exercises and the quiz"

@@ -49,8 +49,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A button, with a logit of its own, pays more than your policy earns on average. What does one small step along "
-        "the exact gradient do?",
+        "A button, with a logit of its own, pays more than your policy earns on average. What does one small step "
+        "along the exact gradient do?",
         (
             Choice(
                 "It raises the button's logit.",

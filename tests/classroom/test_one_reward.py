@@ -1,12 +1,16 @@
 """What lesson 01 says of one reward, of one exact step and of the pocket model's slips, found a second way."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from pgnotes.classroom.widgets.next_token import ids_of, numbers, pocket
 
+ROOT = Path(__file__).parents[2]
 LOGITS = (1.8, 1.1, 0.0)
 SENTENCE = "27 blue buns with great care."
 
@@ -63,3 +67,12 @@ def test_a_slip_comes_after_about_five_characters_at_temperature_2_5():
     # the first of them is what the widget shows, and the lesson asks about
     shown = numbers("sold 12 loaves and ", 2.5, 0)
     assert 1 - sum(shown["after"][:9]) == pytest.approx(leaks[0].item(), abs=0.005)
+
+
+def test_the_minutes_of_the_sections_add_up_to_those_of_the_title():
+    cells = json.loads((ROOT / "notebooks/01_softmax_bandits.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(each["source"]) for each in cells if each["cell_type"] == "markdown")
+    promised = re.search(r"^(\d+) minutes to read.*?, (\d+) for the exercises and the quiz", text, re.M)
+    sections = [int(minutes) for minutes in re.findall(r"^## \d+ · .*\((\d+) minutes\)$", text, re.M)]
+    assert sum(sections) == sum(map(int, promised.groups())) <= 60
+    assert sum(sections[-2:]) == int(promised[2]), "the exercises and the quiz"

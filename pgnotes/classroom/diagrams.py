@@ -63,7 +63,7 @@ def making_of_a_chat_model() -> tuple[Figure, str]:
         ax.text(x + 0.1, 2.95, head, color=EXACT, va="center")
 
     plate(ax, 0.17, 1.65, 1.97, 1.12, "1 pretraining", "continue texts, of\nwhich there are\nvery many")
-    plate(ax, 2.42, 1.65, 1.97, 1.12, "2 fine-tuning", "write as in some\nthousand good\nanswers")
+    plate(ax, 2.42, 1.65, 1.97, 1.12, "2 fine-tuning", "write as in many\ngood answers")
     plate(ax, 4.73, 1.65, 2.1, 1.12, "3 policy gradient", "write answers, and\nmake those that did\nwell likelier")
     arrow(ax, (2.14, 2.2), (2.42, 2.2))
     arrow(ax, (4.39, 2.2), (4.73, 2.2))
@@ -85,8 +85,8 @@ def making_of_a_chat_model() -> tuple[Figure, str]:
     ax.text(4.94, 1.0, "rewards", color=EXACT, va="bottom", ha="center")
     ax.text(5.5, 0.36, "answers", color=EXACT, va="top", ha="center")
     alt = (
-        "Three boxes in a row. Pretraining: the model continues texts. Fine-tuning: it writes as in some thousand good "
-        "answers. Both are supervised, with a target for each token. Policy gradient: it writes answers, a reward "
+        "Three boxes in a row. Pretraining: the model continues texts. Fine-tuning: it writes as in many good answers. "
+        "Both are supervised, with a target for each token. Policy gradient: it writes answers, a reward "
         "model trained on people's comparisons or a rule gives each a reward, and those that did well become likelier."
     )
     return fig, alt

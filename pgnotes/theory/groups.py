@@ -226,13 +226,10 @@ def group_estimates(prompt: Completions, members: Tensor, weights: Tensor, avera
     divisors = {"sum": torch.ones(n), "sequence": prompt.mask.sum(1), "dr_grpo": torch.full((n,), horizon)}
     scores = prompt.scores / divisors[average].double()[:, None, None]
 
-    size = members.shape[1]
-    total = torch.zeros(len(members), scores.shape[-1], dtype=torch.float64)
-    for place in range(size):  # one member after the other keeps the memory at [C, D]
-        chosen = members[:, place]
-        for t in range(horizon):
-            total += weights[:, place, t, None] * scores[chosen, t]
-    return total / size
+    # members that are the same completion add up their weights, before the scores come in
+    each = torch.zeros(len(members), n, horizon, dtype=torch.float64)
+    each.scatter_add_(1, members[..., None].expand(weights.shape), weights)
+    return each.flatten(1) @ scores.flatten(0, 1) / members.shape[1]
 
 
 def sum_moments(parts: list[Moments]) -> Moments:

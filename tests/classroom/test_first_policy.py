@@ -3,10 +3,12 @@
 import itertools
 import json
 import math
+import re
 from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
 from pgnotes.classroom.widgets.first_policy import START, first_policy, numbers, spread
 from pgnotes.theory.ascent import exact_ascent
@@ -60,6 +62,30 @@ def test_with_a_paying_almost_as_much_the_best_button_falls_first_while_its_logi
     shown = numbers(100, 1.0, 0.9)
     assert [probs[2] for probs in shown["probs"]] == pytest.approx(chances, abs=1e-6)
     assert numbers(52, 1.0, 0.9)["logits"] == pytest.approx([3.34, -0.93, 0.49], abs=0.005)
+
+
+def test_the_best_button_comes_back_in_the_end():
+    """The lesson names what becomes of C after three hundred and a thousand steps, beyond the slider."""
+    policies = [*islice(exact_ascent(Bandit((0.9, 0.0, 1.0)), SoftmaxPolicy(START), 1.0), 1001)]
+    assert [round(policies[i].probs[2].item(), 2) for i in (300, 1000)] == [0.91, 0.99]
+
+
+def test_with_shared_weights_the_logit_of_what_pays_more_than_the_average_may_fall():
+    """Its slope is Σ_k (φ_a · φ_k) π_k (r_k - J): random features and pays, a logit of its own beside two weights."""
+    generator, worlds = torch.Generator().manual_seed(0), 4000
+    pays = torch.rand(worlds, 3, generator=generator)
+    features = torch.randn(worlds, 3, 2, generator=generator)
+    weights = torch.randn(worlds, 2, 1, generator=generator)
+    own, shared = torch.eye(3).expand(worlds, 3, 3), features @ features.mT
+    for overlaps, logits, share in (
+        (own, torch.randn(worlds, 3, generator=generator), 0.0),
+        (shared, (features @ weights)[..., 0], 0.33),
+    ):
+        probs = logits.softmax(1)
+        above = pays - (probs * pays).sum(1, keepdim=True)
+        slopes = (overlaps @ (probs * above)[..., None])[..., 0]
+        fell = ((above > 0) & (slopes < 0)).any(1).float().mean().item()
+        assert fell == pytest.approx(share, abs=0.03)
 
 
 @pytest.mark.parametrize("a_pays", [0.0, 0.3, 0.5, 0.8, 1.0])
@@ -118,3 +144,12 @@ def test_a_probability_rises_where_its_logit_is_pushed_harder_than_the_logits_on
     first, then = islice(exact_ascent(Bandit((a_pays, 0.0, 1.0)), SoftmaxPolicy(START), 0.001), 2)
     pushes = then.logits - first.logits
     assert ((then.probs > first.probs) == (pushes > first.probs @ pushes)).all()
+
+
+def test_the_minutes_of_the_sections_add_up_to_those_of_the_title():
+    cells = json.loads((ROOT / "notebooks/00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(each["source"]) for each in cells if each["cell_type"] == "markdown")
+    promised = re.search(r"^(\d+) minutes to read.*?, (\d+) for the exercises and the quiz", text, re.M)
+    sections = [int(minutes) for minutes in re.findall(r"^## \d+ · .*\((\d+) minutes\)$", text, re.M)]
+    assert sum(sections) == sum(map(int, promised.groups())) <= 60
+    assert sum(sections[-2:]) == int(promised[2]), "the exercises and the quiz"

@@ -24,6 +24,13 @@ def test_the_first_group_s_advantages_are_those_of_plain_arithmetic():
     assert [f"{value:+.2f}" for value in praise] == ["+0.10", "+0.09", "+2.47", "-0.35"]
 
 
+def test_where_all_are_equal_only_the_batch_rule_speaks():
+    n = group_advantages_lab.numbers(8, **{f"r{i + 1}": 0.0 for i in range(8)})
+    *silent, batch = n["rules"]
+    assert silent == [[0.0] * 8] * 3
+    assert {f"{value:+.2f}" for value in batch} == {"-0.97"}
+
+
 @pytest.mark.parametrize(
     ("size", "live", "rloo", "grpo"), [(2, 1.5, 1905, 1905), (8, 5.4, 1734, 1610), (16, 9.0, 1719, 1359)]
 )

@@ -204,6 +204,38 @@ def test_lengths_move_where_nothing_is_paid_for_them_unless_the_average_is_a_con
         assert (wrong > 1e-9).all()
 
 
+@pytest.mark.parametrize("average", ["token", "sequence"])
+def test_a_stop_that_is_one_logit_for_both_kinds_of_answer_is_not_moved(average):
+    """Under lesson 08's lengths: what right answers pull, wrong ones pull back, if (nearly) none stops at once."""
+    world = TokenWorld(3, 3, lambda s, prompt: (s == 1) * (torch.arange(3) == 0), eos=0)
+    for seed in range(3):
+        theta = random_policy(world, seed=seed).logits.detach().clone()
+        theta[3], theta[10:13] = theta[2], theta[7:10]  # after a 2 as after a 1; rows are breadth first
+        theta[0, 0] = -40.0
+        push = step_moments(completions(world, PrefixPolicy(theta)), "rloo", 2, average).mean.view(13, 3)
+        after_1, after_2 = push[[2, 7, 8, 9]], push[[3, 10, 11, 12]]
+        assert after_1.abs().max() > 1e-3
+        assert torch.allclose(after_1 + after_2, torch.zeros(4, 3, dtype=torch.float64), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("paid", "kind", "climbs"),
+    [([0, 0.1, 1], "grpo", False), ([0, 0.1, 1], "dr_grpo", True), ([0, 1, 1], "grpo", True)],
+)
+def test_with_more_than_two_rewards_the_division_follows_no_objective(paid, kind, climbs):
+    """A push that climbs some function has a symmetric Jacobian (lesson 08, C9)."""
+    world = TokenWorld(3, 1, lambda s, prompt: torch.tensor(paid)[s])
+    logits, h = torch.tensor([0.15, 0.8, 0.05], dtype=torch.float64).log(), 1e-4
+
+    def push(moved):
+        return step_moments(completions(world, PrefixPolicy(moved[None])), kind, 4).mean
+
+    steps = h * torch.eye(3, dtype=torch.float64)
+    jacobian = torch.stack([(push(logits + step) - push(logits - step)) / (2 * h) for step in steps], 1)
+    gap = (jacobian - jacobian.T).abs().max()
+    assert gap < 1e-9 if climbs else gap > 0.02
+
+
 SMALL = completions(*small())
 BAD = [
     ("world", completions, (None, small()[1])),

@@ -75,6 +75,24 @@ def test_on_two_arms_it_is_what_leave_one_out_needs():
         assert completions_needed(p, size, "rloo").item() == pytest.approx(float(needed), rel=1e-9)
 
 
+def test_in_pairs_and_triples_the_division_is_a_constant_and_from_four_on_it_is_not():
+    rates = torch.linspace(0.01, 0.99, 30, dtype=torch.float64)
+    for size, same in ((2, True), (3, True), (4, False), (8, False)):
+        relative = pull(rates, size, "grpo") / pull(rates, size, "dr_grpo")
+        assert (relative.max() / relative.min() < 1.001) == same
+
+
+def test_where_right_answers_are_more_alike_small_groups_cost_more():
+    """Lesson 08's last case: rare right answers, more alike than wrong ones; alike wrong ones make it cheaper."""
+    for size in (2, 4, 8, 16):
+        prices = [
+            (completions_needed(0.05, size, "rloo", *among) / completions_needed(0.05, 1000, "rloo", *among)).item()
+            for among in ((300, 1000), (1000, 1000), (1000, 300))
+        ]
+        assert prices[0] > prices[1] == pytest.approx(size / (size - 1), rel=0.005)
+        assert prices[1] > prices[2]
+
+
 @pytest.mark.parametrize("kind", ["rloo", "dr_grpo"])
 def test_with_scores_of_equal_length_it_is_the_price_of_the_own_baseline(kind):
     """G / (G-1) times what the exact pass rate as baseline would need, at every pass rate."""

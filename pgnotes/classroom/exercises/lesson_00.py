@@ -23,6 +23,10 @@ UNDERFLOW = (
     "Right for short sequences. A long one has a product so small that the computer rounds it to 0, and 0 has no "
     "logarithm: 400 tokens at 15 % each are enough. Take the logs first, then add."
 )
+FLOORED = (
+    "There is a floor under your probabilities, which makes a sequence all but impossible likelier than it is. None is "
+    "needed: a single probability is far from too small for a logarithm, only the product of many is."
+)
 GROUPS = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
 SQUARE = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0], [5.0, 5.0, 5.0]], dtype=torch.float64)
 NO_COLUMN = (
@@ -75,6 +79,10 @@ discounted_return = Exercise(
             lambda r, g: r[0],
             "That is the first reward alone. Does your `return` stand inside the loop, where it ends it at once?",
         ),
+        "last reward": (
+            lambda r, g: r[-1] * g ** (len(r) - 1),
+            "Only the last reward is left. Does your loop assign (`=`) where it should add (`+=`)?",
+        ),
         "no discount": (
             lambda r, g: r.sum(),
             "That is the plain sum. Multiply the reward of step t by γ to the power t.",
@@ -110,6 +118,8 @@ sequence_log_prob = Exercise(
             "A floor under the product hides the underflow, and gives every long sequence the same log-probability. "
             "Take the logs first, then add.",
         ),
+        "floor": (lambda p: p.clamp(min=1e-12).log().sum(), FLOORED),
+        "higher floor": (lambda p: p.clamp(min=1e-8).log().sum(), FLOORED),
         "product": (lambda p: p.prod(), "That is the probability itself. Asked for is its logarithm, which is a sum."),
         "log of the mean": (
             lambda p: p.mean().log(),
@@ -197,6 +207,11 @@ minus_row_mean = Exercise(
         "the means": (
             lambda r: r.mean(1, keepdim=True),
             "These are the means of the rows. Subtract them from the rewards.",
+        ),
+        "unchanged": (
+            lambda r: r,
+            "You give the rewards back as they came. `row = row - …` makes a new row and leaves the table alone; "
+            "`row -= …` would change it.",
         ),
         "turned round": (
             lambda r: r.mean(1, keepdim=True) - r,

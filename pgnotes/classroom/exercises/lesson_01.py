@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,10 @@ FEATURES = torch.tensor([[1.0, 0.0], [0.5, 2.0], [-1.0, 1.0]], dtype=torch.float
 THETA = torch.tensor([0.7, -0.3], dtype=torch.float64)
 P, Q = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64), torch.tensor([0.4, 0.35, 0.25], dtype=torch.float64)
 SURE = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+OVERFLOW = (
+    "Right for small logits, but exp(1000) is infinite and ∞/∞ is not a number. Subtract the largest logit first: "
+    "numerator and denominator shrink by the same factor."
+)
 
 
 def one_hot(action: int, k: int) -> Tensor:
@@ -37,9 +43,12 @@ softmax = Exercise(
     {
         "overflow": (
             naive_softmax,
-            "Right for small logits, but exp(1000) is infinite and ∞/∞ is not a number. Subtract the largest logit "
-            "first: "
-            "numerator and denominator shrink by the same factor.",
+            OVERFLOW,
+        ),
+        "overflow in plain Python": (
+            lambda x: [math.exp(v) / sum(map(math.exp, x.tolist())) for v in x.tolist()],
+            "Right for small logits, but exp(1000) is more than a number in Python can hold. Subtract the largest "
+            "logit first: numerator and denominator shrink by the same factor.",
         ),
         "less the mean": (
             lambda x: (x - x.mean()).exp() / (x - x.mean()).exp().sum(),
@@ -156,7 +165,7 @@ gaussian_score = Exercise(
     "1.4",
     "Write gaussian_score(action, mean, std): the derivatives of log π by the mean and by log std",
     lambda action, mean, std: GaussianPolicy(mean, std).score([action])[0],
-    ((1.5, 1.0, 0.5), (-0.3, 0.2, 2.0), (0.7, 0.7, 0.3)),
+    ((-0.3, 0.2, 2.0), (1.5, 1.0, 0.5), (0.7, 0.7, 0.3)),
     {
         "std not squared": (
             lambda a, m, s: torch.tensor([(a - m) / s, ((a - m) / s) ** 2 - 1]),
@@ -206,6 +215,11 @@ kl = Exercise(
             lambda p, q: (p * (p / q).log()).sum(),
             "Right unless p holds a 0: 0 · log 0 is not a number in floating point, though its limit is 0. "
             "torch.xlogy(p, p / q) knows that.",
+        ),
+        "zero in plain Python": (
+            lambda p, q: sum(a * math.log(a / b) for a, b in zip(p.tolist(), q.tolist(), strict=True)),
+            "Right unless p holds a 0: there Python's logarithm raises an error. In the limit 0 · log 0 is 0, so leave "
+            "the zeros out.",
         ),
         "unweighted": (
             lambda p, q: (p / q).log().sum(),

@@ -64,7 +64,7 @@ grpo = Exercise(
         ),
         "another small number": (
             lambda r: standardise(r, epsilon=1e-8),
-            "Right but for the fourth digit: the small number you add is not 1e-4.",
+            "Right but for the fourth digit: what you add to the standard deviation is not 1e-4 (or you add nothing).",
         ),
         "variance": (
             lambda r: (r - r.mean(1, keepdim=True)) / (r.var(1, keepdim=True) + EPSILON),
@@ -152,6 +152,10 @@ three_averages = Exercise(
             divided(sequence=lambda m, limit: m.sum(1, keepdim=True)),
             "Your “sequence” divides by the completion's length only. It is a mean over the completions as well: "
             "divide by their number too.",
+        ),
+        "no column": (
+            divided(sequence=lambda m, limit: m.sum(1) * len(m)),
+            "The lengths are a row of B numbers and do not fit the table [B, T]: keepdim=True makes them a column.",
         ),
         "exchanged": (
             divided(token=lambda m, limit: m.sum(1, keepdim=True) * len(m), sequence=lambda m, limit: m.sum()),
@@ -307,7 +311,8 @@ average_push = Exercise(
             "You average over the live groups. The dead ones belong to the average, with a push of 0.",
         ),
     },
-    "At G = 2 it is RLOO's push times √½ at every p: pairs know no difficulty. The bias comes with larger groups.",
+    "At G = 2 it is RLOO's push times √½ at every p, at G = 3 times 2/√3: pairs and triples know no difficulty. The "
+    "bias comes with larger groups.",
     tolerance=1e-3,
 )
 

@@ -95,8 +95,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A pays 0.5. You press A most of the time, and earn 0.7 on average. What does the next exact step do to A's "
-        "logit?",
+        "A pays 0.5. You press A most of the time, and earn 0.7 on average. Each button has a logit of its own: what "
+        "does the next exact step do to A's?",
         (
             Choice(
                 "It pushes it up: A pays something, and what pays is made likelier.",
@@ -118,8 +118,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "C pays more than any other button, and so more than you earn on average. What is certain about the next exact "
-        "step?",
+        "Each button has a logit of its own. C pays more than any other, and so more than you earn on average. What is "
+        "certain about the next exact step?",
         (
             Choice(
                 "C's probability rises.",

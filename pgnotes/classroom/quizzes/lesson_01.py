@@ -33,8 +33,8 @@ QUESTIONS = (
             Choice(
                 "The one of C, 0.9 α.",
                 True,
-                "1 − π(C) = 0.9, and the others share −0.9 among them in proportion to π. A surprise moves the policy "
-                "most.",
+                "1 − π(C) = 0.9, and the others share −0.9 among them in proportion to π. The rarer the "
+                "action, the larger its own entry.",
             ),
             Choice(
                 "The one of the likeliest action.",
@@ -49,7 +49,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A button pays more than your policy earns on average. What does one small step along the exact gradient do?",
+        "A button, with a logit of its own, pays more than your policy earns on average. What does one small step "
+        "along the exact gradient do?",
         (
             Choice(
                 "It raises the button's logit.",
@@ -102,8 +103,7 @@ QUESTIONS = (
             Choice(
                 "Q-learning.",
                 True,
-                "It learns what actions are worth, whoever took them. SARSA, which learns what its own policy's "
-                "actions are worth, could not.",
+                "It learns what actions are worth, whoever took them; those that the file never tries stay unknown.",
             ),
             Choice(
                 "Both alike.",

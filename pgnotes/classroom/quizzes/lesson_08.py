@@ -13,9 +13,10 @@ QUESTIONS = (
                 "can change.",
             ),
             Choice(
-                "It is three quarters as long. A step size 4/3 as large gives the old run back.",
+                "It is three quarters as long. With plain steps, a step size 4/3 as large gives the old run back.",
                 True,
-                "Dr. GRPO's advantages are (G − 1)/G times RLOO's, sample by sample. The noise shrinks with them.",
+                "Dr. GRPO's advantages are (G − 1)/G times RLOO's, sample by sample. The noise shrinks with them. "
+                "(With a leash, its weight must shrink as well. Adam hardly notices a common factor.)",
             ),
             Choice(
                 "It becomes less noisy, at the price of a small bias.",
@@ -74,7 +75,8 @@ QUESTIONS = (
             Choice(
                 "That the policy is worse than the reference.",
                 False,
-                "The loss knows nothing of a reference. At ratio 1 it is minus the mean of the advantages over tokens.",
+                "At the first step the policy *is* the reference, and the leash adds 0. At ratio 1 the loss is minus "
+                "the mean of the advantages over tokens.",
             ),
             Choice(
                 "That the step will be large.",
@@ -90,7 +92,8 @@ QUESTIONS = (
     ),
     Question(
         "Rewards are 1 and 0, the pass rate is 5 %. You have 128 completions a step, in groups of 8, "
-        "and double the groups to 16. What do you gain under RLOO, for long texts?",
+        "and double the groups to 16. What do you gain under RLOO, for long texts that are as different "
+        "when right as when wrong?",
         (
             Choice(
                 "Fewer groups are dead, so about half as much noise.",
@@ -101,7 +104,7 @@ QUESTIONS = (
             Choice(
                 "A little: the same error for 7 % fewer completions, since 15 others make a better baseline than 7.",
                 True,
-                "Where scores are long the price of the guessed baseline is G/(G − 1): 1.14 at 8, 1.07 at 16. You also "
+                "Such scores make the price of the guessed baseline G/(G − 1): 1.14 at 8, 1.07 at 16. You also "
                 "ask half as many prompts.",
             ),
             Choice(

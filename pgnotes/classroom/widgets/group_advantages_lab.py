@@ -71,18 +71,17 @@ def draw(fig: Figure) -> Moving:
 
 def group_advantages_lab() -> Live:
     """The widget."""
-    all_right = {f"r{i + 1}": 1.0 for i in range(G)}
-    only_batch = "All right, while the other prompt's completions all fail: only the batch rule still speaks"
+    only_batch = "All wrong, while the other prompt's completions are all right: only the batch rule still speaks"
     twin = (
         ("One success in eight", {}),
         ("One tenth of a success in eight: GRPO shouts as loudly as before", {"r1": 0.1}),
-        (only_batch, all_right | {"others": 0}),
+        (only_batch, {"r1": 0.0, "others": G}),
     )
     alt = (
         "Bars of the rewards of eight completions and of another prompt's eight; below, the first group's advantages "
         "under four rules. With one success RLOO gives it +1.00, Dr. GRPO +0.88, GRPO +2.47; with a tenth of a success "
-        "the first two shrink tenfold and GRPO does not change. If all are right, the three group rules are silent, "
-        "and the rule of the whole batch praises all eight."
+        "the first two shrink tenfold and GRPO does not change. If all are wrong, the three group rules are silent, "
+        "and the rule of the whole batch blames all eight, for the other prompt's are all right."
     )
     recorded = {f"r{i + 1}": (0.0, 1.0) for i in range(len(START))}  # right or wrong; all settings would be 600 million
     return Live(numbers, draw, CONTROLS, 4.6, twin, alt, recorded=recorded)

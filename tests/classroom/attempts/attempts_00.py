@@ -53,6 +53,13 @@ def factor_after(rewards, gamma):
     return total
 
 
+def assigned(rewards, gamma):
+    total = 0.0
+    for t, reward in enumerate(rewards.tolist()):
+        total = gamma**t * reward
+    return total
+
+
 def looped_logs(probs):
     total = torch.zeros(())
     for prob in probs:
@@ -76,6 +83,12 @@ def counted_once_too_often(vocab_size, horizon):
     for _ in range(horizon):
         count *= vocab_size
     return count
+
+
+def rows_left_alone(rewards):
+    for row in rewards:
+        row = row - row.mean()
+    return rewards
 
 
 def rows_in_a_loop(rewards):
@@ -213,13 +226,15 @@ WRONG = {
         ("it should be 5.536", lambda r, g: sum(g * t * x for t, x in enumerate(r.tolist()))),
         ("it should be 5.536", lambda r, g: (r * g ** torch.arange(len(r))).sum() / (g ** torch.arange(len(r))).sum()),
         ("it should be one number", lambda r, g: r * g ** torch.arange(len(r))),
+        ("assign (`=`) where it should add", assigned),
         ("plain sum", lambda r, g: np.sum(r.numpy())),
         ("`return` missing", lambda r, g: print(r.sum())),
     ),
     "0.3": (
         ("Take the logs first", lambda p: np.log(float(p.prod())) if p.prod() > 0 else math.log(0.0)),
         ("Take the logs first", lambda p: torch.log(torch.prod(p))),
-        ("it should be -828.9", lambda p: p.clamp(min=1e-12).log().sum()),
+        ("only the product of many is", lambda p: sum(math.log(x + 1e-12) for x in p.tolist())),
+        ("it should be -828.9", lambda p: p.clamp(min=1e-20).log().sum()),
         ("base-2", lambda p: sum(math.log2(x) for x in p.tolist())),
         ("it should be one number", lambda p: p.log().cumsum(0)),
         ("The sign is turned round", lambda p: sum(-math.log(x) for x in p.tolist())),
@@ -240,6 +255,7 @@ WRONG = {
         ("`keepdim=True` makes them a column", lambda x: np.subtract(x.numpy(), x.numpy().mean(axis=1))),
         ("These are the means", lambda x: x.mean(1, keepdim=True).numpy()),
         ("an array of shape [2]", lambda x: x.mean(1)),
+        ("leaves the table alone", rows_left_alone),
         ("over the prompts", lambda x: x - x.mean(0, keepdim=True)),
         ("Each row has a mean of its own", lambda x: x.numpy() - np.mean(x.numpy())),
         ("should be [[0.6667", lambda x: x - x.median(1, keepdim=True).values),

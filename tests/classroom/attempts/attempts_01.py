@@ -12,6 +12,11 @@ def looped_softmax(logits):
     return [size / sum(sizes) for size in sizes]
 
 
+def overflowing(logits):
+    sizes = [math.e ** float(x) for x in logits]
+    return torch.tensor(sizes) / sum(sizes)
+
+
 def softmax_in_place(logits):
     logits -= logits.max()
     logits.exp_()
@@ -77,6 +82,13 @@ def kl_looped(p, q):
     return sum(a * math.log(a / b) for a, b in zip(p.tolist(), q.tolist(), strict=True) if a > 0)
 
 
+def kl_with_zeros(p, q):
+    total = 0.0
+    for a, b in zip(p.tolist(), q.tolist(), strict=True):
+        total += a * (math.log(a) - math.log(b))
+    return total
+
+
 def kl_masked(p, q):
     live = p > 0
     return (p[live] * (p[live].log() - q[live].log())).sum(0, keepdim=True)
@@ -128,6 +140,7 @@ WRONG = {
             "[1000, 0, 0, 0]",
             lambda x: (x - x.sum() / len(x)).exp() / (x - x.sum() / len(x)).exp().sum(),
         ),
+        ("Subtract the largest logit first", overflowing),
         ("should be [0.6017, 0.2988, 0.09946]", lambda x: x.square() / x.square().sum()),
         ("should be [0.6017, 0.2988, 0.09946]", lambda x: (-x).softmax(0)),
         ("shape [1, 3]; it should be an array of shape [3]", lambda x: x.softmax(0)[None]),
@@ -153,12 +166,13 @@ WRONG = {
         ("`return` missing", forgotten),
         ("derivative by the variance", lambda a, m, s: [(a - m) / s**2, (a - m) ** 2 / (2 * s**4) - 1 / (2 * s**2)]),
         ("(a − μ)/σ; it should have σ²", lambda a, m, s: ((a - m) / s, (a - m) ** 2 / s / s - 1)),
-        ("should be [2, 0]", lambda a, m, s: [(a - m) / s**2, (a - m) ** 2 / s - 1]),
+        ("should be [-0.125, -0.9375]", lambda a, m, s: [(a - m) / s**2, (a - m) ** 2 / s - 1]),
         ("one number; it should be an array of shape [2]", lambda a, m, s: (a - m) / s**2),
-        ("should be [2, 0]", lambda a, m, s: [(a - m) / s**2, abs(a - m) / s - 2]),
+        ("should be [-0.125, -0.9375]", lambda a, m, s: [(a - m) / s**2, abs(a - m) / s - 2]),
     ),
     "1.5": (
         ("`return` missing", forgotten),
+        ("leave the zeros out", kl_with_zeros),
         ("divides by K", lambda p, q: kl_looped(p, q) / len(p)),
         ("KL(q ‖ p)", lambda p, q: torch.xlogy(q, q / p.clamp(min=0)).sum()),
         ("should be", lambda p, q: torch.xlogy(p, p / q).sum().abs() + 1e-4),

@@ -113,6 +113,13 @@ def padded_constant(advantages, mask, how, limit):
     return advantages[:, None] * mask / (len(mask) * limit)
 
 
+def row_of_lengths(advantages, mask, how, limit):
+    lengths = torch.tensor([sum(row) for row in mask.tolist()])
+    if how == "sequence":
+        return advantages[:, None] * mask / lengths / len(mask)
+    return branching_weights(advantages, mask, how, limit)
+
+
 def transposed_lengths(advantages, mask, how, limit):
     return branching_weights(advantages, mask.T.contiguous(), how, limit)
 
@@ -254,11 +261,15 @@ RIGHT = {
 WRONG = {
     "8.1": (
         ("`return` missing", forgotten),
-        ("small number you add is not 1e-4", lambda r: (r - r.mean(1, True)) / (r.std(1, keepdim=True) + 1e-6)),
+        (
+            "what you add to the standard deviation is not 1e-4",
+            lambda r: (r - r.mean(1, True)) / (r.std(1, keepdim=True) + 1e-6),
+        ),
         (
             "population's standard deviation",
             lambda r: (r.numpy() - r.numpy().mean(1, keepdims=True)) / (r.numpy().std(1, keepdims=True) + 1e-4),
         ),
+        ("or you add nothing", lambda r: torch.nan_to_num((r - r.mean(1, True)) / r.std(1, keepdim=True))),
         ("divide 0 by 0", lambda r: torch.stack([(row - row.mean()) / row.std() for row in r])),
         ("wrong axis", lambda r: (r - r.mean(dim=1)) / (r.std(dim=1) + 1e-4)),
         ("That is Dr. GRPO", lambda r: torch.stack([row - row.sum() / len(row) for row in r])),
@@ -276,6 +287,7 @@ WRONG = {
     ),
     "8.3": (
         ("`return` missing", forgotten),
+        ("keepdim=True makes them a column", row_of_lengths),
         ("size of the table", lambda a, m, how, limit: branching_weights(a, m, how, m.shape[1])),
         ("this step's longest", lambda a, m, how, limit: branching_weights(a, m, how, max(m.sum(1).tolist()))),
         (

@@ -23,9 +23,18 @@ STUB = {"RESUME", "NOP", "CACHE", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETU
 NO_RETURN = "Your function gives nothing back: is its `return` missing? (What is printed is not returned.)"
 BACKWARD = "Return the loss, and don't call `backward()` on it: the check differentiates it by itself."
 OTHER_TYPE = (
-    " The arguments are float64: make what you create the same, as in torch.eye(K, dtype=x.dtype), "
+    "The arguments are float64: make what you create the same, as in torch.eye(K, dtype=x.dtype), "
     "or turn it with .to(x.dtype)."
 )
+HELP = {  # parts of what torch says, and what it means here
+    "is ambiguous": "On tensors write & and | (each comparison in brackets), torch.where for `if`, "
+    "torch.minimum for `min`.",
+    "Bool": "True and False have no mean: turn them into numbers first, with .double().",
+    "same dtype": OTHER_TYPE,
+    "scalar type": OTHER_TYPE,
+    "double !=": OTHER_TYPE,
+    "!= double": OTHER_TYPE,
+}
 NO_GRADIENT = (
     "No gradient flows from what you return: were the log-probabilities detached, or turned into plain numbers "
     "(`.item()`, `float()`, NumPy)?"
@@ -99,7 +108,7 @@ class Exercise:
                 return self.known(attempt) or self.wrong(str(error))
             except Exception as error:
                 raised = f"For {self.example(case)} your function raised {type(error).__name__}: {error}."
-                raised += OTHER_TYPE if "dtype" in str(error) else ""
+                raised += next((f" {advice}" for part, advice in HELP.items() if part in str(error)), "")
                 return self.known(attempt) or self.wrong(raised)
             if value is Ellipsis or (value is None and is_stub(attempt)):
                 return self.untouched()

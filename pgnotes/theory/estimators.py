@@ -5,6 +5,7 @@ Monte Carlo where outcomes cannot be listed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -116,6 +117,25 @@ def with_noise(listed: Outcomes, mean: float, variance: float) -> Moments:
     moments = with_baseline(listed, -mean)
     spread = variance * second_moment(listed, torch.ones_like(listed.returns))
     return Moments(moments.mean, moments.covariance + spread)
+
+
+def of_steps(listed: Outcomes, steps: int) -> Outcomes:
+    """What a sequence of `steps` independent draws can be, if one and the same logits choose all of them (lesson 04).
+
+    A row for each way to count them, which is all that matters: its chance, the sum of its rewards, and the sum of its
+    scores, which is the sequence's. The rows are C(steps + M - 1, M - 1): for few outcomes M.
+    """
+    steps = check_count("steps", steps)
+    counts = torch.zeros(1, 0, dtype=torch.float64)
+    for _ in range(len(listed.chances) - 1):  # each way to count so far, with 0, 1, ... all of what it leaves
+        left = (steps - counts.sum(1)).long() + 1
+        more = torch.cat([torch.arange(n, dtype=torch.float64) for n in left.tolist()])
+        counts = torch.cat([counts.repeat_interleave(left, 0), more[:, None]], 1)
+    counts = torch.cat([counts, steps - counts.sum(1, keepdim=True)], 1)
+
+    ways = math.lgamma(steps + 1) - torch.lgamma(counts + 1).sum(1)  # the logarithm of the multinomial coefficient
+    chances = (ways + torch.xlogy(counts, listed.chances).sum(1)).exp()
+    return Outcomes(chances, counts @ listed.returns, counts @ listed.scores)
 
 
 def with_running_average(listed: Outcomes, window: int, batch: int) -> Moments:

@@ -19,7 +19,7 @@ class Noise(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """The gradient noise scale, trace over signal, each averaged over the batches first (McCandlish et al. 2018).
+        """The simple gradient noise scale: trace over signal, each averaged first (McCandlish et al. 2018, eq. 2.9).
 
         A batch so large has an error as long as the gradient; an error of 10 % takes a hundred times as many.
         Infinite where the signal that was measured is not above 0: too few samples to tell.

@@ -162,6 +162,9 @@ def test_a_branch_without_a_return_and_another_type_are_told():
 
     assert "does every branch `return`?" in exercise.judge(first_only).sentence
     assert "torch.eye(K, dtype=x.dtype)" in exercise.judge(lambda x: torch.eye(2) @ x).sentence
+    assert ".double()" in exercise.judge(lambda x: (x > 0).mean()).sentence
+    assert "torch.where" in exercise.judge(lambda x: x if x > 0 else -x).sentence
+    assert exercise.judge(lambda x: x[:, :, 0]).sentence.endswith("dimension 1."), "what torch says must do"
 
 
 def test_one_number_is_one_number():

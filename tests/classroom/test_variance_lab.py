@@ -50,6 +50,25 @@ def test_the_ellipse_holds_86_percent_of_large_batches():
     assert inside.double().mean().item() == pytest.approx(1 - 2.718281828**-2, abs=4 * 0.005)
 
 
+@pytest.mark.parametrize("change", SETTINGS)
+def test_a_dot_outside_the_picture_is_on_its_border(change):
+    """None is lost, none crosses from downhill to uphill; in the frame each is where it was."""
+    n = lab.numbers(**START | change)
+    (left, low), (right, high) = lab.FRAME.tolist()
+    for dots in (n["uphill"], n["downhill"]):
+        inside, border = lab.framed(dots)
+        assert len(inside) + len(border) == len(dots)
+        assert all(dot in dots and left <= dot[0] <= right and low <= dot[1] <= high for dot in inside)
+        assert all(x in (left, right) or y in (low, high) for x, y in border)
+        assert {x > 0 for x, _ in border} <= {x > 0 for x, _ in dots}
+
+
+def test_how_many_dots_are_drawn_on_the_border():
+    n = lab.numbers(**START | {"steps": 8})
+    assert sum(len(lab.framed(n[side])[1]) for side in ("uphill", "downhill")) == 83
+    assert lab.framed([]) == ([], [])
+
+
 def test_measured_in_gradients_a_scale_moves_nothing():
     one, four = (lab.numbers(**START | {"scale": scale}) for scale in (1.0, 4.0))
     for name in ("uphill", "downhill", "ellipse", "errors", "measured", "share", "truth"):

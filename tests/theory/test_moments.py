@@ -10,6 +10,7 @@ from pgnotes.theory.estimators import (
     moments_of,
     monte_carlo,
     monte_carlo_sequences,
+    of_steps,
     optimal_baseline,
     outcomes,
     token_estimates,
@@ -51,6 +52,19 @@ def check(moments, chances, estimates):
     covariance = sum(c * torch.outer(e - mean, e - mean) for c, e in zip(chances, estimates, strict=True))
     torch.testing.assert_close(moments.mean, mean, rtol=0, atol=1e-12)
     torch.testing.assert_close(moments.covariance, covariance, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_steps_that_share_their_logits_by_listing_every_sequence(k, steps):
+    """The return times the sum of all scores, each sequence by itself; and the gradient is that of `steps` times J."""
+    bandit, policy = random_bandit(k, k)
+    listed = outcomes(bandit, policy)
+    chances, paid, scores = all_batches(listed, steps)
+    counted = of_steps(listed, steps)
+    for baseline in (0.0, 0.7):
+        check(with_baseline(counted, baseline), chances, (paid.sum(1) - baseline)[:, None] * scores.sum(1))
+    torch.testing.assert_close(with_baseline(counted, 0.0).mean, steps * bandit.exact_gradient(policy))
 
 
 @pytest.mark.parametrize("seed", range(3))

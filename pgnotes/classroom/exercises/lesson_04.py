@@ -19,7 +19,7 @@ EVEN, MIXED = torch.full((4,), 0.25, dtype=torch.float64), torch.tensor([2.0, -1
 RIVALS = torch.tensor(
     [[0.0, 0.0, 1.0], [0.0, 0.5, 1.0], [1.0, 1.0, 2.0], [100.0, 0.0, 0.0]], dtype=torch.float64
 )  # right or wrong, partial credit, a bonus for all, and large
-OTHERS = torch.tensor([[3.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.3, 0.0, 0.3], [5.0, 5.0, 6.0]], dtype=torch.float64)
+OTHERS = torch.tensor([[3.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 3.0], [5.0, 5.0, 6.0]], dtype=torch.float64)
 FIRST, SECOND = torch.randn(2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1
 
 
@@ -84,7 +84,8 @@ trace = Exercise(
         ),
         "one-hot for a score": (
             lambda p, r: p @ r.square() - (p * r).square().sum(),
-            "Your score is one-hot. Softmax's is one-hot − π (lesson 01).",
+            "Two slips give this number. Either your score is one-hot, where softmax's is one-hot − π (lesson 01). Or "
+            "the rewards run along the wrong axis: row a belongs to action a, so multiply it by `rewards[:, None]`.",
         ),
         "mean over entries": (
             lambda p, r: exact_trace(p, r) / len(p),
@@ -161,6 +162,17 @@ needed = Exercise(
     "A tenth of the error costs a hundred times the samples. Multiply all rewards by 100, and nothing changes.",
 )
 
+WRONG_AXIS = (
+    "Your rewards multiply the columns of the scores, and the mean of such rows is 0, not the gradient. Row a belongs "
+    "to action a: `row[:, None] * (one-hot − π)`."
+)
+
+
+def along_columns(probs: Tensor, rewards: Tensor) -> tuple[Tensor, Tensor]:
+    """What rewards multiplied along the wrong axis give: a mean square, and a gradient of 0 but for rounding."""
+    says = rewards * (torch.eye(len(probs)) - probs)
+    return probs @ says.square().sum(1), probs @ says
+
 
 def relative_noise(probs: Tensor, rewards: Tensor) -> Tensor:
     """Variance over squared gradient length of each row of rewards, [M]."""
@@ -202,6 +214,16 @@ ranking = Exercise(
             "You divide a variance by a length; with that, the scale of the rewards does not cancel. Divide by the "
             "squared length.",
         ),
+        "wrong axis": (
+            lambda p, r: torch.stack(
+                [along_columns(p, row)[0] / pieces(p, row)[1].square().sum() for row in r]
+            ).argsort(),
+            WRONG_AXIS,
+        ),
+        "wrong axis, and the gradient from it": (
+            lambda p, r: torch.stack([sq / (g @ g) - 1 for sq, g in (along_columns(p, row) for row in r)]).argsort(),
+            WRONG_AXIS,
+        ),
         "the costs": (
             relative_noise,
             "These are the costs themselves. Asked for are the numbers of the rows in their order: `torch.argsort`.",
@@ -224,7 +246,8 @@ ranking = Exercise(
             "cheapest first, then the next.",
         ),
     },
-    "Large is not noisy, a bonus for all is. The winner of the four is right/wrong with p = 0.6: (1 − p)/p = ⅔.",
+    "The costs are 67, 464, 900 and 7,186 samples: 3, 1, 0, 2. Large is not noisy, a bonus for all is; the winner is "
+    "right/wrong with p = 0.6: (1 − p)/p = ⅔.",
 )
 
 others = Exercise(
@@ -314,6 +337,21 @@ halves = Exercise(
         "half forgotten": (
             lambda a, b, n: changed(a @ b, (a - b).square().sum() / 2),
             "Your second number is the variance of a mean of `half` samples. One sample's is `half` times as large.",
+        ),
+        "one half's length": (
+            lambda a, b, n: changed(a @ b, n * (a @ a - a @ b)),
+            "Right on average, but your second number uses one half's length only. Half the squared difference uses "
+            "both, and is never negative.",
+        ),
+        "the other half's length": (
+            lambda a, b, n: changed(a @ b, n * (b @ b - a @ b)),
+            "Right on average, but your second number uses one half's length only. Half the squared difference uses "
+            "both, and is never negative.",
+        ),
+        "halved twice": (
+            lambda a, b, n: changed(a @ b, n * (a - b).square().sum() / 4),
+            "Your second number is half of it: you divide by 4, or by 2 with `unbiased=False`. Half the squared "
+            "difference is already the variance of one half's estimate.",
         ),
         "divided by half": (
             lambda a, b, n: changed(a @ b, (a - b).square().sum() / 2 / n),

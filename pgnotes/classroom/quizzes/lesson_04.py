@@ -86,8 +86,9 @@ QUESTIONS = (
             Choice(
                 "About 100,000, and more as it gets better.",
                 False,
-                "With one right answer the noise dies away with its score: (1 − p)/p. It is where near misses are "
-                "paid, or several right answers share the probability, that the need grows again towards the end.",
+                "With one right answer the noise dies away with its score: (1 − p)/p. It is where wrong answers cost "
+                "something, near misses are paid, or several right answers share the probability, that the need grows "
+                "towards the end.",
             ),
             Choice(
                 "About 1,000: one that is right will do.",

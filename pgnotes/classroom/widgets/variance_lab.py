@@ -23,6 +23,7 @@ CLOUD, LONGEST = 200, 8  # estimates; steps of a sequence at most
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 ANGLES = torch.linspace(0, 2 * torch.pi, 121, dtype=torch.float64)
 CIRCLE = torch.stack([ANGLES.cos(), ANGLES.sin()])
+FRAME = torch.tensor([[-3.4, -3.55], [5.4, 3.55]], dtype=torch.float64)  # of the picture: least, and most
 UNIT = 0.25  # of reward: the picture's unit where lengths are not measured in gradients; about one gradient
 CONTROLS = (
     Choice("batch", "batch", tuple((str(n), n) for n in BATCHES), 8),
@@ -107,10 +108,18 @@ def numbers(batch: int, scale: float, offset: float, steps: int, relative: bool,
     }
 
 
+def framed(dots: list[list[float]]) -> tuple[list[list[float]], list[list[float]]]:
+    """Those that lie in the picture, and the others, each moved to the nearest point of its border."""
+    points = torch.tensor(dots, dtype=torch.float64).view(-1, 2)
+    moved = points.clamp(*FRAME)
+    inside = (moved == points).all(1)
+    return points[inside].tolist(), moved[~inside].tolist()
+
+
 def draw(fig: Figure) -> Moving:
     """Left the cloud, right the error by batch size; below the readouts."""
     cloud, error = two_panels(fig, 1.25, left=0.075, right=0.98, top=0.91, bottom=0.25, gap=0.28)
-    label(cloud, "Right of the line, a step goes uphill").set(xlim=(-3.4, 5.4), ylim=(-3.55, 3.55))
+    label(cloud, "Right of the line, a step goes uphill").set(xlim=FRAME[:, 0].tolist(), ylim=FRAME[:, 1].tolist())
     cloud.set_aspect("equal")
     cloud.set_xlabel("along the gradient", labelpad=1)
     cloud.set_ylabel("across it", labelpad=0)
@@ -119,6 +128,8 @@ def draw(fig: Figure) -> Moving:
     ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
     sides = [cloud.text(x, 2.95, name, color=c, ha=ha, fontweight="bold", bbox=ground) for x, name, c, ha in names]
     dots = [empty_line(cloud, "o", color=c, markersize=3.5, alpha=0.6, markeredgewidth=0) for c in (BETTER, WORSE)]
+    hollow = {"markersize": 4.5, "markerfacecolor": "white", "clip_on": False}
+    beyond = [empty_line(cloud, "o", color=c, **hollow) for c in (BETTER, WORSE)]
     ellipse = empty_line(cloud, color=EXACT, linewidth=1.4)
     truth = empty_line(cloud, "o", color=EXACT, markersize=7)
 
@@ -138,8 +149,9 @@ def draw(fig: Figure) -> Moving:
     readings = readouts(fig, 0.025, *below)
 
     def update(n: dict) -> None:
-        for dot, side in zip(dots, ("uphill", "downhill"), strict=True):
-            dot.set_data(*zip(*n[side], strict=True) if n[side] else ([], []))
+        for side, *lines in zip(("uphill", "downhill"), dots, beyond, strict=True):
+            for line_of, points in zip(lines, framed(n[side]), strict=True):
+                line_of.set_data(*zip(*points, strict=True) if points else ([], []))
         ellipse.set_data(*n["ellipse"])
         truth.set_data([n["truth"]], [0])
         line.set_data(BATCHES, n["errors"])
@@ -147,17 +159,18 @@ def draw(fig: Figure) -> Moving:
         texts = f"{n['size']:.3f}", f"{n['exact'] * n['size']:.2f}", f"{n['exact']:.2f}", f"{n['share']:.0%}"
         fill(readings, texts)
 
-    return [*dots, ellipse, truth, *sides, line, measured, *readings], update
+    return [*dots, *beyond, ellipse, truth, *sides, line, measured, *readings], update
 
 
 def variance_lab() -> Live:
     """The widget."""
     twin = (
-        ("Batches of 8, one step: each estimate is off by 0.8 of the gradient's length", {}),
+        ("Batches of 8, one step: an estimate is off by 0.8 of the gradient's length (root mean square)", {}),
         ("All rewards times 4, lengths measured in gradients: the same picture", {"scale": 4.0}),
         ("All rewards times 4, in rewards' own units: cloud and gradient four times as large",
          {"scale": 4.0, "relative": False}),
-        ("2 added to every return: the same gradient in a wide cloud, a third of it downhill", {"offset": 2.0}),
+        ("2 added to every return: the same gradient in a wide cloud, over a quarter of these dots downhill",
+         {"offset": 2.0}),
         ("Eight steps, all of whose rewards are in the return: seven strangers make the noise", {"steps": 8}),
         ("0.5 subtracted from every return: nearly every batch points uphill", {"offset": -0.5}),
     )  # fmt: skip

@@ -176,6 +176,28 @@ def without_policy(probs, rewards):
     return probs @ says.square().sum(1) - (probs @ says).square().sum()
 
 
+def says_along_columns(probs, rewards):
+    return rewards * (torch.eye(len(probs)) - probs)
+
+
+def columns(probs, rewards):
+    says = says_along_columns(probs, rewards)
+    return probs @ says.square().sum(1) - (probs @ says).square().sum()
+
+
+def ranked_by_columns(probs, rewards):
+    return np.argsort([columns(probs, row).item() / slope(probs, row) for row in rewards])
+
+
+def solution_without_the_axis(probs, rewards):
+    cost = []
+    for row in rewards:
+        says = says_along_columns(probs, row)
+        gradient = probs @ says
+        cost.append(probs @ says.square().sum(1) / (gradient @ gradient) - 1)
+    return torch.argsort(torch.stack(cost)).tolist()
+
+
 def not_counting(probs, rewards):
     return [m + 1 for m in with_sorted(probs, rewards)]
 
@@ -187,6 +209,7 @@ WRONG = {
         ("square the product", reward_once),
         ("it should be", added),
         ("one-hot − π", without_policy),
+        ("wrong axis", columns),
         ("That is the standard deviation", lambda p, r: by_loops(p, r) ** 0.5),
         ("Their sum, the trace", by_entry),
     ),
@@ -202,6 +225,8 @@ WRONG = {
         ("`return` missing", forgotten),
         ("from the most samples to the fewest", lambda p, r: with_sorted(p, r)[::-1]),
         ("counted from 0", not_counting),
+        ("multiply the columns", ranked_by_columns),
+        ("multiply the columns", solution_without_the_axis),
         ("all of them", lambda p, r: with_sorted(p, r)[0]),
         ("does not see an offset", lambda p, r: np.argsort([np.average((x - p @ x) ** 2, weights=p) for x in r])),
         ("divide by the squared length", lambda p, r: np.argsort([by_loops(p, x) for x in r])),
@@ -221,6 +246,8 @@ WRONG = {
         ("in the wrong order", lambda a, b, n: from_lengths(a, b, n).tolist()[::-1]),
         ("sum of the halves", lambda a, b, n: [a @ b, n * (a + b).square().sum() / 2]),
         ("scalar product", lambda a, b, n: [a.norm() * b.norm(), n * (a - b).square().sum() / 2]),
+        ("one half's length only", lambda a, b, n: [a @ b, n * (a @ (a - b))]),
+        ("`unbiased=False`", lambda a, b, n: [a @ b, n * torch.stack([a, b]).var(0, unbiased=False).sum()]),
         ("Twice too much", lambda a, b, n: [a.numpy() @ b.numpy(), n * np.sum((a - b).numpy() ** 2)]),
         ("so multiply to get", lambda a, b, n: [a @ b, torch.stack([a, b]).var(0).sum() / n]),
         ("it should be an array of shape [2]", lambda a, b, n: a @ b),

@@ -332,8 +332,8 @@ shared = Exercise(
             "Padding gets shares as well. Only live tokens share the return, and dead ones have weight 0.",
         ),
     },
-    "The first token hears all of the return, the last of L tokens an L-th of it. No baseline repairs that: its mean is "
-    "0 (C23).",
+    "The first token hears all of the return, the last of L tokens an L-th of it. No baseline repairs that: its mean "
+    "is 0 (C23).",
 )
 
 

@@ -137,6 +137,27 @@ def test_the_first_worlds_of_past_noise_are_typical_and_the_medians_true(kind):
     assert first == pytest.approx(past_noise.MEDIANS[kind][5], rel=0.03)
 
 
+def test_the_button_pays_by_turn_and_not_by_press():
+    """Waiting and then pressing costs, as lesson 06 tells the game."""
+    n = two_presses.numbers(1.0, 1.5, 0)
+    pays = {(0, 0): 0.0, (0, 1): -1.5, (1, 0): 1.0, (1, 1): -0.5}  # the four outcomes, equally likely at a logit of 0
+    assert n["walks"]["to_go"]["worth"] == pytest.approx(sum(pays.values()) / 4)
+
+
+def test_small_random_hints_cost_less_than_large_ones():
+    """A third of the hints: dropping the past makes the variance 1.45 times as large, and lowers it in no world."""
+    ratios = []
+    for seed in range(30):
+        (end, policy), (hints, _) = (random_world(kind, 2, 6, seed) for kind in ("end", "hints"))
+        rewards = end.rewards + (hints.rewards - end.rewards) / 3
+        whole, to_go = (
+            variance_by_step(end, policy, token_weights(rewards, rule)).sum() for rule in ("whole", "to_go")
+        )
+        ratios.append((to_go / whole).item())
+    assert statistics.median(ratios) == pytest.approx(1.45, abs=0.005)
+    assert min(ratios) > 1
+
+
 def test_what_decides_is_not_the_taking_back():
     """Random and good hints are both taken back; the past is worth keeping with the one and not with the other."""
     best = {kind: [past_noise.numbers(kind, 6, 1.0, seed)["best"] for seed in range(8)] for kind in ("hints", "values")}

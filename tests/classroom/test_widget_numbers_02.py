@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from pgnotes.classroom.widgets import gradient_estimate, score_arrows, slipping, staircase
 
@@ -101,10 +102,45 @@ def test_the_staircase_stands_still_between_jumps_and_the_slope_of_j_is_the_exac
         n = staircase.numbers(logit, 30, 4)
         assert n["here"] == pytest.approx((exact, slope, sum(paid) / 30, estimate), abs=1e-9)
         assert n["flat"] == 0.0
+        assert n["borders"] == pytest.approx([a, a + b])
+        assert n["uniforms"] == pytest.approx(uniforms)
 
     steps = n["curves"][2]
     assert steps == sorted(steps), "C pays most: the more of it, the better"
     assert 5 < len(set(steps)) <= 61, "each sample jumps twice at most"
+
+
+def drawn_at(settings):
+    """The strip of the staircase at each of some settings: where its borders, names and ticks stand."""
+    fig = Figure(figsize=(7, 3.7))
+    _, update = staircase.draw(fig)
+    below, seen = fig.axes[2], []
+    for logit, n in settings:
+        update(staircase.numbers(logit, n, 0))
+        ticks, *borders = below.lines
+        names = [text.get_position()[0] for text in below.texts[:3] if text.get_visible()]
+        seen.append((list(ticks.get_xdata()), [line.get_xdata()[0] for line in borders], names))
+    return seen
+
+
+def test_in_the_strip_the_borders_move_and_the_ticks_stand():
+    (ticks, borders, names), (same, others, fewer) = drawn_at([(1.0, 30), (-2.0, 30)])
+    assert ticks[:2] == ticks[1:2] * 2
+    assert len(ticks) == 3 * 30
+    assert ticks == same
+    assert all(low < high for low, high in zip(borders, others, strict=True)), "less room for C"
+    assert names == pytest.approx([borders[0] / 2, sum(borders) / 2, (borders[1] + 1) / 2])
+    assert len(fewer) == 2, "no name where there is no room for it"
+
+
+def test_what_the_ice_s_readout_names_is_what_it_shows():
+    fig = Figure(figsize=(7, 3))
+    _, update = slipping.draw(fig)
+    n = slipping.numbers(0.1, 500, 0)
+    update(n)
+    shown = [text.get_text() for text in fig.texts]
+    assert "from walks, ± 2 SE" in shown
+    assert shown[-1].endswith(f"± {2 * n['error'][1]:.3f}")
 
 
 def test_resampling_changes_the_stairs_and_no_slider_does():
@@ -172,6 +208,19 @@ def test_what_the_lesson_says_of_its_pictures():
     paths = score_arrows.numbers(3.0, 0.2, 0.5, 1.0, 0.0)["paths"]
     likely, rare = (math.dist(path[0], path[-1]) for path in paths[:2])
     assert 38 < rare / likely < 44, "forty times as long"
+
+    # beside the corner, both of the weighted arrows are short, and of nearly one length
+    parts = [math.hypot(*part) for part in score_arrows.numbers(3.0, 0.2, 0.5, 1.0, 0.0)["parts"][:2]]
+    assert parts == pytest.approx([0.0058, 0.0068], abs=5e-5)
+
+    # a logit rises by less than the average, and its probability falls
+    probs, pays = softmax([1.5, -1.0, 0.0]), (0.9, 1.0, 0.0)
+    worth = sum(p * r for p, r in zip(probs, pays, strict=True))
+    push = [p * (r - worth) for p, r in zip(probs, pays, strict=True)]
+    average = sum(p * x for p, x in zip(probs, push, strict=True))
+    assert 0 < push[1] < average == pytest.approx(0.0656, abs=5e-5)
+    moved = softmax([x + 1e-4 * d for x, d in zip((1.5, -1.0, 0.0), push, strict=True)])
+    assert moved[1] < probs[1]
 
     # 16 samples: in lengths of its gradient the sure policy is worse, in plain numbers better
     lengths, errors = [], []

@@ -19,6 +19,7 @@ def numbers(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+PENCIL = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64).log(), torch.tensor([1]), torch.tensor([2.0]).double()
 LOGITS = torch.tensor([1.8, 1.1, 0.0], dtype=torch.float64)
 ACTIONS = torch.tensor([0, 2, 1, 0, 0, 1])
 REWARDS = torch.tensor([0.5, 1.0, -0.2, 0.7, 0.0, 2.0], dtype=torch.float64)
@@ -72,7 +73,7 @@ estimate = Exercise(
     "2.2",
     "Write estimate(logits, actions, rewards)",
     lambda logits, actions, rewards: (rewards[:, None] * SoftmaxPolicy(logits).score(actions)).mean(0),
-    ((LOGITS, ACTIONS, REWARDS), (-LOGITS, ACTIONS, REWARDS), (LOGITS, ACTIONS[:1], REWARDS[:1])),
+    (PENCIL, (LOGITS, ACTIONS, REWARDS), (-LOGITS, ACTIONS, REWARDS), (LOGITS, ACTIONS[:1], REWARDS[:1])),
     {
         "sum": (
             lambda x, a, r: (r[:, None] * SoftmaxPolicy(x).score(a)).sum(0),
@@ -111,6 +112,16 @@ estimate = Exercise(
             lambda x, a, r: (r[:, None] * SoftmaxPolicy(x).score(a)).mean(1),
             "You average over the actions, axis 1, which gives a number for each sample. Average over the samples, "
             "axis 0: one entry for each logit is left.",
+        ),
+        "chosen entry only": (
+            lambda x, a, r: ((r * (1 - SoftmaxPolicy(x).probs[a]))[:, None] * one_hot(a, len(x))).mean(0),
+            "Only the chosen entry of each score is filled. The others move too: each loses its own π, so that a "
+            "score adds up to 0.",
+        ),
+        "one number": (
+            lambda x, a, r: (r * SoftmaxPolicy(x).score(a).sum(1)).mean(),
+            "One number is left, and it is 0 whatever was paid, as a score adds up to 0 over the actions. Average "
+            "over the samples alone, axis 0: asked for is [K], one entry for each logit.",
         ),
     },
     "Reward times score, averaged: it never looked at the reward function, only at rewards.",
@@ -154,6 +165,11 @@ sequence_score = Exercise(
         "logits for pi": (
             lambda x, t: one_hot(t, x.shape[1]) - x,
             "You subtract the logits themselves. The score subtracts the probabilities: softmax of each row.",
+        ),
+        "chosen entry only": (
+            lambda x, t: one_hot(t, x.shape[1]) * (1 - x.softmax(1)),
+            "Only the chosen entry of each row is filled. The others move too: each loses its own π, so that a "
+            "score adds up to 0.",
         ),
     },
     "One row for each token, each one-hot − π: a sum of log-probabilities has a sum of scores.",

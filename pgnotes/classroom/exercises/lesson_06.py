@@ -124,7 +124,15 @@ front = Exercise(
         ),
         "from one": (
             lambda r, g: g * token_weights(r, "to_go", g),
-            "All weights are γ times too small: the first token is number 0, and γ^0 is 1.",
+            "All weights have one factor γ too many: the first token is number 0, and γ^0 is 1.",
+        ),
+        "no discount": (
+            lambda r, g: reward_to_go(r),
+            "γ is nowhere in it. A reward of token k counts γ^k.",
+        ),
+        "no to-go": (
+            lambda r, g: powers(len(r), g) * r,
+            "These are the discounted rewards. Add them up from each token on.",
         ),
     },
     "Every reward counts γ^k, as in the objective, and only for tokens up to k.",
@@ -183,6 +191,14 @@ dense = Exercise(
         "no reward": (
             lambda r, lp, ref, b: -b * (lp - ref),
             "The KL part is right. The reward itself is missing: add it to the last token.",
+        ),
+        "beta on the reward": (
+            lambda r, lp, ref, b: b * (paid_at_the_end(r, lp) - (lp - ref)),
+            "β multiplies the reward too. It is the price of KL only.",
+        ),
+        "to go": (
+            lambda r, lp, ref, b: reward_to_go(paid_at_the_end(r, lp) - b * (lp - ref)),
+            "These are the weights, summed to go. Asked for is what each token is *paid*.",
         ),
     },
     "This is what RLHF pays (Ziegler et al. 2019): a KL share for each token, the reward on the last.",
@@ -316,7 +332,8 @@ shared = Exercise(
             "Padding gets shares as well. Only live tokens share the return, and dead ones have weight 0.",
         ),
     },
-    "The first token hears all of the return, the last one R/T of it. No baseline repairs that, its mean is 0: C23.",
+    "The first token hears all of the return, the last of L tokens an L-th of it. No baseline repairs that: its mean "
+    "is 0 (C23).",
 )
 
 
@@ -331,7 +348,7 @@ def paid_last(returns: Tensor, mask: Tensor) -> Tensor:
     return torch.where(last, returns[:, None], 0.0)
 
 
-PAYS = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]], dtype=torch.float64)
+PAYS = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, 3.0], [0.0, 0.5, 0.5]], dtype=torch.float64)
 ALIVE = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]], dtype=torch.bool)
 PASSED = torch.tensor([[0, 1, 4], [0, 2, 6], [0, 1, 3]])
 TABLE = torch.tensor([1.1, 0.8, -0.3, 0.4, 1.5, 0.7, 0.2], dtype=torch.float64)
@@ -349,11 +366,21 @@ advantage = Exercise(
     ((PAYS, ALIVE, PASSED, TABLE), (PAYS[1:], ALIVE[1:], PASSED[1:], -TABLE), (PAYS, ALIVE, PASSED, 0 * TABLE)),
     {
         "not zeroed": (
-            lambda r, m, rows, v: reward_to_go(r) - v[rows],
+            lambda r, m, rows, v: reward_to_go(r, mask=m) - v[rows],
             "Behind the end of a sequence you give −V. Dead tokens have no advantage: 0 where the mask is False.",
         ),
+        "padding counted": (
+            lambda r, m, rows, v: (reward_to_go(r) - v[rows]) * m,
+            "What stands in the rewards behind the end of a sequence gets into your sums. Multiply the rewards by the "
+            "mask before you add up.",
+        ),
+        "no mask": (
+            lambda r, m, rows, v: reward_to_go(r) - v[rows],
+            "The mask is nowhere in it. Multiply the rewards by it before you add up, and the result by it afterwards: "
+            "dead tokens have no advantage.",
+        ),
         "whole": (
-            lambda r, m, rows, v: torch.where(m, r.sum(1, keepdim=True) - v[rows], 0.0),
+            lambda r, m, rows, v: torch.where(m, (r * m).sum(1, keepdim=True) - v[rows], 0.0),
             "You subtract a value of what is *still to come* from the *whole* return, so the past is left over in it. "
             "Either drop the past on both sides, or on neither.",
         ),
@@ -387,7 +414,8 @@ advantage = Exercise(
             "take the prefix before it.",
         ),
     },
-    "This is what most training code multiplies a token's score by. With R − E[R | prefix] it is the same number.",
+    "This is what a plain actor-critic multiplies a token's score by. With the exact values R − E[R | prefix] is the "
+    "same number.",
 )
 
 

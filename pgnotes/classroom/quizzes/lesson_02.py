@@ -101,13 +101,13 @@ QUESTIONS = (
             Choice(
                 "The step size is too large.",
                 False,
-                "It may be, but this number does not say so. In all hundred runs of the lesson the loss rises at "
-                "first, and the return with it.",
+                "It may be, but this number does not say so. In all hundred runs of the lesson that started "
+                "undecided the loss rises at first, and the return with it.",
             ),
             Choice(
                 "The policy has become worse.",
                 False,
-                "In the lesson's hundred runs the policies became better during just such a rise.",
+                "In a hundred runs of the lesson the policies became better during just such a rise.",
             ),
         ),
     ),

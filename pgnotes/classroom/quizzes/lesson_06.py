@@ -29,7 +29,7 @@ QUESTIONS = (
         "Does dropping the past always lower the variance?",
         (
             Choice(
-                "No: where the past tells what is to come, with the opposite sign, the two cancel, and keeping it is "
+                "No: where past and future tend to have opposite signs, the two cancel, and keeping the past is "
                 "quieter.",
                 True,
                 "Random advances that are taken back later do this: a large past means a small future. Good advances, "
@@ -59,8 +59,8 @@ QUESTIONS = (
             Choice(
                 "The undiscounted objective's.",
                 False,
-                "That one does not discount what is to come. In the lesson's worlds this form is often nearer to it, "
-                "though.",
+                "That one does not discount what is to come. In the lesson's worlds the direction is near it, but not "
+                "the same.",
             ),
             Choice(
                 "In general no objective's at all.",

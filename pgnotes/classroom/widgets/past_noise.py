@@ -110,8 +110,8 @@ def past_noise() -> Live:
     """The widget."""
     ones, hints, values = ({"kind": kind, "keep": 0.0} for kind in ("ones", "hints", "values"))
     twin = (
-        ("Each token pays its own, without the past: less noise, most of all for late tokens", {"keep": 0.0}),
-        ("Each token pays about 1, without the past: half of the noise goes", ones),
+        ("Each token is paid its own, without the past: less noise, most of all for late tokens", {"keep": 0.0}),
+        ("Each token is paid about 1, without the past: half of the noise goes", ones),
         ("The end, and random hints that are taken back, without the past: far more noise", hints),
         ("The end, and good hints that are taken back, without the past: less noise again", values),
     )

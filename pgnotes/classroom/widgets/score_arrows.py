@@ -105,7 +105,7 @@ def draw(fig: Figure) -> Moving:
     dot = empty_line(corner, "o", color=AFTER, markersize=9)
     pulls, pull_heads = empty_arrows(corner, 3, ESTIMATE)
 
-    label(chain, "Their average is the gradient").set(xlim=(-0.21, 0.13), ylim=(-0.155, 0.115), anchor="N")
+    label(chain, "Their average: a step along the gradient").set(xlim=(-0.21, 0.13), ylim=(-0.155, 0.115), anchor="N")
     bare(chain)
     chain.plot([0], [0], "o", color=AFTER, markersize=9)
     chain.text(-0.2, -0.15, "each times its probability,\nhead to tail; dark: the sum", color=EXACT)
@@ -133,7 +133,7 @@ def draw(fig: Figure) -> Moving:
 
         for name, (u, v), (dx, dy) in zip(names, tails[:-1], n["parts"], strict=True):
             length = (dx**2 + dy**2) ** 0.5
-            name.set_visible(length > 0.02)  # beside the middle of its arrow, on the outer side
+            name.set_visible(length > 0.008)  # beside the middle of its arrow, on the outer side
             name.set_position((u + dx / 2 + 0.012 * dy / (length or 1), v + dy / 2 - 0.012 * dx / (length or 1)))
         fill(readings, (f"{value:z.2f}" for value in n["readings"]))
 
@@ -197,8 +197,9 @@ def score_arrows() -> Live:
     )
     alt = (
         "A policy as a dot in a triangle with curved arrows for what a step on one sample of each action does, and "
-        "beside it straight arrows weighted by how often they happen, laid head to tail. Adding 1.5 to every reward "
-        "makes all arrows longer and leaves their sum as it was; with equal rewards the weighted arrows close to "
-        "nothing; where the best action is rare and another pays nearly as much, the sum points to the other."
+        "beside it straight arrows weighted by how often they happen, laid head to tail: their sum is a small step "
+        "along the gradient. Adding 1.5 to every reward makes all arrows longer and leaves their sum as it was; with "
+        "equal rewards the weighted arrows close to nothing; where the best action is rare and another pays nearly "
+        "as much, the sum points to the other."
     )
     return Live(numbers, draw, CONTROLS, 3.3, twin, alt)

@@ -70,7 +70,7 @@ def draw(fig: Figure) -> Moving:
     guess = empty_bars(bars, range(3), 0.36, 0.2, color=ESTIMATE)
     whiskers = [empty_line(bars, color=MUTED, linewidth=2.5) for _ in range(3)]
     legend(bars, (2.55, 0.48, "exact", EXACT), (2.55, 0.4, "from walks", ESTIMATE), ha="right")
-    readings = readouts(fig, 0.025, (0.3, "middle, right: exact"), (0.62, "from walks"))
+    readings = readouts(fig, 0.025, (0.3, "middle, right: exact"), (0.67, "from walks, ± 2 SE"))
 
     def update(n: dict) -> None:
         mean, error = n["mean"][MIDDLE], n["error"][MIDDLE]
@@ -80,7 +80,7 @@ def draw(fig: Figure) -> Moving:
             truth[x].set_height(exact)
             guess[x].set_height(guessed)
             whiskers[x].set_data([x + 0.2] * 2, [guessed - 2 * wide, guessed + 2 * wide])
-        fill(readings, (signed(f"{n['exact'][MIDDLE]:+z.3f}"), signed(f"{mean:+z.3f} ± {error:.3f}")))
+        fill(readings, (signed(f"{n['exact'][MIDDLE]:+z.3f}"), signed(f"{mean:+z.3f} ± {2 * error:.3f}")))
 
     return [spread, dot, *truth, *guess, *whiskers, *readings], update
 

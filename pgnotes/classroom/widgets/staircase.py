@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from functools import lru_cache
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.artists import empty_line, fill, readouts, signed, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, label
+from pgnotes.classroom.style import AFTER, BAND, ESTIMATE, EXACT, MUTED, label
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
@@ -42,7 +45,10 @@ def curves(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def numbers(logit: float, n: int, seed: int) -> dict[str, Any]:
-    """The four curves over all logits, and the same four at this one, with the slope of the samples' mean reward."""
+    """The four curves over all logits, and the same four at this one, with the slope of the samples' mean reward.
+
+    Also what the strip shows: the random numbers, and the borders between A, B and C.
+    """
     uniforms, values = curves(n, seed)
     rise = at(logit + NEAR, uniforms)[2] - at(logit - NEAR, uniforms)[2]
     return {
@@ -51,12 +57,41 @@ def numbers(logit: float, n: int, seed: int) -> dict[str, Any]:
         "curves": values.T.tolist(),
         "here": at(logit, uniforms),
         "flat": rise / (2 * NEAR),
+        "uniforms": uniforms.tolist(),
+        "borders": SoftmaxPolicy([*OTHERS, logit]).probs.cumsum(0)[:2].tolist(),
     }
 
 
+def strip(ax: Axes) -> Moving:
+    """The buttons side by side from 0 to 1, each as wide as it is likely, and the random numbers as ticks on them."""
+    ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], facecolor=BAND)
+    ax.spines[:].set_visible(False)
+    ticks = empty_line(ax, color=ESTIMATE)
+    borders = [ax.plot([0, 0], [0, 1], color=AFTER, linewidth=2.5)[0] for _ in range(2)]
+    names = [ax.text(0, 0.72, name, color=AFTER, ha="center", va="center", fontweight="bold") for name in "ABC"]
+    words = ax.text(0, -0.16, "", color=ESTIMATE, fontweight="bold", va="top")
+
+    def update(n: dict) -> None:
+        for line, x in zip(borders, n["borders"], strict=True):
+            line.set_xdata([x, x])
+        for name, (low, high) in zip(names, itertools.pairwise((0, *n["borders"], 1)), strict=True):
+            name.set_x((low + high) / 2)
+            name.set_visible(high - low > 0.03)
+
+        # one line for all ticks, broken between them
+        ticks.set_data(
+            [x for u in n["uniforms"] for x in (u, u, u)], [y for _ in n["uniforms"] for y in (0, 0.45, math.nan)]
+        )
+        ticks.set_linewidth(0.8 if n["n"] > 100 else 1.6)
+        words.set_text(f"{n['n']} random numbers: each presses the button on which it falls")
+
+    return [ticks, *borders, *names, words], update
+
+
 def draw(fig: Figure) -> Moving:
-    """Left the expected reward and the samples' mean reward, right the slopes; below the readouts."""
-    values, slopes = two_panels(fig, 1.1, top=0.9, bottom=0.27, gap=0.24)
+    """Left the expected reward and the samples' mean reward, right the slopes; below the strip and the readouts."""
+    values, slopes = two_panels(fig, 1.1, top=0.92, bottom=0.43, gap=0.24)
+    below, move_strip = strip(fig.add_axes((0.085, 0.185, 0.9, 0.1)))
     label(values, "The samples' mean climbs in steps").set(xlim=(-2, 4), ylim=(0, 1))
     values.set_xlabel("logit of C", labelpad=1)
     values.text(-1.8, 0.9, "expected reward J", color=EXACT, fontweight="bold")
@@ -77,6 +112,7 @@ def draw(fig: Figure) -> Moving:
     readings = readouts(fig, 0.025, (0.24, "slope of the steps"), (0.5, "slope of J"), (0.83, "reward × score"))
 
     def update(n: dict) -> None:
+        move_strip(n)
         logits = LOGITS.tolist()
         for line, height in zip((smooth, exact, stairs, estimate), n["curves"], strict=True):
             line.set_data(logits, height)
@@ -87,7 +123,7 @@ def draw(fig: Figure) -> Moving:
             readings, (signed(f"{value:z.3g}") for value in (n["flat"], round(n["here"][1], 3), round(n["here"][3], 3)))
         )
 
-    return [smooth, stairs, name, exact, estimate, *dots, *readings], update
+    return [*below, smooth, stairs, name, exact, estimate, *dots, *readings], update
 
 
 def staircase() -> Live:
@@ -100,6 +136,7 @@ def staircase() -> Live:
     alt = (
         "Left, over the logit of C: the expected reward, a smooth rising curve, and the mean reward of samples drawn "
         "with the same random numbers throughout, a staircase. Right, their slopes: 0 for the staircase at every "
-        "logit, a hump for the expected reward, and near it reward times score averaged over the same samples."
+        "logit, a hump for the expected reward, and near it reward times score averaged over the same samples. Below, "
+        "the buttons side by side, each as wide as it is likely, with the samples' random numbers as ticks on them."
     )
-    return Live(numbers, draw, CONTROLS, 3.0, twin, alt, noise=True)
+    return Live(numbers, draw, CONTROLS, 3.7, twin, alt, noise=True)

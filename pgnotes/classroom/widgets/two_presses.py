@@ -1,4 +1,4 @@
-"""A button that is pressed twice: the exact gradient and the form without γ^t walk apart on one curve (lesson 06)."""
+"""A button in two turns: the exact gradient and the form without γ^t walk apart on one curve (lesson 06)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGITS = torch.linspace(-6, 6, 121, dtype=torch.float64)
 PLACES = {"to_go": 0.09, "usual": -0.09}  # of the arrows, above and below their dots
 CONTROLS = (
     Slider("gamma", "discount γ", 0.0, 1.0, 0.05, 0.5),
-    Slider("cost", "the second press costs", 0.5, 1.75, 0.25, 1.5),
+    Slider("cost", "a press in turn 2 costs", 0.5, 1.75, 0.25, 1.5),
     Slider("steps", "steps uphill", 0, 60, 1, 0),
 )
 
@@ -28,7 +28,7 @@ CONTROLS = (
 def push(rule: str, gamma: float, cost: float) -> float:
     """What the estimate says on average, but for the factor p(1 - p) of the score's own size.
 
-    Both presses have the same logit and do not depend on each other: of each reward's share for each token only a
+    Both turns have the same logit and do not depend on each other: of each reward's share for each token only a
     token's own reward is left.
     """
     return (credit(rule, 2, gamma).diagonal() @ torch.tensor([1.0, -cost], dtype=torch.float64)).item()
@@ -74,7 +74,10 @@ def draw(fig: Figure) -> Moving:
 
     dots, arrows = {}, {}
     for rule, colour in colours.items():
-        dots[rule] = empty_line(ax, "o", color=colour, markersize=9)
+        # the exact one a ring around the other, for where both stand in one place
+        size, inside = (13, "none") if rule == "to_go" else (8, colour)
+        look_of_dot: dict[str, Any] = {"markersize": size, "markerfacecolor": inside, "markeredgewidth": 2}
+        dots[rule] = empty_line(ax, "o", color=colour, **look_of_dot)
         look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "linewidth": 2.2, "color": colour}
         arrows[rule] = ax.add_patch(FancyArrowPatch((0, 0), (1, 0), shrinkA=0, shrinkB=0, **look))
 
@@ -101,7 +104,7 @@ def draw(fig: Figure) -> Moving:
 def two_presses() -> Live:
     """The widget."""
     twin = (
-        ("γ = 0.5: the second press costs 0.75 seen from the start; the two arrows point apart", {}),
+        ("γ = 0.5: a press in turn 2 costs 0.75 seen from the start; the two arrows point apart", {}),
         ("60 steps later: one has learned to press, the other not to", {"steps": 60}),
         ("γ = 0.9: pressing does not pay; the arrows agree, but for their length", {"gamma": 0.9}),
     )

@@ -68,6 +68,18 @@ def estimate_forgotten(logits, actions, rewards):
     (rewards[:, None] * (torch.eye(len(logits))[actions] - logits.softmax(0))).mean(0)
 
 
+def estimate_chosen_alone(logits, actions, rewards):
+    probs, total = logits.softmax(0), torch.zeros_like(logits)
+    for a, r in zip(actions, rewards, strict=True):
+        total[a] += r * (1 - probs[a])
+    return total / len(actions)
+
+
+def estimate_of_numbers(logits, actions, rewards):
+    scores = F.one_hot(actions, len(logits)) - logits.softmax(0)
+    return sum(r * float(score.sum()) for r, score in zip(rewards, scores, strict=True)) / len(actions)
+
+
 # 2.3, a sequence's score
 
 
@@ -108,6 +120,13 @@ def score_mean_of_cross_entropy(logits, tokens):
     leaf = logits.clone().requires_grad_()
     F.cross_entropy(leaf, tokens).backward()
     return leaf.grad
+
+
+def score_chosen_alone(logits, tokens):
+    score = torch.zeros_like(logits)
+    for t, token in enumerate(tokens):
+        score[t, token] = 1 - logits[t].softmax(0)[token]
+    return score
 
 
 # 2.4, the surrogate loss
@@ -268,6 +287,9 @@ WRONG = {
         ("by their mean", lambda x, a, r: r @ (F.one_hot(a, 3) - x.softmax(0))),
         ("wrong way round", lambda x, a, r: r @ (x.softmax(0) - F.one_hot(a, 3)) / len(r)),
         ("it should be", lambda x, a, r: (r[:, None] * (torch.eye(len(x))[a] - x)).mean(0)),
+        ("loses its own π", estimate_chosen_alone),
+        ("asked for is [K]", estimate_of_numbers),
+        ("asked for is [K]", lambda x, a, r: (r[:, None] * (F.one_hot(a, 3) - x.softmax(0))).mean()),
         ("average over the actions", lambda x, a, r: (r[:, None] * (F.one_hot(a, 3) - x.softmax(0))).mean(-1)),
     ),
     "2.3": (
@@ -278,7 +300,11 @@ WRONG = {
         ("logits themselves", lambda x, t: F.one_hot(t, x.shape[1]).float() - x),
         ("one number", lambda x, t: x.log_softmax(1)[range(len(t)), t].sum()),
         ("should have", lambda x, t: F.one_hot(t, x.shape[1]) - x.log_softmax(1)),
-        ("should have", lambda x, t: F.one_hot(t, x.shape[1]) * (1 - x.softmax(1))),
+        ("loses its own π", score_chosen_alone),
+        (
+            "loses its own π",
+            lambda x, t: torch.diag(1 - x.softmax(1)[range(len(t)), t]) @ F.one_hot(t, x.shape[1]).double(),
+        ),
         ("`return` missing", lambda x, t: print(end="" if len(score_loop(x, t)) else "nothing")),
     ),
     "2.4": (

@@ -99,6 +99,19 @@ def past_instead(rewards, gamma):
     return paid.cumsum(0) - paid
 
 
+def undiscounted(rewards, gamma):
+    return [sum(rewards[t:]) for t in range(len(rewards))]
+
+
+def discounted_only(rewards, gamma):
+    return [gamma**k * reward for k, reward in enumerate(rewards.tolist())]
+
+
+def counted_from_one(rewards, gamma):
+    paid = rewards * gamma ** torch.arange(1, len(rewards) + 1)
+    return paid.flip(0).cumsum(0).flip(0)
+
+
 def sum_only(rewards, gamma):
     return (rewards * gamma ** torch.arange(len(rewards))).sum()
 
@@ -158,6 +171,11 @@ def beta_on_reward(reward, logp, logp_ref, beta):
     rewards = -(logp - logp_ref)
     rewards[-1] += reward
     return beta * rewards
+
+
+def summed_to_go(reward, logp, logp_ref, beta):
+    paid = -beta * (logp - logp_ref)
+    return [paid[t:].sum() + reward for t in range(len(paid))]
 
 
 def only_a_number(reward, logp, logp_ref, beta):
@@ -345,14 +363,26 @@ def numpy_advantages(rewards, mask, rows, values):
 
 def nested_lists(rewards, mask, rows, values):
     result = []
-    for pay, live, row in zip(rewards.tolist(), mask.tolist(), rows.tolist(), strict=True):
+    for pay, live, row in zip((rewards * mask).tolist(), mask.tolist(), rows.tolist(), strict=True):
         sums = [sum(pay[t:]) for t in range(len(pay))]
         result.append([g - values[r].item() if on else 0.0 for g, r, on in zip(sums, row, live, strict=True)])
     return result
 
 
 def padding_has_value(rewards, mask, rows, values):
-    return rewards.flip(1).cumsum(1).flip(1) - values[rows]
+    return (rewards * mask).flip(1).cumsum(1).flip(1) - values[rows]
+
+
+def padding_is_paid(rewards, mask, rows, values):
+    out = torch.zeros_like(rewards)
+    for t in range(rewards.shape[1]):
+        out[:, t] = rewards[:, t:].sum(1) - values[rows[:, t]]
+    return torch.where(mask, out, 0.0)
+
+
+def mask_not_used(rewards, mask, rows, values):
+    to_go = np.cumsum(rewards.numpy()[:, ::-1], 1)[:, ::-1]
+    return to_go - values.numpy()[rows.numpy()]
 
 
 def along_the_batch(rewards, mask, rows, values):
@@ -360,13 +390,13 @@ def along_the_batch(rewards, mask, rows, values):
 
 
 def whole_return(rewards, mask, rows, values):
-    return (rewards.sum(1)[:, None] - values[rows]) * mask
+    return ((rewards * mask).sum(1)[:, None] - values[rows]) * mask
 
 
 def the_value_after(rewards, mask, rows, values):
     v = values[rows] * mask
     after = torch.cat([v[:, 1:], torch.zeros(len(v), 1)], 1)
-    return (rewards.flip(1).cumsum(1).flip(1) - after) * mask
+    return ((rewards * mask).flip(1).cumsum(1).flip(1) - after) * mask
 
 
 def first_value(rewards, mask, rows, values):
@@ -405,6 +435,9 @@ WRONG = {
     ),
     "6.2": (
         ("it should be", past_instead),
+        ("γ is nowhere in it", undiscounted),
+        ("Add them up from each token on", discounted_only),
+        ("one factor γ too many", counted_from_one),
         ("one number; it should be an array of shape [4]", sum_only),
         ("it should be", negative_powers),
         ("`return` missing", no_return_here),
@@ -415,7 +448,8 @@ WRONG = {
     ),
     "6.3": (
         ("overwrites it", last_overwritten),
-        ("it should be", beta_on_reward),
+        ("β multiplies the reward too", beta_on_reward),
+        ("what each token is *paid*", summed_to_go),
         ("one number; it should be an array of shape [3]", only_a_number),
         ("it should be", only_policy),
         ("it should be", mean_kl),
@@ -440,7 +474,9 @@ WRONG = {
         ("it should be", times_length),
     ),
     "6.6": (
-        ("Dead tokens have no advantage", padding_has_value),
+        ("you give −V. Dead tokens have no advantage", padding_has_value),
+        ("gets into your sums", padding_is_paid),
+        ("The mask is nowhere in it", mask_not_used),
         ("it should be", along_the_batch),
         ("*whole* return", whole_return),
         ("it is no baseline", the_value_after),

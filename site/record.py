@@ -89,7 +89,8 @@ def positions(live: Live) -> list[Position]:
 def position(control: Slider | Choice | Switch, chosen: Any = None) -> Position:
     """All values of a control, or those that were chosen."""
     if isinstance(control, Choice):
-        texts, values = zip(*control.options, strict=True)
+        options = [option for option in control.options if chosen is None or option[1] in chosen]
+        texts, values = zip(*options, strict=True)
         return Position(control.name, control.label, "choice", [*values], [*texts], values.index(control.value))
     if isinstance(control, Switch):
         return Position(control.name, control.label, "switch", [False, True], ["off", "on"], int(control.value))

@@ -181,4 +181,6 @@ def variance_lab() -> Live:
         "cloud only, as do seven more steps, whose rewards the first step does not influence; subtracting a half "
         "narrows it."
     )
-    return Live(numbers, draw, CONTROLS, 3.5, twin, alt, noise=True)
+    # two hundred dots make heavy pictures: a few telling positions of each control
+    recorded = {"batch": (1, 8, 64), "scale": (1.0, 4.0), "offset": (-2.0, -0.5, 0.0, 2.0), "steps": (1, 8)}
+    return Live(numbers, draw, CONTROLS, 3.5, twin, alt, noise=True, recorded=recorded)

@@ -20,7 +20,8 @@ QUESTIONS = (
             Choice(
                 "Nothing at all, sample by sample.",
                 True,
-                "Reward and baseline both rise by 100. A baseline that rises with the rewards makes their zero irrelevant.",
+                "Reward and baseline both rise by 100. A baseline that rises with the rewards makes their zero "
+                "irrelevant.",
             ),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Lesson 05's pictures say what the closed forms say, its lens shows the arrows that are there, and its twins differ."""
+"""Lesson 05's pictures say what the closed forms say, its lens shows what is there, and its twins differ."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def test_the_average_push_is_the_advantage_whatever_it_is_compared_with(prefix):
         for n in found.values():
             wanted = [p * (after - n["value"]) for p, after in zip(n["probs"], n["after"], strict=True)]
             assert n["pushes"] == pytest.approx(wanted, abs=1e-12)
-    assert len({n["noise"] for n in found.values()}) == 4, "the noise does depend on it"
+    assert len({n["noise"] for n in found.values()}) > 1, "the noise does depend on it"
 
 
 def test_no_title_says_what_is_still_hidden():

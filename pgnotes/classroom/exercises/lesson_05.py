@@ -313,7 +313,8 @@ missing = Exercise(
             lambda p, b: torch.zeros_like(p),
             "You say 0. That holds only if all entries of b are equal, so that b leaves the expectation. If b depends "
             "on the action, E[b(a) s] does not vanish; the mean of a product is not the product of the means. "
-            "(Or is it the wrong axis? The entries of *one* action's score add up to 0. Add over the actions: `sum(0)`.)",
+            "(Or is it the wrong axis? The entries of *one* action's score add up to 0. Add over the actions, "
+            "`sum(0)`.)",
         ),
         "sign": (
             lambda p, b: p * (p @ b - b),

@@ -216,7 +216,7 @@ slope = Exercise(
             "The sign of A is lost: for a negative advantage the slope is negative, and r is to fall.",
         ),
         "ones": (
-            lambda r, a, e: (~silenced(r, a, e)).double(),
+            lambda r, a, e: torch.where(silenced(r, a, e) & (a != 0), 0.0, 1.0),
             "You say where there is a slope, and not how large it is: where it is not zero it is A itself.",
         ),
         "the objective": (

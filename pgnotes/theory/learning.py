@@ -213,16 +213,18 @@ def cost_of_error(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Tensor
     return (prefix_totals(world, policy, score_sizes(world, policy)) * error.square()).sum()
 
 
-def learn_values(world: TokenWorld, policy: PrefixPolicy, batch: int, step: float, seed: int) -> Iterator[Tensor]:
+def learn_values(
+    world: TokenWorld, policy: PrefixPolicy, batch: int, step: float, seed: int, start: float = 0.0
+) -> Iterator[Tensor]:
     """The table of values [rows] before each batch of sequences, without end (lesson 05).
 
-    Each entry moves by the share `step` to the returns that passed it. It starts at 0; the policy stays as it is.
+    Each entry moves by the share `step` to the returns that passed it. All start at `start`; the policy stays as it is.
     """
     generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
     recipe = Recipe(batch=batch, value_step=check_positive("step", step))
     check_single_prompt(world)
 
-    values = torch.zeros(policy.logits.shape[-2], dtype=torch.float64)
+    values = torch.full(policy.logits.shape[-2:-1], check_finite("start", start), dtype=torch.float64)
     while True:
         yield values.clone()
         rollout = world.rollout(policy, recipe.batch, generator)

@@ -51,8 +51,9 @@ def sequence_weights(logp: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
 
 
 def effective_sample_size(weights: Any) -> Tensor:
-    """(Σw)² / Σw²: as many equally weighted samples would be about as good (lesson 07; Kish 1965).
+    """(Σw)² / Σw², a rule of thumb for how much of a weighted batch is left (lesson 07; Kish 1965).
 
+    It looks at the weights alone: where they go with what is averaged, the truth can be far below, or above n.
     weights: [n] real, none below 0, not all 0.  Between 1 and n, and n only if all are equal.
     """
     weights = check_real("weights", weights, 1)

@@ -1,16 +1,27 @@
-"""Lesson 05's mixing slider says what the closed form says, and the lens shows the arrows that are there."""
+"""Lesson 05's pictures say what the closed forms say, its lens shows what is there, and its twins differ."""
 
+import json
+import re
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 
-from pgnotes.classroom.widgets import corner_cloud, critic_mix
+from pgnotes.classroom.widgets import advantage_bars, baseline_parabola, corner_cloud, critic_mix
 from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
-from pgnotes.theory.learning import learn_values, prefix_values, symbol_values
-from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.learning import (
+    best_of_each,
+    learn_values,
+    prefix_optimum,
+    prefix_values,
+    symbol_values,
+    train_bandits,
+    with_table,
+)
+from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, reinforce
-from pgnotes.theory.worlds import sum_world
+from pgnotes.theory.worlds import Bandit, sum_world
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +92,86 @@ def test_the_lens_names_the_short_arrows_alone():
         centre = torch.tensor(corner_cloud.LENS)
         found = {t.get_text() for t in inside if (torch.tensor(t.get_position()) - centre).norm() < corner_cloud.RADIUS}
         assert found == near
+
+
+@pytest.mark.parametrize("prefix", [(), (1,), (3,), (3, 3)])
+def test_the_average_push_is_the_advantage_whatever_it_is_compared_with(prefix):
+    """Computed with what is compared, and found again without it."""
+    for steps in (0, 20, 120):
+        found = {kind: advantage_bars.numbers(prefix, steps, kind) for kind in advantage_bars.NAMES}
+        for n in found.values():
+            wanted = [p * (after - n["value"]) for p, after in zip(n["probs"], n["after"], strict=True)]
+            assert n["pushes"] == pytest.approx(wanted, abs=1e-12)
+    assert len({n["noise"] for n in found.values()}) > 1, "the noise does depend on it"
+
+
+def test_no_title_says_what_is_still_hidden():
+    widget = baseline_parabola.baseline_parabola()
+    for reveal in (False, True, False):
+        widget.canvas.image(widget.numbers(**widget.settings | {"reveal": reveal}))
+        titles = " ".join(ax.get_title(loc="left") for ax in widget.canvas.figure.axes)
+        assert ("parabola" in titles) == ("listens" in titles) == reveal
+
+
+@pytest.mark.parametrize(("shift", "after"), [(-0.5, 0.821), (0.5, 0.769)])
+def test_one_press_of_b(shift, after):
+    """By hand: B's logit rises by the advantage times 1 - π, the others fall by it times their π."""
+    n = corner_cloud.numbers(("optimal", shift), 1.0, (0.0, 2.0, 0.0), 1, 0)
+    assert n["press of B"] == pytest.approx([0.787, after], abs=5e-4)
+    probs = torch.tensor([0.0, 2.0, 0.0]).double().softmax(0)
+    gap = 0.7 - best_of_each(probs[None], torch.tensor([1.0, 0.7, 0.0]).double())[0] - shift
+    powers = probs * (gap * (torch.tensor([0.0, 1.0, 0.0]) - probs)).exp()
+    assert n["press of B"][1] == pytest.approx((powers[1] / powers.sum()).item())
+
+
+def covariance(bandit, logits, shift):
+    listed = outcomes(bandit, SoftmaxPolicy(torch.tensor(logits, dtype=torch.float64)))
+    best = best_of_each(listed.chances[None], bandit.mean_rewards)[0]
+    said = (listed.returns - best - shift)[:, None] * listed.scores
+    off = said - listed.chances @ said
+    return off.T @ (listed.chances[:, None] * off)
+
+
+def test_the_twins_share_the_trace_and_not_the_covariance():
+    low, high = (covariance(corner_cloud.BANDIT, [0.0, 2.0, 0.0], shift) for shift in (-0.5, 0.5))
+    assert low.trace() == pytest.approx(high.trace().item())
+    assert low.diag().tolist() == pytest.approx([0.083, 0.077, 0.0003], abs=5e-4), "between A and B"
+    assert high.diag().tolist() == pytest.approx([0.001, 0.073, 0.086], abs=5e-4), "between C and B"
+    low, high = (covariance(Bandit([1.0, 0.7]), [0.0, 2.0], shift) for shift in (-0.5, 0.5))
+    assert torch.allclose(low, high), "of two buttons there is one direction"
+
+
+def lost(pays, start, shift, steps):
+    runs = train_bandits(Bandit(pays), start, "optimal", 1.0, 1000, seed=5, shift=shift)
+    return (next(islice(runs, steps, None))[:, 1:] > 0.95).any(1).double().mean().item()
+
+
+def test_which_twin_loses_more_depends_on_the_bandit():
+    three, two = (1.0, 0.7, 0.0), (1.0, 0.7)
+    assert lost(three, [0, 2, 0], -0.5, 300) > lost(three, [0, 2, 0], 0.5, 300) + 0.1
+    assert lost(three, [0, 3, 3], -0.5, 300) + 0.05 < lost(three, [0, 3, 3], 0.5, 300)
+    assert lost(two, [0, 2], -0.5, 300) + 0.01 < lost(two, [0, 2], 0.5, 300)
+    assert lost(three, [0, 2, 0], 2.0, 300) > 0.4, "higher is not safer"
+
+
+def test_a_value_learnt_from_below_beats_the_exact_one_and_one_from_above_does_not(half):
+    world, policy = half
+    exact = with_table(world, policy, prefix_values(world, policy)).trace
+    least = with_table(world, policy, prefix_optimum(world, policy)).trace
+
+    def after(batches, start):
+        tables = [next(islice(learn_values(world, policy, 16, 0.2, s, start), batches, None)) for s in range(8)]
+        return sum(with_table(world, policy, table).trace for table in tables) / 8
+
+    assert least < after(8, 0.0) < exact < after(8, 1.0)
+    assert after(80, 0.0) > exact, "it follows its last returns"
+
+
+def test_the_minutes_of_the_sections_add_up_to_those_of_the_title():
+    lesson = Path(__file__).parents[2] / "notebooks/05_baselines.ipynb"
+    cells = json.loads(lesson.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(each["source"]) for each in cells if each["cell_type"] == "markdown")
+    promised = re.search(r"^(\d+) minutes to read, (\d+) for the exercises and the quiz", text, re.M)
+    sections = [int(minutes) for minutes in re.findall(r"^## \d+ · .*\((\d+) minutes\)$", text, re.M)]
+    assert sum(sections) == sum(map(int, promised.groups())) <= 60
+    assert sum(sections[-2:]) == int(promised[2]), "the exercises and the quiz"

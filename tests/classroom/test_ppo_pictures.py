@@ -45,3 +45,22 @@ def test_the_twin_s_captions_and_its_alt_text_are_of_what_it_shows():
     assert f"{far['range'][1]:.1f}" == "3.6"
     assert quarters["range"][0] < 0.8 < 1 < quarters["range"][1], "one epoch, and ratios have left 1"
     assert without["promised"] > without["gained"] > ten["gained"]
+    shares = [f"{far[name][-1]:.0%}".replace("%", " %") for name in ("outside", "silent")]
+    assert shares == ["46 %", "43 %"]
+    assert all(share in text for share in shares for text in (widget.alt, widget.twin[-1][0]))
+    assert not widget.settings["clip"], "the lesson asks first what the clip will do"
+
+
+def test_what_the_lesson_says_of_ten_other_batches():
+    """With the clip and without, ten epochs at step size 2; one epoch at 16; quarters against the whole."""
+    runs = {True: [], False: [], "once": [], "quarters": []}
+    for seed in range(1, 11):
+        runs[True].append(ppo_epochs.numbers(10, 2.0, 1, True, seed))
+        runs[False].append(ppo_epochs.numbers(10, 2.0, 1, False, seed))
+        runs["once"].append(ppo_epochs.numbers(1, 16.0, 1, True, seed))
+        pair = ppo_epochs.numbers(1, 2.0, 4, True, seed), ppo_epochs.numbers(4, 2.0, 1, True, seed)
+        runs["quarters"].append(max(abs(a - b) for a, b in zip(*(n["range"] for n in pair), strict=True)))
+    for key, said in ((True, (12, 33)), (False, (32, 64)), ("once", (31, 58))):
+        shares = [n["outside"][-1] * 100 for n in runs[key]]
+        assert (round(min(shares)), round(max(shares))) == said
+    assert max(runs["quarters"]) < 0.08

@@ -86,6 +86,26 @@ def test_the_effective_size_of_many_samples_is_n_over_the_mean_square():
     assert effective_sample_size((new / old)[drawn]) == pytest.approx(expected.item(), rel=0.05)
 
 
+def test_the_effective_size_is_not_what_a_batch_is_worth_for_a_return_that_goes_with_the_weights():
+    """Lesson 07's three arms: variances of a reward and of a weighted one, by listing and from samples."""
+    rewards = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    old = torch.tensor([0.5, 0.2, 0.0], dtype=torch.float64).softmax(0)
+    new = torch.tensor([0.0, 0.2, 1.0], dtype=torch.float64).softmax(0)
+
+    def worth(drawn_by, of):
+        weighted = of / drawn_by * rewards
+        own = of @ (rewards - of @ rewards) ** 2
+        return 1000 * own / (drawn_by @ (weighted - of @ rewards) ** 2)
+
+    assert round(worth(old, new).item()) == 206
+    assert round(worth(new, old).item()) == 3361
+    drawn = torch.multinomial(old, 400_000, replacement=True, generator=seeded(0))
+    other = torch.multinomial(new, 400_000, replacement=True, generator=seeded(1))
+    sampled = 1000 * rewards[other].var() / (new / old * rewards)[drawn].var()
+    assert sampled.item() == pytest.approx(206, abs=3)
+    assert effective_sample_size((new / old)[drawn[:1000]]) > 3 * sampled
+
+
 @pytest.mark.parametrize("advantage", [1.0, -1.0, 0.0])
 @pytest.mark.parametrize("ratio", [0.3, 0.75, 0.85, 1.0, 1.25, 1.35, 3.0])
 def test_silenced_is_where_autograd_finds_no_gradient(advantage, ratio):

@@ -23,14 +23,24 @@ TEXTS = torch.tensor([[3, 3, 0], [3, 2, 0], [3, 0, 0], [1, 3, 0], [1, 1, 3], [2,
 CHANCES, RETURNS = vector(0.3, 0.1, 0.2, 0.1, 0.1, 0.2), vector(1.0, 0.8, 0.5, 0.7, 0.0, 0.6)
 
 
+def scores(probs: Tensor) -> Tensor:
+    """The score of each action, one a row."""
+    return SoftmaxPolicy(probs.log()).score(range(len(probs)))
+
+
 def sizes(probs: Tensor) -> Tensor:
     """‖score‖² of each action."""
-    return SoftmaxPolicy(probs.log()).score(range(len(probs))).square().sum(1)
+    return scores(probs).square().sum(1)
+
+
+def mean_with(weights: Tensor, rewards: Tensor) -> Tensor:
+    """The weighted mean of rewards."""
+    return weights @ rewards / weights.sum()
 
 
 def best(probs: Tensor, rewards: Tensor) -> float:
     """The right answer of 5.2."""
-    return optimal_baseline(Outcomes(probs, rewards, SoftmaxPolicy(probs.log()).score(range(len(probs)))))
+    return optimal_baseline(Outcomes(probs, rewards, scores(probs)))
 
 
 def passing(sequences: Tensor, prefix: Tensor) -> Tensor:
@@ -75,6 +85,11 @@ advantage = Exercise(
         "value": (
             lambda p, q: (p @ q).expand(len(q)),
             "That is the value, the same for all. Subtract it from what each action is worth.",
+        ),
+        "the others": (
+            lambda p, q: q - (p @ q - p * q) / (1 - p),
+            "You leave the action itself out of the average. The value is what the policy gets on average, all its "
+            "actions included; leaving one out is for samples (exercise 5.3).",
         ),
         "own share": (
             lambda p, q: q - p * q,
@@ -139,6 +154,23 @@ best_baseline = Exercise(
             lambda p, r: (p * (1 - p) * r).sum() / (p * (1 - p)).sum(),
             "You weight by π(1 − π), the variance of one logit's score. The weight of an action is π times the "
             "squared length of its whole score: 1 − 2π + Σπ².",
+        ),
+        "columns": (
+            lambda p, r: mean_with(p * scores(p).square().sum(0), r),
+            "You add up columns. An action's score is a *row* of eye − π: `sum(1)`.",
+        ),
+        "squares alone": (
+            lambda p, r: mean_with(p**2, r),
+            "You weight by π². The weight is π times the squared length of the whole score, one-hot − π.",
+        ),
+        "square of the chance": (
+            lambda p, r: mean_with(p**2 * sizes(p), r),
+            "You weight by π² times the squared length. How often an action is taken counts once: π.",
+        ),
+        "all entries": (
+            lambda p, r: (scores(p).square() * r).sum() / scores(p).square().sum(),
+            "You add up all squares of the matrix, and forget how often each action is taken. Add up along each row, "
+            "for each action's squared length, and weight that by π.",
         ),
         "upside down": (
             lambda p, r: (p * r / sizes(p)).sum() / (p / sizes(p)).sum(),
@@ -234,6 +266,15 @@ prefix_value = Exercise(
             lambda x, s, p, r: mean_over((s == x[-1]).any(1), p, r),
             "You take sequences that hold the symbol anywhere. A prefix stands at the beginning.",
         ),
+        "suffix": (
+            lambda x, s, p, r: mean_over((s[:, s.shape[1] - len(x) :] == x).all(1), p, r),
+            "You compare with the *last* symbols of each sequence. A prefix stands at the beginning: the first k.",
+        ),
+        "any order": (
+            lambda x, s, p, r: mean_over(torch.isin(s[:, : len(x)], x).all(1), p, r),
+            "You ask whether the first symbols occur in the prefix, in any order. Each must equal the prefix's symbol "
+            "in its own place: `==`.",
+        ),
         "any place": (
             lambda x, s, p, r: mean_over((s[:, : len(x)] == x).any(1), p, r),
             "You keep sequences that agree with the prefix in *some* place. They have to agree in all of them: `all` "
@@ -271,7 +312,9 @@ missing = Exercise(
         "nothing": (
             lambda p, b: torch.zeros_like(p),
             "You say 0. That holds only if all entries of b are equal, so that b leaves the expectation. If b depends "
-            "on the action, E[b(a) s] does not vanish; the mean of a product is not the product of the means.",
+            "on the action, E[b(a) s] does not vanish; the mean of a product is not the product of the means. "
+            "(Or is it the wrong axis? The entries of *one* action's score add up to 0. Add over the actions, "
+            "`sum(0)`.)",
         ),
         "sign": (
             lambda p, b: p * (p @ b - b),

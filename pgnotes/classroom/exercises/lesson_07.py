@@ -97,6 +97,10 @@ weight = Exercise(
             lambda a, b, m: ((a - b) * m).sum().exp(),
             "You multiply over all sequences. Each has a weight of its own: sum over the tokens of one, dimension 1.",
         ),
+        "logarithms divided": (
+            lambda a, b, m: torch.where(m, a / b, 1.0).prod(1),
+            "You divide logarithms. The logarithm of a ratio of probabilities is a *difference* of logarithms.",
+        ),
         "token by token": (
             lambda a, b, m: ((a - b) * m).exp(),
             "These are the ratios, one a token. A sequence's weight is the product of its own.",
@@ -151,6 +155,18 @@ objective = Exercise(
             lambda r, a, e: torch.minimum(r.log() * a, r.log().clamp(-e, e) * a),
             "You clip log r. The band is one of the ratio itself: from 1 − ε to 1 + ε.",
         ),
+        "around 0": (
+            lambda r, a, e: torch.minimum(r * a, r.clamp(-e, e) * a),
+            "Your band is around 0. Ratios live around 1: the band reaches from 1 − ε to 1 + ε.",
+        ),
+        "one advantage": (
+            lambda r, a, e: torch.minimum(r * a, clipped(r, e)),
+            "The second product lacks its A: it is clip(r) · A.",
+        ),
+        "size of the advantage": (
+            lambda r, a, e: objective_of(r, a.abs(), e),
+            "The sign of A is lost. With a negative advantage the objective falls as the ratio rises.",
+        ),
         "averaged": (
             lambda r, a, e: objective_of(r, a, e).mean(),
             "You average. Asked for is one number for each token.",
@@ -190,6 +206,22 @@ slope = Exercise(
         "of the loss": (
             lambda r, a, e: -slope_of(r, a, e),
             "That is the slope of the loss, which is minus the objective. Asked for is the objective's.",
+        ),
+        "zero inside": (
+            lambda r, a, e: torch.where(outside(r, e), a, 0.0),
+            "Yours is zero inside the band, where the clip does nothing: there the slope is A.",
+        ),
+        "size only": (
+            lambda r, a, e: slope_of(r, a, e).abs(),
+            "The sign of A is lost: for a negative advantage the slope is negative, and r is to fall.",
+        ),
+        "ones": (
+            lambda r, a, e: torch.where(silenced(r, a, e) & (a != 0), 0.0, 1.0),
+            "You say where there is a slope, and not how large it is: where it is not zero it is A itself.",
+        ),
+        "the objective": (
+            objective_of,
+            "That is the objective. Asked for is its derivative in r.",
         ),
         "lower side only": (
             lambda r, a, e: torch.where((a < 0) & (r < 1 - e), 0.0, a),
@@ -247,6 +279,14 @@ fraction = Exercise(
             "You average the sequences' own fractions. Then a token of a short sequence counts for more; the fraction "
             "is one of all live tokens.",
         ),
+        "of those with an advantage": (
+            lambda r, a, m, e: (silenced(r, a, e) & (a != 0) & m).sum() / (m & (a != 0)).sum(),
+            "You divide by the live tokens that have an advantage. The share is one of all live tokens.",
+        ),
+        "of those outside": (
+            lambda r, a, m, e: (silenced(r, a, e) & (a != 0) & m).sum() / (m & outside(r, e)).sum(),
+            "You divide by the live tokens outside the band. The share is one of all live tokens.",
+        ),
         "sequences": (
             lambda r, a, m, e: (silenced(r, a, e) & (a != 0) & m).any(1).double().mean(),
             "You count sequences with at least one such token. The fraction is one of tokens.",
@@ -275,8 +315,7 @@ ess = Exercise(
         ),
         "by the largest": (
             lambda w: w.sum() / w.max(),
-            "Sum over largest is another measure, and a stricter one. Asked for is the one that says how much the "
-            "variance of a mean has grown: with squares.",
+            "Sum over largest is another measure, and a stricter one. Asked for is the one with squares.",
         ),
         "root": (
             lambda w: w.sum() / w.square().sum().sqrt(),

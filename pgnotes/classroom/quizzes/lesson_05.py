@@ -20,7 +20,8 @@ QUESTIONS = (
             Choice(
                 "Nothing at all, sample by sample.",
                 True,
-                "Reward and baseline both rise by 100. A baseline makes the zero of the reward irrelevant.",
+                "Reward and baseline both rise by 100. A baseline that rises with the rewards makes their zero "
+                "irrelevant.",
             ),
         ),
     ),
@@ -88,24 +89,25 @@ QUESTIONS = (
                 "The length is a consequence of the symbols chosen.",
                 True,
                 "The baseline then knows what the policy did later, above all when it stopped, and takes away the "
-                "credit for it: the bias is 92 % as long as the gradient.",
+                "credit for it: in section 6 the bias was 92 % as long as the gradient.",
             ),
         ),
     ),
     Question(
-        "Two baselines have exactly the same variance at every policy, b* − 0.5 and b* + 0.5. What can you say about "
-        "learning with them?",
+        "Two baselines leave exactly the same trace at every policy, b* − 0.5 and b* + 0.5. What can you say about "
+        "learning with them in the bandit of section 9 (B likely, step size 1)?",
         (
             Choice(
-                "It is equally good: same mean, same variance.",
+                "It is equally good: same mean, same trace.",
                 False,
                 "So one would think. In the last widget one of them loses 16 % of the policies, the other 0.6 %.",
             ),
             Choice(
-                "The lower one commits sooner, and more often to a wrong action.",
+                "The lower one commits sooner, and there more often to a wrong action.",
                 True,
-                "With the lower one whatever pays is reinforced; with the higher one it is discouraged, and others "
-                "get their turn.",
+                "With the lower one whatever pays is reinforced, B as well; with the higher one B is discouraged, and "
+                "the others get their turn. With other numbers it may be the higher one: where A is rare, that one "
+                "loses more in the first 300 steps.",
             ),
             Choice("The lower one is biased.", False, "Neither is: both are the same for all actions."),
         ),

@@ -71,7 +71,7 @@ QUESTIONS = (
         "You train ten epochs on each batch. What do you save, compared with one epoch on each of ten batches?",
         (
             Choice(
-                "Nine tenths of all forward passes.",
+                "Nine tenths of the passes over finished texts, forward and backward.",
                 False,
                 "The new log-probabilities change with every step, so each epoch needs its own forward pass, and its "
                 "backward pass.",

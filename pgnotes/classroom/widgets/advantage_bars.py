@@ -68,7 +68,8 @@ def numbers(prefix: tuple[int, ...], steps: int, compare: str) -> dict[str, Any]
     row = sum((1 + symbol) * 4 ** (len(prefix) - 1 - i) for i, symbol in enumerate(prefix))
     f = facts(steps)
     probs, after, value = f["probs"][row], f["after"][row], f["value"][row]
-    pushes = probs * (after - value)
+    gaps = after - f[compare][row]
+    pushes = probs * (gaps - probs @ gaps)  # E[(R - b) score], whatever b is
     return {
         "probs": probs.tolist(),
         "after": after.tolist(),

@@ -9,7 +9,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from pgnotes.classroom.artists import empty_bars, empty_line, fill, legend, readouts, two_panels
 from pgnotes.classroom.live import Live, Moving, Slider, Switch
-from pgnotes.classroom.style import EXACT, MUTED, QUIET, label
+from pgnotes.classroom.style import EXACT, MUTED, QUIET
 from pgnotes.theory.estimators import mean_return, optimal_baseline, outcomes, with_baseline
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
@@ -63,7 +63,7 @@ def numbers(
 def draw(fig: Figure) -> Moving:
     """Left the parabola with mean, best and yours; right how much each reward counts in mean and best; readouts."""
     curve, bars = two_panels(fig, 1.55)
-    label(curve, "The noise of one sample is a parabola in b").set(xlim=(LOW, HIGH), ylim=(0, TOP))
+    curve.set(xlim=(LOW, HIGH), ylim=(0, TOP))
     curve.set_xlabel("baseline b, subtracted from every reward", labelpad=1)
     curve.set_xticks([-0.5, 0, 0.5, 1, 1.5], ["−0.5", "0", "0.5", "1", "1.5"])
     line = empty_line(curve, color=QUIET, linewidth=2)
@@ -74,7 +74,7 @@ def draw(fig: Figure) -> Moving:
     look: dict[str, Any] = {"transform": above, "ha": "center", "va": "top", "fontweight": "bold"}
     names = [curve.text(0, y, "", color=colour, **look) for y, colour in ((0.99, USUAL), (0.91, EXACT))]
 
-    label(bars, "b* listens to the rare").set(xlim=(-0.6, 2.6), ylim=(0, 1.28))
+    bars.set(xlim=(-0.6, 2.6), ylim=(0, 1.28))
     bars.set_xticks(range(3), ["A", "B", "C"])
     bars.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     shares = empty_bars(bars, range(3), 0.36, -0.2, color=USUAL)
@@ -82,10 +82,19 @@ def draw(fig: Figure) -> Moving:
     words = (2.55, 1.23, "in the mean: π", USUAL), (2.55, 1.12, "in b*: π ‖score‖²", EXACT)
     legend(bars, *words, ha="right", va="top")
 
+    # what there is to be found is said once it is shown
+    heads = [ax.set_title("", loc="left", fontsize=10, fontweight="bold", color=EXACT) for ax in (curve, bars)]
+    titles = {
+        False: ("The noise of one sample", "What each action weighs"),
+        True: ("The noise of one sample is a parabola in b", "b* listens to the rare"),
+    }
+
     traces = (0.17, "trace at b = 0"), (0.41, "at the mean"), (0.63, "at b*"), (0.885, "at your b")
     readings = readouts(fig, 0.025, *traces)
 
     def update(n: dict) -> None:
+        for title, words in zip(heads, titles[n["reveal"]], strict=True):
+            title.set_text(words)
         line.set_data([LOW + 0.02 * i for i in range(len(n["curve"]))], n["curve"])
         marks = zip(dots, stems, names, ("mean", "lowest: b*"), (n["mean"], n["best"]), strict=True)
         for dot, stem, name, word, (b, trace) in marks:
@@ -103,7 +112,7 @@ def draw(fig: Figure) -> Moving:
         hidden = [f"{n[which][1]:.4f}" if n["reveal"] else "?" for which in ("mean", "best")]
         fill(readings, (f"{n['none'][1]:.4f}", *hidden, f"{n['yours'][1]:.4f}"))
 
-    return [line, *stems, *dots, yours, *names, *shares, *weights, *readings], update
+    return [line, *stems, *dots, yours, *heads, *names, *shares, *weights, *readings], update
 
 
 def baseline_parabola() -> Live:

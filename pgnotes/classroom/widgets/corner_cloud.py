@@ -94,6 +94,7 @@ def numbers(
         gaps, trace = listed.returns - level, with_baseline(listed, level).trace.item() / batch
     after = (policy.logits + step_size * gaps[:, None] * listed.scores).softmax(1)
     now = {"at": (policy.probs @ CORNERS).tolist(), "after": (after @ CORNERS).tolist(), "trace": trace}
+    now["press of B"] = [policy.probs[1].item(), after[1, 1].item()]  # its probability before and after
     return now | {"runs": None if dear is None else runs_of(*dear)}
 
 
@@ -134,7 +135,7 @@ def draw(fig: Figure) -> Moving:
     words = (STEPS, 0.6, "sure of A (over 95 %)", BETTER), (STEPS, 0.42, "sure of B or C: lost", WORSE)
     legend(curves, *words, ha="right")
     hint = curves.text(STEPS / 2, 0.77, "Press “Run 500 policies”", ha="center", color=MUTED)
-    readings = readouts(fig, 0.025, (0.36, "exact trace of the first step"), (0.81, "lost in a wrong corner"))
+    readings = readouts(fig, 0.025, (0.19, "first step's trace"), (0.5, "one press of B"), (0.79, "lost"))
 
     def update(n: dict) -> None:
         runs = n["runs"] or NO_RUNS
@@ -142,7 +143,8 @@ def draw(fig: Figure) -> Moving:
         for line, share in zip(lines, runs["shares"], strict=True):
             line.set_data(MARKS[: len(share)], share)
         hint.set_visible(n["runs"] is None)
-        fill(readings, (f"{n['trace']:.4f}", runs["lost"]))
+        press = " → ".join(f"{100 * chance:.1f}" for chance in n["press of B"])
+        fill(readings, (f"{n['trace']:.4f}", f"{press} %", runs["lost"]))
 
     return [*inside, *lines, hint, *readings], update
 
@@ -207,15 +209,15 @@ def corner_cloud() -> Live:
     """The widget."""
     below, above = ({"baseline": ("optimal", shift), "step_size": 1.0} for shift in (-0.5, 0.5))
     twin = (
-        ("No baseline: one policy in seven is lost at B", {}),
+        ("No baseline: about one policy in six is lost at B", {}),
         ("The mean of the policy: none is lost", {"baseline": ("mean", 0.0)}),
         ("b* − 0.5, step size 1: one in six is lost", below),
-        ("b* + 0.5, step size 1: the same variance at every policy, and 3 of 500 are lost", above),
+        ("b* + 0.5, step size 1: the same trace at every policy, and 3 of 500 are lost", above),
     )
     alt = (
         "The ends and some paths of 500 policies in the triangle of three actions, and the share that is sure of the "
         "best or of a wrong action, over 1000 steps. Without a baseline 15 % end at the wrong corner B, with the "
         "policy's mean none. With a baseline 0.5 below the one of least variance 16 % are lost, with one 0.5 above "
-        "it, of equal variance, 0.6 %."
+        "it, of equal trace, 0.6 %."
     )
     return Live(numbers, draw, CONTROLS, 3.2, twin, alt, noise=True, dear=Dear("Run 500 policies", train))

@@ -129,9 +129,9 @@ def critic_mix() -> Live:
         ("A critic learnt from three batches: as little noise, and a bias", replaced | {"batches": 3}),
     )
     alt = (
-        "Over the share m of Q: the trace as the sum of luck, R − Q, and worth, Q − V, and what the mean estimate "
-        "keeps of the gradient. With Q in the baseline luck stays at 0.144, worth falls from 0.097 to nothing, and so "
-        "does the mean. With an exact Q in the return's place luck falls to nothing and the mean stays; with a critic "
-        "learnt from three batches it is biased by 75 %."
+        "Over the share m of Q: the trace as the sum of luck, R − Q, and worth, Q − V (with a learnt critic and its "
+        "error), and what the mean estimate keeps of the gradient. With Q in the baseline luck stays at 0.144, worth "
+        "falls from 0.097 to nothing, and so does the mean. With an exact Q in the return's place luck falls to "
+        "nothing and the mean stays; with a critic learnt from three batches it is biased by 75 %."
     )
     return Live(numbers, draw, CONTROLS, 3.3, twin, alt)

@@ -162,6 +162,30 @@ def value_at_the_end(prefix, sequences, chances, returns):
     return (chances * returns)[passing].sum() / chances[passing].sum()
 
 
+def value_of_a_set(prefix, sequences, chances, returns):
+    k, wanted = len(prefix), set(prefix.tolist())
+    passing = torch.tensor([set(text[:k]) <= wanted for text in sequences.tolist()])
+    return (chances * returns)[passing].sum() / chances[passing].sum()
+
+
+def advantages_over_others(probs, worth):
+    found = []
+    for a in range(len(probs)):
+        others = [b for b in range(len(probs)) if b != a]
+        found.append(worth[a] - probs[others] @ worth[others] / probs[others].sum())
+    return torch.stack(found)
+
+
+def best_of_columns(probs, rewards):
+    weights = probs * ((torch.eye(len(probs)).double() - probs) ** 2).sum(0)
+    return weights @ rewards / weights.sum()
+
+
+def all_squares(probs, rewards):
+    squares = (torch.eye(len(probs)).double() - probs) ** 2
+    return (squares * rewards).sum() / squares.sum()
+
+
 WRONG = {
     "5.1": (
         ("`return` missing", forgets(advantages_loop)),
@@ -171,13 +195,17 @@ WRONG = {
         ("raised", lambda p, q: q - q @ p[:, None, None]),
         ("an array of shape [3, 3]; it should be", lambda p, q: q[:, None] - p * q),
         ("it should be [-0.27, 0.53, 0.03]", lambda p, q: q - (p**2) @ q),
+        ("leave the action itself out", advantages_over_others),
     ),
     "5.2": (
         ("`return` missing", forgets(best_numpy)),
         ("it should be one number", lambda p, r: r * p),
         ("it should be 0.6522", lambda p, r: r.mean()),
         ("it should be 0.6522", lambda p, r: ((1 - p) * r).sum() / (1 - p).sum()),
-        ("it should be 0.6522", lambda p, r: (p**2 * r).sum() / (p**2).sum()),
+        ("You weight by π².", lambda p, r: np.average(r.numpy(), weights=p.numpy() ** 2)),
+        ("You add up columns", lambda p, r: best_of_columns(p, r)),
+        ("counts once", lambda p, r: np.average(r, weights=p**2 * (1 - 2 * p + p @ p))),
+        ("forget how often each action is taken", all_squares),
         ("it should be 0.6522", lambda p, r: -best_numpy(p, r)),
     ),
     "5.3": (
@@ -191,7 +219,8 @@ WRONG = {
     "5.4": (
         ("`return` missing", forgets(value_by_loop)),
         ("raised", value_without_all),
-        ("cases[0]", value_at_the_end),
+        ("the *last* symbols", value_at_the_end),
+        ("in any order", value_of_a_set),
         ("cases[0]", lambda x, s, p, r: p[(s[:, : len(x)] == x).all(1)].sum()),
         ("it should be one number", lambda x, s, p, r: r[(s[:, : len(x)] == x).all(1)]),
         ("cases[0]", lambda x, s, p, r: (p * r).sum() / (p * (s[:, : len(x)] == x).all(1)).sum()),
@@ -203,5 +232,6 @@ WRONG = {
         ("it should be [-0.162, 0.159, 0.003]", lambda p, b: p * (b - b.mean())),
         ("it should be [-0.162, 0.159, 0.003]", lambda p, b: p * (b - p * b) ** 2),
         ("it should be [-0.162, 0.159, 0.003]", lambda p, b: b * (1 - p)),
+        ("Add over the actions", lambda p, b: ((p * b)[:, None] * (torch.eye(len(p)).double() - p)).sum(1)),
     ),
 }

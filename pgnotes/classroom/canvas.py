@@ -89,6 +89,6 @@ def caption_image(text: str) -> Image.Image:
     """A line of text in the course's letters, on a band."""
     figure = Figure(figsize=(WIDTH, 0.3), dpi=DPI, facecolor=BAND)
     canvas = FigureCanvasAgg(figure)
-    figure.text(0.015, 0.5, text, va="center", fontsize=9.5, color=EXACT)
+    figure.text(0.015, 0.5, text, va="center", fontsize=10, color=EXACT)
     canvas.draw()
     return pixels(canvas)

@@ -85,7 +85,7 @@ class Run:
         readings, below = readouts(fig, 0.305, *heads), [0.215 - 0.06 * i for i in range(LINES)]
         for y, name in zip(below, ("entropy a token", "KL a token", "dead groups"), strict=False):
             readings += readouts(fig, y, (0.87, name))
-        lines = [fig.text(0.05, y, "", family="monospace", fontsize=9) for y in below]
+        lines = [fig.text(0.05, y, "", family="monospace", fontsize=10) for y in below]
 
         def update(n: dict) -> None:
             for name, (_, move_bars) in bars.items():

@@ -75,11 +75,11 @@ def axes_of(fig: Figure) -> tuple[Axes, Axes]:
     for ax in (ratios, nats):
         ax.set_xticks([])
 
-    ups = (0.5, 0.96, "next: up", BETTER), (0.655, 0.96, "next: down", WORSE)
+    ups = (0.48, 0.96, "next: up", BETTER), (0.645, 0.96, "next: down", WORSE)
     silent = (0.99, 0.96, "next: silent, by the clip", QUIET)
-    legend(ratios, *ups, silent, fontsize=9.5, transform=ratios.transAxes, va="top", ha="right")
-    words = (0.075, 1.06, "entropy of the start model", MUTED), (0.4, 1.06, "KL(now ‖ start)", AFTER)
-    legend(nats, *words, fontsize=9.5, transform=nats.transAxes)
+    legend(ratios, *ups, silent, fontsize=10, transform=ratios.transAxes, va="top", ha="right")
+    words = (0.075, 1.06, "entropy of the start model", MUTED), (0.45, 1.06, "KL(now ‖ start)", AFTER)
+    legend(nats, *words, fontsize=10, transform=nats.transAxes)
     return ratios, nats
 
 

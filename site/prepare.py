@@ -12,6 +12,7 @@ import copy
 import hashlib
 import html
 import inspect
+import io
 import re
 import shutil
 import sys
@@ -26,8 +27,10 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
+from PIL import Image
 
 from pgnotes.classroom.atlas import LESSONS
+from pgnotes.classroom.canvas import encode
 from pgnotes.classroom.quiz import LETTERS, questions, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -199,7 +202,7 @@ def picture(png: str, metadata: dict, static: Path, name: str | None) -> str:
             f'<figure class="live" data-widget="{name}" data-source="{source}"><div class="controls"></div>'
             f'<div class="picture" role="img" aria-label="{words}"></div></figure>'
         )
-    raw = base64.b64decode(png)
+    raw = encode(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), best=True)
     file = f"{hashlib.sha256(raw).hexdigest()[:16]}.png"
     (static / "pictures" / file).write_bytes(raw)
     width, height = size(raw)

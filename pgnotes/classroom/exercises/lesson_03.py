@@ -190,7 +190,8 @@ loss = Exercise(
         ),
         "mean return": (
             lambda lp, m, r: -r.mean() * (lp * m).sum(1).mean(),
-            "You multiply two means. Each sequence has to meet its own return first, and then comes the mean.",
+            "Each sequence has to meet its own return, and then comes the mean. Yours is the product of two means: "
+            "written so, or by shapes that do not agree ([B, 1] times [B] is [B, B]).",
         ),
         "centred": (
             lambda lp, m, r: -((r - r.mean()) * (lp * m).sum(1)).mean(),

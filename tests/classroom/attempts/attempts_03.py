@@ -286,6 +286,19 @@ def without_the_stop(logp, mask, returns):
     return plain_loss(logp, live, returns)
 
 
+def without_the_mask(logp, mask, returns):
+    return plain_loss(logp, torch.ones_like(mask), returns)
+
+
+def by_columns(logp, mask, returns):
+    return -(returns[:, None] * (logp * mask).sum(1)).mean()
+
+
+def mean_of_the_sixteen(world, steps, alpha, seed):
+    setup = Setup(world, seed)
+    return [setup.sample(PrefixPolicy(zeros()))[2].mean().item() for _ in range(steps)]
+
+
 def without_returns(logp, mask, returns):
     return plain_loss(logp, mask, torch.ones_like(returns))
 
@@ -358,6 +371,7 @@ WRONG = {
         ("No gradient flows", loss_in_numpy),
         ("one number", lambda logp, mask, returns: -(returns * (logp * mask).sum(1))),
         ("an optimiser walks downhill", lambda logp, mask, returns: -plain_loss(logp, mask, returns)),
+        ("[B, 1] times [B] is [B, B]", by_columns),
         ("leaves the returns out", lambda logp, mask, returns: -(logp * mask).sum() / len(logp)),
         ("the gradient of your loss", lambda logp, mask, returns: plain_loss(logp, mask, returns**2)),
         ("raised RuntimeError", lambda logp, mask, returns: -(returns * logp * mask).mean()),
@@ -377,6 +391,9 @@ WRONG = {
         ("set the gradient to zero", with_optimiser(zero=False)),
         ("the stop's included", with_optimiser(without_the_stop)),
         ("multiplied by the whole return", with_optimiser(without_returns)),
+        ("a square of 256", with_optimiser(by_columns)),
+        ("the mask is missing", with_optimiser(without_the_mask)),
+        ("not the mean of the sixteen", mean_of_the_sixteen),
         ("taken over sequences, not over tokens", with_optimiser(over_tokens)),
         ("torch.no_grad()", without_no_grad),
         ("`theta.grad` is None", not_cut_off),

@@ -1,4 +1,4 @@
-"""Exercise 3.6, the whole loop: an attempt trains with several seeds, and its learning curves say what is wrong."""
+"""Exercise 3.5, the whole loop: an attempt trains with several seeds, and its learning curves say what is wrong."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ JUMPS = (
     "mean over the 16 sequences, not the sum; and if you call backward(), set the gradient to zero before each."
 )
 NO_MASK = (
-    "Your curves are right, and yet the mask is missing: your steps train what stands after a stop too. In a table that "
-    "changes nothing, since no sequence ever uses those rows. A network shares its weights, and padding would train "
+    "Your curves are right, and yet the mask is missing: your steps train what stands after a stop too. In a table "
+    "that changes nothing, since no sequence ever uses those rows. A network shares its weights: padding would train "
     "it: multiply the log-probabilities with the mask."
 )
 SECOND_TIME = (
@@ -247,7 +247,7 @@ def unmasked(logp: Tensor, batch: Rollout) -> Tensor:
 
 
 loop = WholeLoop(
-    "3.6",
+    "3.5",
     "Write train(world, steps, alpha, seed), the whole loop",
     answer,
     ((sum_world(), STEPS, SIZE),),
@@ -268,7 +268,7 @@ loop = WholeLoop(
 
 
 def watch(train: Callable[..., Curve]) -> None:
-    """Draw what an attempt at exercise 3.6 learns with five seeds; a line of text as long as its dots stand."""
+    """Draw what an attempt at exercise 3.5 learns with five seeds; a line of text as long as its dots stand."""
     if is_stub(train):
         print("Write train first; then run this cell again, and watch it learn.")
         return

@@ -82,7 +82,7 @@ def draw(fig: Figure) -> Moving:
 
 
 def draw_curves(ax: Axes) -> Moving:
-    """The distance from the summit, root mean square over the runs, of this power and, in grey, of three if they are shown."""
+    """The distance from the summit, root mean square over the runs, of this power and perhaps, in grey, of three."""
     label(ax, "Distance from the summit", x="step").set(xlim=(0, STEPS * 1.13), ylim=(0.02, 1.2), yscale="log")
     ax.set_xticks([0, 1000, 2000, 3000, 4000])
     ax.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])

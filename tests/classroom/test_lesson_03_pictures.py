@@ -96,6 +96,21 @@ def test_step_sizes_description():
     assert 0.8 <= best <= 1.1
 
 
+def test_how_soon_the_limit_matters_hangs_on_the_schedule():
+    """What lesson 03 says beside the widget: constant steps of 0.1, and h = 200 in place of 20."""
+    goal = summit(step_sizes.BANDIT, 0.5)
+
+    def far(first, half_after, powers):
+        schedule = sizes(first, half_after, torch.tensor(powers), step_sizes.STEPS)
+        walk = climb(step_sizes.BANDIT, step_sizes.START, 0.5, schedule, step_sizes.RUNS, 0)
+        return [distance(probs, goal).tolist() for step, probs in enumerate(walk) if step in (400, step_sizes.STEPS)]
+
+    (_, (small,)) = far(0.1, 20.0, [0.0])
+    assert small == pytest.approx(0.15, abs=0.02)
+    for at in far(0.5, 200.0, [0.5, 1.0, 1.5, 2.0]):
+        assert at == sorted(at, reverse=True), "the larger the power, the closer"
+
+
 def test_one_step_says_what_it_draws():
     sequences = torch.tensor([[3, 0, 0], [1, 2, 1]])
     mask = torch.tensor([[True, True, False], [True, True, True]])

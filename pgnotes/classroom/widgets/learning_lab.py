@@ -151,16 +151,6 @@ def draw_ends(ax: Axes) -> Moving:
     return [*(bar for row in bars for bar in row), *(text for row in texts for text in row)], move
 
 
-def learning_lab(additions: bool = False) -> Live:
-    """The widget. Its twin shows larger steps, or what section 5 adds to the smallest of them."""
-    twin, told = (ADDED, TOLD_ADDED) if additions else (LARGER, TOLD_LARGER)
-    alt = (
-        "Expected return of a hundred runs of REINFORCE on the sum world over 200 steps, each recipe against plain "
-        f"REINFORCE with step size 1, and where they end. Of the plain ones 82 arrive and 16 are stuck. {told}"
-    )
-    return Live(numbers, draw, CONTROLS, 2.9, twin, alt, noise=True, dear=Dear("Train 100 runs", train))
-
-
 LARGER = (
     ("Step size 4: those that arrive do so sooner, and more runs are stuck", {"step_size": 4.0}),
     ("Step size 6: sooner still, and about as many are stuck", {"step_size": 6.0}),
@@ -177,3 +167,13 @@ TOLD_ADDED = (
     "With normalised rewards 96 arrive and 4 are stuck, early; with a learned value 95 and 4, no earlier; with an "
     "entropy bonus of 0.05 84 and 6, later."
 )
+
+
+def learning_lab(additions: bool = False) -> Live:
+    """The widget. Its twin shows larger steps, or what section 5 adds to the smallest of them."""
+    twin, told = (ADDED, TOLD_ADDED) if additions else (LARGER, TOLD_LARGER)
+    alt = (
+        "Expected return of a hundred runs of REINFORCE on the sum world over 200 steps, each recipe against plain "
+        f"REINFORCE with step size 1, and where they end. Of the plain ones 82 arrive and 16 are stuck. {told}"
+    )
+    return Live(numbers, draw, CONTROLS, 2.9, twin, alt, noise=True, dear=Dear("Train 100 runs", train))

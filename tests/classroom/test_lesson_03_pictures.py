@@ -1,7 +1,7 @@
 """Lesson 03's widgets and pictures: what they draw and say is what the formulas give."""
 
 import re
-from itertools import islice
+from itertools import combinations_with_replacement, islice
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from pgnotes.classroom import reinforce_pictures, whole_loop
 from pgnotes.classroom.exercises import lesson_03
 from pgnotes.classroom.widgets import learning_lab, step_sizes
+from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.many import expected_returns, learning_curves, reinforce_many, share, stuck
 from pgnotes.theory.reinforce import Recipe
 from pgnotes.theory.step_sizes import climb, distance, sizes, summit
@@ -129,6 +130,21 @@ def test_pushes_are_averaged_with_their_chances():
     assert "Two: 75% of the batches push the better arm down, the mean push is -0.50" in alt
     for ax in fig.axes:
         assert sum(bar.get_height() for bar in ax.patches) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("better", "turned", "right"), [(0.5, (2, 4, 8), (20, 32)), (0.1, (16, 32, 64), (128,))])
+def test_normalising_points_the_wrong_way_in_small_batches(better, turned, right):
+    """The safe arm pays 1, the better one 10 one time in five and is pressed as often as `better` says."""
+    chances = torch.tensor([1 - better, 0.2 * better, 0.8 * better], dtype=torch.float64)
+    pays = torch.tensor([1.0, 10.0, 0.0], dtype=torch.float64)
+    for n in (*turned, *right):
+        batches = torch.tensor(list(combinations_with_replacement(range(3), n)))
+        counts = torch.nn.functional.one_hot(batches, 3).sum(1)
+        chance = torch.distributions.Multinomial(n, chances).log_prob(counts).exp()
+        advantages = group_advantages(pays[batches], "grpo")
+        push = chance @ (advantages * ((batches > 0).double() - better)).mean(1)
+        assert chance.sum().item() == pytest.approx(1.0)
+        assert (push > 0).item() == (n in right), n
 
 
 def test_watching_a_loop_that_is_not_written_yet(capsys):

@@ -139,7 +139,7 @@ def test_normalising_points_the_wrong_way_in_small_batches(better, turned, right
     pays = torch.tensor([1.0, 10.0, 0.0], dtype=torch.float64)
     for n in (*turned, *right):
         batches = torch.tensor(list(combinations_with_replacement(range(3), n)))
-        counts = torch.nn.functional.one_hot(batches, 3).sum(1)
+        counts = torch.nn.functional.one_hot(batches, 3).sum(1).double()
         chance = torch.distributions.Multinomial(n, chances).log_prob(counts).exp()
         advantages = group_advantages(pays[batches], "grpo")
         push = chance @ (advantages * ((batches > 0).double() - better)).mean(1)

@@ -100,8 +100,8 @@ QUESTIONS = (
                 "Nothing in the algorithm; the reward asked for this.",
                 True,
                 "It did what was paid. (Not even perfectly: to write nothing at all would have paid 0 instead of "
-                "−1/50. It hardly ever tried that.) Lesson 09 adds what was missing: a test that texts must pass, and a "
-                "KL that keeps them near the start.",
+                "−1/50. It hardly ever tried that.) Lesson 09 adds what was missing: a test that texts must pass, and "
+                "a KL that keeps them near the start.",
             ),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Exercise 3.6, the whole loop: an attempt trains with several seeds, and its learning curves say what is wrong."""
+"""Exercise 3.5, the whole loop: an attempt trains with several seeds, and its learning curves say what is wrong."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from torch import Tensor
 
 from pgnotes.classroom.checks import NO_GRADIENT, Exercise, NoGradientError, Result, as_tensor, is_stub
 from pgnotes.classroom.style import AFTER, EXACT, figure, label, panels
-from pgnotes.theory.policies import PrefixPolicy
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, reinforce
-from pgnotes.theory.worlds import Rollout, TokenWorld, sum_world
+from pgnotes.theory.worlds import Rollout, TokenWorld, ended_before, sum_world
 
 SEEDS = (0, 1, 2, 3, 4, 0)  # the first once more: the same seed has to give the same curve
 BATCH, STEPS, SIZE = 16, 80, 4.0
 EARLY, SLOWEST, LOWEST = 16, 0.42, 0.72  # of 20,000 groups of five right runs fewer than 1 in 5,000 stay below
+EVERY = torch.cartesian_prod(*[torch.arange(4)] * 4)  # whatever may stand in four places
+AFTER_STOP = prefix_rows(EVERY, 4)[ended_before(EVERY, 0)].unique()  # rows of prefixes with a stop: no sequence's
 Curve = list[float]
 Loss = Callable[[Tensor, Rollout], Tensor]  # from log-probabilities [n, T] and what was sampled
 
 SHAPE = f"train should return one list of {STEPS} numbers: the expected return before each of the {STEPS} steps."
 NOT_FINITE = "Your curve holds numbers that are not finite. Look at the loss of a single step first."
+FIRST = 62 / 256  # what the policy of all logits 0 earns: 1/16 + 6/64 + 22/256
 START = (
-    "Before the first step all logits are 0, and the expected return is 0.251. Yours begins with another number: start "
-    "from zeros, and note the expected return *before* the step."
+    "Before the first step all logits are 0, and the expected return is 0.242. Yours begins with another number: start "
+    "from zeros, and note the expected return *before* the step (world.expected_return(policy), not the mean of the "
+    "sixteen)."
 )
 STILL = (
     "Your curve is flat: the policy never changes. Is the step taken, and is the policy of the next turn built "
@@ -41,8 +45,9 @@ DOWN = (
     "times log-probability, and an optimiser goes down; with the gradient of the mean itself you add the step."
 )
 FLAT = (
-    "It hardly learns: after {steps} steps the expected return is still near 0.25. Every live token's log-probability, "
-    "the stop's included, should be multiplied by the whole return of its sequence."
+    "It hardly learns: after {steps} steps the expected return is still near 0.24. Every live token's log-probability, "
+    "the stop's included, should be multiplied by the whole return of its sequence. (And do the shapes agree? Returns "
+    "[16, 1] times log-probabilities [16] is a square of 256 numbers.)"
 )
 SLOW = (
     "It learns too slowly: at step {early} the expected return should have passed 0.42. Your step is too short: is the "
@@ -63,6 +68,11 @@ SAME_NOISE = (
 JUMPS = (
     "It jumps to one answer within a few steps, right or wrong by luck: your step is many times too large. Take the "
     "mean over the 16 sequences, not the sum; and if you call backward(), set the gradient to zero before each."
+)
+NO_MASK = (
+    "Your curves are right, and yet the mask is missing: your steps train what stands after a stop too. In a table "
+    "that changes nothing, since no sequence ever uses those rows. A network shares its weights: padding would train "
+    "it: multiply the log-probabilities with the mask."
 )
 SECOND_TIME = (
     "PyTorch says that you go backward through the graph a second time: the new logits still hang on the old step. Cut "
@@ -89,9 +99,9 @@ class WholeLoop(Exercise):
 
     def run(self, function: Callable[..., Any], case: tuple) -> Any:
         """The curves of all seeds; None or dots as soon as one gives that."""
-        curves = []
+        curves, padding = [], False
         for seed in SEEDS:
-            world, draws = watched(case[0])
+            world, draws, policies = watched(case[0])
             try:
                 curve = function(world, *case[1:], seed)
             except (RuntimeError, TypeError) as error:
@@ -104,6 +114,9 @@ class WholeLoop(Exercise):
             if draws:
                 check_draws(draws)
             curves.append(curve)
+            padding = padding or any(map(trains_padding, policies[-1:]))
+        if padding and fault(case, curves) is None:
+            raise NoGradientError(NO_MASK)
         return curves
 
     def known(self, attempt: Callable[..., Any]) -> None:
@@ -120,17 +133,23 @@ class WholeLoop(Exercise):
         return f"train(world, {STEPS}, {SIZE}, seed)"
 
 
-def watched(world: TokenWorld) -> tuple[TokenWorld, list[bytes]]:
-    """A copy of the world, and a list to which each of its rollouts adds the state of its generator."""
-    world, draws = copy.copy(world), []
+def watched(world: TokenWorld) -> tuple[TokenWorld, list[bytes], list[PrefixPolicy]]:
+    """A copy of the world, and two lists to which each of its rollouts adds the generator's state, and the policy."""
+    world, draws, policies = copy.copy(world), [], []
     rollout = world.rollout
 
     def noted(policy: PrefixPolicy, n: int, generator: torch.Generator, prompt: int = 0) -> Rollout:
         draws.append(generator.get_state().numpy().tobytes())
+        policies.append(policy)
         return rollout(policy, n, generator, prompt)
 
     world.rollout = noted
-    return world, draws
+    return world, draws, policies
+
+
+def trains_padding(policy: PrefixPolicy) -> bool:
+    """Whether a policy has learned what to write after a stop: in those rows its logits are no longer 0."""
+    return (policy.probs.detach()[AFTER_STOP] - 0.25).abs().max().item() > 1e-6
 
 
 def check_draws(draws: list[bytes]) -> None:
@@ -151,7 +170,7 @@ def fault(case: tuple, curves: list[Any]) -> str | None:
     end = learned[:-1, -1].mean().item()
     found = (
         (not learned.isfinite().all(), NOT_FINITE),
-        ((learned[:, 0] - 0.2511).abs().max() > 0.01, START),
+        ((learned[:, 0] - FIRST).abs().max() > 1e-3, START),
         ((learned == learned[:, :1]).all(), STILL),
         (not torch.equal(first, again), NO_SEED),
         ((learned == first).all(), ONE_NOISE),
@@ -222,8 +241,13 @@ def over_tokens(logp: Tensor, batch: Rollout) -> Tensor:
     return BATCH * returns_times(logp, batch) / batch.mask.sum()
 
 
+def unmasked(logp: Tensor, batch: Rollout) -> Tensor:
+    """Padding counts too."""
+    return -(batch.rewards.sum(1) * logp.sum(1)).mean()
+
+
 loop = WholeLoop(
-    "3.6",
+    "3.5",
     "Write train(world, steps, alpha, seed), the whole loop",
     answer,
     ((sum_world(), STEPS, SIZE),),
@@ -235,6 +259,7 @@ loop = WholeLoop(
         "never steps": (slip(move=0.0), STILL),
         "same noise": (slip(goes_on=False), SAME_NOISE),
         "over tokens": (slip(over_tokens), SLOW.format(early=EARLY)),
+        "no mask": (slip(unmasked), NO_MASK),
         "one seed": (slip(own=False), ONE_NOISE),
     },
     f"It learns: after {STEPS} steps the expected return of five seeds is over {LOWEST}. Run the next cell to watch.",
@@ -243,7 +268,7 @@ loop = WholeLoop(
 
 
 def watch(train: Callable[..., Curve]) -> None:
-    """Draw what an attempt at exercise 3.6 learns with five seeds; a line of text as long as its dots stand."""
+    """Draw what an attempt at exercise 3.5 learns with five seeds; a line of text as long as its dots stand."""
     if is_stub(train):
         print("Write train first; then run this cell again, and watch it learn.")
         return

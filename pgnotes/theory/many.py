@@ -106,15 +106,36 @@ def chances(world: TokenWorld, logits: Tensor) -> Tensor:
     return of_symbols.where(world.mask, 1.0).prod(-1)
 
 
-def learning_curves(world: TokenWorld, recipe: Recipe, runs: int, steps: int, seed: int = 0, every: int = 4) -> Tensor:
-    """J of each run before steps 0, `every`, 2 `every`, … and after the last, [runs, marks] (lesson 03).
+def stuck(world: TokenWorld, logits: Tensor) -> Tensor:
+    """Whether each run writes one answer more than half of the time, and one that is not the best, [runs] bool.
 
-    steps: how many, a multiple of `every`.  ValueError naming the argument.
+    logits: [runs, rows, V] (lesson 03). A run that is on its way, or content with several answers, is not stuck.
+    """
+    return wrong_habit(world, chances(world, logits))
+
+
+def wrong_habit(world: TokenWorld, likely: Tensor) -> Tensor:
+    """What `stuck` says, of the chances of all sequences: [runs, N] -> [runs]."""
+    earned = world.returns()[0]
+    chance, answer = likely.max(-1)
+    return (chance > 0.5) & (earned[answer] < earned.max() - 1e-9)
+
+
+def learning_curves(
+    world: TokenWorld, recipe: Recipe, runs: int, steps: int, seed: int = 0, every: int = 4
+) -> tuple[Tensor, Tensor]:
+    """J of each run, and whether it is `stuck`, before steps 0, `every`, 2 `every`, … and after the last (lesson 03).
+
+    Both [runs, marks].  steps: how many, a multiple of `every`.  ValueError naming the argument.
     """
     if check_count("steps", steps) % check_count("every", every):
         raise ValueError(f"steps is {steps}; it must be a multiple of every, {every}")
-    seen = islice(reinforce_many(world, recipe, runs, seed), 0, steps + 1, every)
-    return torch.stack([expected_returns(world, logits) for logits in seen], 1)
+    earned, seen = world.returns()[0], []
+    for logits in islice(reinforce_many(world, recipe, runs, seed), 0, steps + 1, every):
+        likely = chances(world, logits)
+        seen.append((likely @ earned, wrong_habit(world, likely)))
+    curves, habits = zip(*seen, strict=True)
+    return torch.stack(curves, 1), torch.stack(habits, 1)
 
 
 def share(flags: Tensor) -> tuple[float, float]:

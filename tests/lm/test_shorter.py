@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pgnotes.lm.models import stop_ids
-from pgnotes.lm.pocket.shorter import sample, shorter, shortness
+from pgnotes.lm.models import encode, stop_ids
+from pgnotes.lm.pocket.shorter import REQUEST, sample, shorter, shortness
 from pgnotes.lm.tasks import digits_and_length
 
 SMALL = {"prompts": 2, "group_size": 3}
@@ -68,3 +68,15 @@ def test_completions_end_or_reach_the_limit(pocket):
     for group in sample(model, tokenizer, digits_and_length().prompts, 2, 3, 4):
         last = group.tokens.gather(1, group.mask.sum(1, keepdim=True) - 1)[:, 0]
         assert (torch.isin(last, torch.tensor(stop_ids(model, tokenizer))) == group.ended).all()
+
+
+def test_to_end_at_once_is_what_pays_most_and_is_never_tried(pocket):
+    """What lesson 03 says of the start model: one time in a hundred million or so, and never one in a million."""
+    model, tokenizer = pocket
+    ends = []
+    for opening in digits_and_length().prompts[::8]:
+        prompt = encode(tokenizer, REQUEST.format(length=45, prompt=opening))
+        chances = model(prompt[None]).logits[0, -1].double().softmax(-1)
+        ends.append(chances[list(stop_ids(model, tokenizer))].sum().item())
+    assert 1e-9 < sum(ends) / len(ends) < 1e-7
+    assert max(ends) < 1e-6

@@ -14,6 +14,7 @@ from pgnotes.theory.many import (
     reinforce_many,
     rollouts,
     share,
+    stuck,
 )
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.random_worlds import random_world
@@ -144,9 +145,10 @@ def test_probabilities_are_a_softmax():
 
 def test_learning_curves_are_read_off_the_runs():
     policies = list(islice(reinforce_many(WORLD, Recipe(step_size=3.0), 4, 2), 9))
-    curves = learning_curves(WORLD, Recipe(step_size=3.0), 4, 8, seed=2, every=4)
-    wanted = [expected_returns(WORLD, policies[step]) for step in (0, 4, 8)]
-    assert torch.equal(curves, torch.stack(wanted, 1))
+    curves, habits = learning_curves(WORLD, Recipe(step_size=3.0), 4, 8, seed=2, every=4)
+    seen = [policies[step] for step in (0, 4, 8)]
+    assert torch.equal(curves, torch.stack([expected_returns(WORLD, logits) for logits in seen], 1))
+    assert torch.equal(habits, torch.stack([stuck(WORLD, logits) for logits in seen], 1))
     with pytest.raises(ValueError, match="^steps is 9; it must be a multiple of every, 4"):
         learning_curves(WORLD, Recipe(), 1, 9)
 
@@ -156,11 +158,36 @@ def test_a_share_has_its_standard_error():
     assert (p, error) == (pytest.approx(0.8), pytest.approx(0.04))
 
 
+def writing(*answers):
+    """Logits of a policy that writes the first answer in most cases, each later one rarely."""
+    theta = torch.zeros(85, 4, dtype=torch.float64)
+    for strength, answer in zip((6.0, 5.0), answers, strict=False):
+        theta[prefix_rows(torch.tensor([answer]), 4)[0], answer] = strength
+    return theta
+
+
+def test_stuck_is_a_wrong_habit_and_no_level():
+    """One wrong answer more than half of the time; neither the best one, nor a policy that passes 5/6 on its way."""
+    wrong, best, unsure = [2, 3, 0, 0], [3, 3, 0, 0], torch.zeros(85, 4, dtype=torch.float64)
+    passing = writing(best) * 0.6
+    logits = torch.stack([writing(wrong), writing(best), unsure, passing])
+    assert stuck(WORLD, logits).tolist() == [True, False, False, False]
+    assert 0.78 < expected_returns(WORLD, passing[None]).item() < 0.87
+
+
 def test_a_larger_step_is_quicker_and_loses_more():
     """What lesson 03 says of step sizes 1 and 4, and of one that falls: 400 runs each."""
     recipes = Recipe(), Recipe(step_size=4.0), Recipe(step_size=4.0, half_after=20.0)
-    one, four, falling = (learning_curves(WORLD, recipe, 400, 200, every=40) for recipe in recipes)
+    one, four, falling = (learning_curves(WORLD, recipe, 400, 200, every=40)[0] for recipe in recipes)
     shares = [share(curves[:, -1] > 0.95)[0] for curves in (one, four, falling)]
     assert shares[0] > shares[1] + 0.06
     assert shares[2] < shares[1] + 0.05, "a falling step brings no more of them home"
     assert (four[:, 1] > 0.95).double().mean() > 0.3 > 0.01 > (one[:, 1] > 0.95).double().mean()
+
+
+def test_a_small_step_or_a_large_batch_seldom_goes_in():
+    """What lesson 03 says of step size 0.2 after a thousand steps, and of batches of 64 after two hundred."""
+    small, large = Recipe(step_size=0.2), Recipe(batch=64)
+    for recipe, steps in ((small, 1000), (large, 200)):
+        _, habits = learning_curves(WORLD, recipe, 150, steps, every=steps)
+        assert share(habits[:, -1])[0] < 0.04

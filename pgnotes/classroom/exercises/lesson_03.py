@@ -1,4 +1,4 @@
-"""Lesson 03's exercises: live tokens, masked log-probabilities, reward-to-go, loss, normalised rewards, the loop."""
+"""Lesson 03's exercises: live tokens, masked log-probabilities, reward-to-go, loss, the loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
 from pgnotes.classroom.whole_loop import loop, watch
-from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.returns import discounted_return, reward_to_go
 from pgnotes.theory.worlds import ended_before
 
-__all__ = ["EXERCISES", "loop", "loss", "mask", "masked_log_prob", "normalise", "to_go", "watch"]
+__all__ = ["EXERCISES", "loop", "loss", "mask", "masked_log_prob", "to_go", "watch"]
 
 # What follows a first 0 is arbitrary.
 WRITTEN = torch.tensor([[3, 3, 0, 0, 0], [1, 2, 3, 0, 2], [0, 1, 0, 0, 0], [2, 2, 2, 2, 1]])
@@ -190,7 +189,8 @@ loss = Exercise(
         ),
         "mean return": (
             lambda lp, m, r: -r.mean() * (lp * m).sum(1).mean(),
-            "You multiply two means. Each sequence has to meet its own return first, and then comes the mean.",
+            "Each sequence has to meet its own return, and then comes the mean. Yours is the product of two means: "
+            "written so, or by shapes that do not agree ([B, 1] times [B] is [B, B]).",
         ),
         "centred": (
             lambda lp, m, r: -((r - r.mean()) * (lp * m).sum(1)).mean(),
@@ -228,57 +228,4 @@ loss = Exercise(
     gradient_of=(0,),
 )
 
-normalise = Exercise(
-    "3.5",
-    "Write normalise(returns)",
-    lambda returns: group_advantages(returns[None], "grpo")[0],
-    ((RETURNS,), (10 + 3 * RETURNS,), (torch.full((4,), 0.7, dtype=torch.float64),)),
-    {
-        "not centred": (
-            lambda r: r / (r.std() + 1e-4),
-            "You divide by the spread but don't subtract the mean: what was worse than average may still count as "
-            "good.",
-        ),
-        "only centred": (
-            lambda r: r - r.mean(),
-            "Centred, but in the reward's own unit: divide by the standard deviation, so that the step size can stay "
-            "when rewards are scaled.",
-        ),
-        "nan": (
-            lambda r: (r - r.mean()) / r.std(),
-            "Right, unless all returns are equal: then you divide 0 by 0. Add a small number, 1e-4, to the standard "
-            "deviation.",
-        ),
-        "population": (
-            lambda r: (r - r.mean()) / (r.std(correction=0) + 1e-4),
-            "You use the population's standard deviation, which divides by B. From a sample, divide by B − 1: torch's "
-            "std does so by default.",
-        ),
-        "half centred": (
-            lambda r: r - r.mean() / (r.std() + 1e-4),
-            "Only the mean is divided. Put brackets around the difference.",
-        ),
-        "batch size": (
-            lambda r: (r - r.mean()) / (len(r) * (r.std() + 1e-4)),
-            "You divide by the number of returns as well. Their standard deviation should become 1.",
-        ),
-        "largest": (
-            lambda r: (r - r.mean()) / ((r - r.mean()).abs().max() + 1e-4),
-            "You divide by the largest distance from the mean. One outlier then makes all others small; divide by the "
-            "standard deviation.",
-        ),
-        "between 0 and 1": (
-            lambda r: (r - r.min()) / (r.max() - r.min() + 1e-4),
-            "You bring the returns between 0 and 1. Then none is negative, and what was worse than average is still "
-            "reinforced: subtract the mean, and divide by the standard deviation.",
-        ),
-        "variance": (
-            lambda r: (r - r.mean()) / (r.var() + 1e-4),
-            "You divide by the variance. The standard deviation has the unit of the returns; the variance its square.",
-        ),
-    },
-    "This is the advantage that lesson 09 computes within each group of completions.",
-    tolerance=1e-3,  # whatever small number is added to the spread, if any
-)
-
-EXERCISES = (mask, masked_log_prob, to_go, loss, normalise, loop)
+EXERCISES = (mask, masked_log_prob, to_go, loss, loop)

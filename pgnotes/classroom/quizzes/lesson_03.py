@@ -36,8 +36,8 @@ QUESTIONS = (
             Choice(
                 "When to stop.",
                 True,
-                "Stopping is an action like any other. If its log-probability is not in the sum, no return ever "
-                "raises it.",
+                "Stopping is an action like any other. If its log-probability is not in the sum, no return above 0 "
+                "ever raises it, and every number that is paid lowers it.",
             ),
         ),
     ),
@@ -55,7 +55,7 @@ QUESTIONS = (
                 "The step size is too small; it would get there in time.",
                 False,
                 "In principle, after a very long time: at 99 % the gradient is all but gone. A larger step from the "
-                "start commits sooner, and more often to a wrong answer.",
+                "start commits sooner, and more often to a wrong answer; a smaller one seldom does, and takes longer.",
             ),
             Choice(
                 "A bug: REINFORCE is unbiased, so it must reach the optimum.",
@@ -99,8 +99,9 @@ QUESTIONS = (
             Choice(
                 "Nothing in the algorithm; the reward asked for this.",
                 True,
-                "It went where the reward is highest: a single character. Lesson 09 adds what was "
-                "missing: a test that texts must pass, and a KL that keeps them near the start.",
+                "It did what was paid. (Not even perfectly: to write nothing at all would have paid 0 instead of "
+                "−1/50. It hardly ever tried that.) Lesson 09 adds what was missing: a test that texts must pass, and "
+                "a KL that keeps them near the start.",
             ),
         ),
     ),

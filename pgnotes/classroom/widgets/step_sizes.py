@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.artists import empty_line, fill, readouts, two_panels
-from pgnotes.classroom.live import Live, Moving, Slider
+from pgnotes.classroom.live import Live, Moving, Slider, Switch
 from pgnotes.classroom.style import AFTER, EXACT, MUTED, QUIET, label
 from pgnotes.classroom.widgets.score_arrows import CORNERS, triangle
 from pgnotes.theory.step_sizes import climb, distance, sizes, summit
@@ -25,8 +25,11 @@ MARKS = list(range(0, STEPS + 1, EVERY))
 POWERS = [
     round(0.1 * i, 1) for i in range(21)
 ]  # all of them are run at once, so that the slider has nothing to wait for
-GHOSTS = (0.0, 1.0, 2.0)  # powers whose curves stay, in grey
-CONTROLS = (Slider("power", "power p of the step size α₀ / (1 + t/h)ᵖ", 0.0, 2.0, 0.1, 0.0),)
+GHOSTS = (0.0, 1.0, 2.0)  # powers whose curves stay, in grey, where the switch is on
+CONTROLS = (
+    Slider("power", "power p of the step size α₀ / (1 + t/h)ᵖ", 0.0, 2.0, 0.1, 0.0),
+    Switch("ghosts", "show p = 0, 1 and 2 as well"),
+)
 
 
 @lru_cache(maxsize=4)
@@ -43,7 +46,7 @@ def distances(seed: int) -> list[list[float]]:
     return distance(policies(seed), summit(BANDIT, BONUS)).T.tolist()
 
 
-def numbers(power: float, seed: int = 0) -> dict[str, Any]:
+def numbers(power: float, ghosts: bool = False, seed: int = 0) -> dict[str, Any]:
     """How far the policies are from the summit under every power that is drawn, and where those of `power` end."""
     goal = summit(BANDIT, BONUS)
     far = distances(seed)
@@ -51,7 +54,7 @@ def numbers(power: float, seed: int = 0) -> dict[str, Any]:
     ends = policies(seed)[-1, mine]
     return {
         "far": far[mine],
-        "ghosts": [far[POWERS.index(ghost)] for ghost in GHOSTS],
+        "ghosts": [far[POWERS.index(ghost)] for ghost in GHOSTS] if ghosts else [],
         "ends": (ends @ CORNERS).T.tolist(),
         "path": (policies(seed)[:, mine, 0] @ CORNERS).T.tolist(),
         "goal": (goal @ CORNERS).tolist(),
@@ -79,7 +82,7 @@ def draw(fig: Figure) -> Moving:
 
 
 def draw_curves(ax: Axes) -> Moving:
-    """The distance from the summit, root mean square over the runs, of this power and, in grey, of three."""
+    """The distance from the summit, root mean square over the runs, of this power and perhaps, in grey, of three."""
     label(ax, "Distance from the summit", x="step").set(xlim=(0, STEPS * 1.13), ylim=(0.02, 1.2), yscale="log")
     ax.set_xticks([0, 1000, 2000, 3000, 4000])
     ax.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
@@ -91,15 +94,20 @@ def draw_curves(ax: Axes) -> Moving:
     mine = empty_line(ax, color=AFTER, linewidth=2.6)
 
     drawn: list[list[float]] = []
+    for name in (ends, middle):
+        name.set_visible(False)
 
     def move(n: dict) -> None:
         if n["ghosts"] != drawn:  # they move with the random numbers alone, and are not drawn again for a power
             drawn[:] = n["ghosts"]
-            for line, curve in zip(ghosts, drawn, strict=True):
-                line.set_data(MARKS, curve)
-            shaking, arriving, stopping = (curve[-1] for curve in drawn)
-            ends.set_y((shaking * stopping) ** 0.5)
-            middle.set_y(arriving)
+            for line, curve in zip(ghosts, drawn or [[]] * len(ghosts), strict=True):
+                line.set_data(MARKS[: len(curve)], curve)
+            for name in (ends, middle):
+                name.set_visible(bool(drawn))
+            if drawn:
+                shaking, arriving, stopping = (curve[-1] for curve in drawn)
+                ends.set_y((shaking * stopping) ** 0.5)
+                middle.set_y(arriving)
         mine.set_data(MARKS, n["far"])
 
     return [*ghosts, ends, middle, mine], move
@@ -128,9 +136,9 @@ def draw_cloud(ax: Axes) -> Moving:
 def step_sizes() -> Live:
     """The widget."""
     twin = (
-        ("p = 0, a constant step: the policies shake about the summit for ever", {"power": 0.0}),
-        ("p = 1: they arrive", {"power": 1.0}),
-        ("p = 2, which falls too fast: they stop on the way, each somewhere else", {"power": 2.0}),
+        ("p = 0, a constant step: the policies shake about the summit for ever", {"power": 0.0, "ghosts": True}),
+        ("p = 1: they arrive", {"power": 1.0, "ghosts": True}),
+        ("p = 2, which falls too fast: they stop on the way, each somewhere else", {"power": 2.0, "ghosts": True}),
     )
     alt = (
         "For three powers p of a falling step size: the distance of 80 policies from the summit over 4000 steps, and "

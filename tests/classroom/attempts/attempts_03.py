@@ -137,7 +137,7 @@ def loss_in_numpy(logp, mask, returns):
     return -(returns.numpy() * (logp.numpy() * mask.numpy()).sum(1)).mean()
 
 
-# 3.6
+# 3.5
 
 
 class Setup:
@@ -286,6 +286,19 @@ def without_the_stop(logp, mask, returns):
     return plain_loss(logp, live, returns)
 
 
+def without_the_mask(logp, mask, returns):
+    return plain_loss(logp, torch.ones_like(mask), returns)
+
+
+def by_columns(logp, mask, returns):
+    return -(returns[:, None] * (logp * mask).sum(1)).mean()
+
+
+def mean_of_the_sixteen(world, steps, alpha, seed):
+    setup = Setup(world, seed)
+    return [setup.sample(PrefixPolicy(zeros()))[2].mean().item() for _ in range(steps)]
+
+
 def without_returns(logp, mask, returns):
     return plain_loss(logp, mask, torch.ones_like(returns))
 
@@ -313,15 +326,7 @@ RIGHT = {
         lambda logp, mask, returns: 5 - (returns * torch.where(mask, logp, 0.0).sum(1)).mean(0, keepdim=True),
         lambda logp, mask, returns: -(returns.float() * (logp.float() * mask).sum(1)).mean(),
     ),
-    "3.5": (
-        lambda r: (r - r.mean()) / (r.std() + 1e-8),
-        lambda r: torch.zeros_like(r) if r.std() == 0 else (r - r.mean()) / r.std(),
-        lambda r: (r - r.mean()) / r.std().clamp(min=1e-6),
-        lambda r: (r.numpy() - r.numpy().mean()) / (r.numpy().std(ddof=1) + 1e-4),
-        lambda r: ((r.float() - r.float().mean()) / (r.float().var().sqrt() + 1e-4)).tolist(),
-        lambda r: (r - r.mean()) / (((r - r.mean()) ** 2).sum() / (len(r) - 1) + 1e-8).sqrt(),
-    ),
-    "3.6": (with_optimiser(), no_grad_in_place, by_scores, graph_that_grows, with_the_last_value),
+    "3.5": (with_optimiser(), no_grad_in_place, by_scores, graph_that_grows, with_the_last_value),
 }
 
 WRONG = {
@@ -358,25 +363,20 @@ WRONG = {
         ("No gradient flows", loss_in_numpy),
         ("one number", lambda logp, mask, returns: -(returns * (logp * mask).sum(1))),
         ("an optimiser walks downhill", lambda logp, mask, returns: -plain_loss(logp, mask, returns)),
+        ("[B, 1] times [B] is [B, B]", by_columns),
         ("leaves the returns out", lambda logp, mask, returns: -(logp * mask).sum() / len(logp)),
         ("the gradient of your loss", lambda logp, mask, returns: plain_loss(logp, mask, returns**2)),
         ("raised RuntimeError", lambda logp, mask, returns: -(returns * logp * mask).mean()),
     ),
     "3.5": (
-        ("return` missing", lambda r: print(end="")),
-        ("one number", lambda r: ((r - r.mean()) / (r.std() + 1e-4)).sum()),
-        ("should be", lambda r: -(r - r.mean()) / (r.std() + 1e-4)),
-        ("should be", lambda r: (r - r.median()) / (r.std() + 1e-4)),
-        ("population", lambda r: (r.numpy() - r.numpy().mean()) / (r.numpy().std() + 1e-4)),
-        ("between 0 and 1", lambda r: (r - min(r)) / (max(r) - min(r) + 1e-8)),
-        ("should be", lambda r: r.softmax(0)),
-    ),
-    "3.6": (
         ("return` missing", lambda world, steps, alpha, seed: print(end="")),
         ("goes down", with_optimiser(lambda *batch: -plain_loss(*batch))),
         ("set the gradient to zero", with_optimiser(zero=False)),
         ("the stop's included", with_optimiser(without_the_stop)),
         ("multiplied by the whole return", with_optimiser(without_returns)),
+        ("a square of 256", with_optimiser(by_columns)),
+        ("the mask is missing", with_optimiser(without_the_mask)),
+        ("not the mean of the sixteen", mean_of_the_sixteen),
         ("taken over sequences, not over tokens", with_optimiser(over_tokens)),
         ("torch.no_grad()", without_no_grad),
         ("`theta.grad` is None", not_cut_off),

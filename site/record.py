@@ -20,7 +20,6 @@ import itertools
 import json
 import math
 import os
-import pkgutil
 import re
 import sys
 import time
@@ -39,7 +38,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from pgnotes.classroom import widgets
 from pgnotes.classroom.live import Choice, Live, Slider, Switch
 from pgnotes.classroom.style import LOOK, WIDTH, overlapping
 
@@ -273,9 +271,16 @@ def steps(path: re.Match) -> str:
 # the recording
 
 
+def widget(name: str) -> Live:
+    """A widget by the name that a saved lesson gives it: its module's, and perhaps a variant's."""
+    module, _, variant = name.partition("-")
+    function = getattr(importlib.import_module(f"pgnotes.classroom.widgets.{module}"), module)
+    return function(**{variant: True}) if variant else function()
+
+
 def record(name: str) -> tuple[bytes, int]:
     """A widget's recording, deflated, and how many settings it holds."""
-    live = getattr(importlib.import_module(f"pgnotes.classroom.widgets.{name}"), name)()
+    live = widget(name)
     controls, recorder = positions(live), Recorder(live, name)
 
     tables: list[dict[str, int]] = [{} for _ in recorder.moving]
@@ -351,7 +356,7 @@ def sources(module: str, known: set[str] | None = None) -> set[str]:
 
 def fingerprint(name: str) -> str:
     """A hash of all that decides a recording: the code, the model if the widget asks one, this file, matplotlib."""
-    modules = sorted(sources(f"pgnotes.classroom.widgets.{name}"))
+    modules = sorted(sources(f"pgnotes.classroom.widgets.{name.partition('-')[0]}"))
     files = [Path(str(importlib.util.find_spec(module).origin)) for module in modules]  # type: ignore[union-attr]
     if any(module.startswith("pgnotes.lm") for module in modules):
         files += sorted(p for p in (files[0].parents[0]).rglob("lm/pocket/*") if p.is_file())
@@ -373,7 +378,11 @@ def make(name: str, folder: str) -> str:
     return f"{name}: {states} settings, {target.stat().st_size / 1e3:.0f} kB, {spent:.0f} s"
 
 
-NAMES = [module.name for module in pkgutil.iter_modules(widgets.__path__)]
+def shown_in_lessons() -> list[str]:
+    """The names of all widgets in the saved lessons."""
+    lessons = (Path(__file__).parents[1] / "notebooks").glob("*.ipynb")
+    text = "".join(path.read_text(encoding="utf-8") for path in lessons)
+    return sorted(set(re.findall(r'"pgnotes": "([\w-]+)"', text)))
 
 
 def main(folder: str, names: list[str]) -> None:
@@ -386,4 +395,4 @@ def main(folder: str, names: list[str]) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    main(sys.argv[1], sys.argv[2:] or NAMES)
+    main(sys.argv[1], sys.argv[2:] or shown_in_lessons())

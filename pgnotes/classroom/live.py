@@ -116,6 +116,7 @@ class Live:
     noise: if True, `numbers` also gets `seed`, which only the *Resample* button changes, so that sliders redraw with
     the same random numbers.
     recorded: which values of a control a page without Python offers, where all of them would be too many.
+    variant: the argument of the widget's function that makes it differ from what the function gives without.
     """
 
     numbers: Callable[..., Any]
@@ -127,6 +128,7 @@ class Live:
     noise: bool = False
     dear: Dear | None = None
     recorded: dict[str, tuple] = field(default_factory=dict)
+    variant: str = ""
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,8 +142,8 @@ class Live:
 
     @property
     def name(self) -> str:
-        """What it is called: the module that draws it."""
-        return self.draw.__module__.rpartition(".")[2]
+        """What it is called: the module that draws it, and its variant."""
+        return "-".join(filter(None, (self.draw.__module__.rpartition(".")[2], self.variant)))
 
     # what the picture shows, without any widget
 

@@ -3,7 +3,6 @@
 Needs `make site` first: skipped where there is none, unless PGNOTES_SITE=required.
 """
 
-import importlib
 import os
 import random
 import re
@@ -117,7 +116,7 @@ def test_every_quiz_choice_answers(tab, name):
 
 
 def widgets_of(name):
-    return re.findall(r'data-widget="(\w+)"', (SITE / name).read_text(encoding="utf-8"))
+    return re.findall(r'data-widget="([\w-]+)"', (SITE / name).read_text(encoding="utf-8"))
 
 
 PLAYED = [(name, widget) for name in LESSONS for widget in widgets_of(name)]
@@ -134,7 +133,7 @@ def texts_by_matplotlib(live, settings):
 @pytest.mark.parametrize(("name", "widget"), PLAYED, ids=[widget for _, widget in PLAYED])
 def test_a_widget_shows_what_its_numbers_say(tab, name, widget):
     """At twenty random settings: text for text, letters large enough, none on another, none cut off."""
-    live = getattr(importlib.import_module(f"pgnotes.classroom.widgets.{widget}"), widget)()
+    live = record.widget(widget)
     controls, generator = record.positions(live), random.Random(0)
     opened(tab, name)
     figure = tab.query_selector(f'figure[data-widget="{widget}"]')

@@ -50,8 +50,7 @@ def toy():
 @pytest.fixture
 def recorded(toy, monkeypatch):
     """(head, table [layers, states]) of the toy's recording."""
-    monkeypatch.setattr(record, "import_module", lambda name: type("module", (), {"toy": lambda: toy}), raising=False)
-    monkeypatch.setattr(record.importlib, "import_module", lambda name: type("module", (), {"toy": lambda: toy}))
+    monkeypatch.setattr(record, "widget", lambda name: toy)
     recording, states = record.record("toy")
     raw = zlib.decompress(recording)
     size = int.from_bytes(raw[:4], "little")
@@ -168,3 +167,11 @@ def test_a_long_line_keeps_its_points_to_a_tenth():
         abs(a - b) < 0.051 for one, other in zip(found, points, strict=True) for a, b in zip(one, other, strict=True)
     )
     assert len(short) < 0.5 * len(path)
+
+
+def test_every_widget_of_the_lessons_is_recorded_under_a_name_of_its_own():
+    """Two variants of one are two recordings."""
+    names = record.shown_in_lessons()
+    assert {"learning_lab", "learning_lab-additions", "policy_update"} <= set(names)
+    for name in ("policy_update", "learning_lab-additions"):
+        assert record.widget(name).name == name

@@ -176,4 +176,6 @@ def learning_lab(additions: bool = False) -> Live:
         "Expected return of a hundred runs of REINFORCE on the sum world over 200 steps, each recipe against plain "
         f"REINFORCE with step size 1, and where they end. Of the plain ones 82 arrive and 16 are stuck. {told}"
     )
-    return Live(numbers, draw, CONTROLS, 2.9, twin, alt, noise=True, dear=Dear("Train 100 runs", train))
+    variant = "additions" if additions else ""
+    dear = Dear("Train 100 runs", train)
+    return Live(numbers, draw, CONTROLS, 2.9, twin, alt, noise=True, dear=dear, variant=variant)

@@ -19,7 +19,7 @@ from nbval.plugin import IPyNbCell
 
 # With several workers: the browser first, its longest lessons before the others, then the longest files; the short ones
 # fill the end.
-LONGEST = ["tests/browser/*09_*", "tests/browser/*03_*", "tests/browser/*"]
+LONGEST = ["tests/site/test_pages.py*", "tests/browser/*09_*", "tests/browser/*03_*", "tests/browser/*"]
 LONGEST += ["notebooks/09_*", "notebooks/03_*", "notebooks/*"]
 LONGEST += ["tests/classroom/test_widgets.py*", "tests/lm/test_processes.py*", "tests/lm/test_grpo.py*"]
 LONGEST += ["tests/test_commands.py*", "tests/lm/test_state.py*", "tests/test_benchmarks.py*", "tests/lm/*"]
@@ -54,7 +54,11 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid if nodeid.startswith("tests/browser/") else nodeid.split("::")[0]
+            if nodeid.startswith("tests/browser/"):
+                return nodeid
+            file, _, test = nodeid.partition("::")
+            size = next((size for size in ("phone", "desk") if f"[{size}" in test), "")  # of a page of the site
+            return f"{file}::{size}" if size else file
 
     config.option.loadscopereorder = False  # in the order above, not by the number of tests
     return ByFile(config, log)

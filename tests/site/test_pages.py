@@ -21,6 +21,7 @@ PAGES = sorted(path.name for path in SITE.glob("*.html"))
 LESSONS = [name for name in PAGES if re.match(r"\d\d_", name)]
 TRIES = 20
 SMALLEST = 10  # pixels of a letter
+WAIT = 60_000  # milliseconds, on a machine that has other things to do
 
 pytestmark = pytest.mark.skipif(
     not REQUIRED and not (PAGES and browser_is_there()), reason="no site was built, or no browser is there"
@@ -63,17 +64,14 @@ def tab(request, chromium):
     return tab
 
 
-def opened(tab, name):
-    """The page, with all its widgets playing."""
+def opened(tab, name, widget=""):
+    """The page, with all its widgets playing, or with one of them."""
     tab.faults.clear()
     tab.goto((SITE / name).as_uri())
-    tab.evaluate("""() => Promise.all([...document.querySelectorAll("figure[data-widget]")].map(figure => {
-        figure.scrollIntoView();
-        return new Promise(done => setTimeout(done, 50));
-    }))""")
-    for figure in tab.query_selector_all("figure[data-widget]"):
+    chosen = f'figure[data-widget="{widget}"]' if widget else "figure[data-widget]"
+    for figure in tab.query_selector_all(chosen):
         figure.scroll_into_view_if_needed()
-        tab.wait_for_function("figure => figure.dataset.ready === 'done'", arg=figure, timeout=20_000)
+        tab.wait_for_function("figure => figure.dataset.ready === 'done'", arg=figure, timeout=WAIT)
     return tab
 
 
@@ -83,9 +81,9 @@ def test_a_page_is_whole(tab, name):
     opened(tab, name)
     assert tab.faults == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]
-    if tab.query_selector(".math"):
-        tab.wait_for_selector(".math .katex")
-    assert tab.evaluate("[...document.querySelectorAll('.math')].filter(e => !e.querySelector('.katex')).length") == 0
+    tab.wait_for_function(
+        "() => [...document.querySelectorAll('.math')].every(e => e.querySelector('.katex'))", timeout=WAIT
+    )
     assert tab.evaluate("[...document.querySelectorAll('article img')].filter(e => !e.alt.trim()).length") == 0
     assert tab.evaluate(
         "[...document.querySelectorAll('.picture')].every(e => e.getAttribute('aria-label').length > 20)"
@@ -135,7 +133,7 @@ def test_a_widget_shows_what_its_numbers_say(tab, name, widget):
     """At twenty random settings: text for text, letters large enough, none on another, none cut off."""
     live = record.widget(widget)
     controls, generator = record.positions(live), random.Random(0)
-    opened(tab, name)
+    opened(tab, name, widget)
     figure = tab.query_selector(f'figure[data-widget="{widget}"]')
     board = figure.query_selector(".board")
     button = [0] * len(controls)

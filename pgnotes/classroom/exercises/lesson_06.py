@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
+from pgnotes.classroom.exercises import second_moments as of_two
 from pgnotes.theory.credit import credit, spread, token_weights
 from pgnotes.theory.objectives import kl_estimate
 from pgnotes.theory.returns import discounted_return, reward_to_go
@@ -212,41 +211,10 @@ def paid_at_the_end(reward: float, like: Tensor) -> Tensor:
     return rewards
 
 
-def second_moments(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
-    """E[w²‖s‖²] of the second token's score, with w the whole return and with w the reward-to-go, [2]."""
-    return second_moments_of(first, second, early[:, None] + late, late)
-
-
-def second_moments_of(first: Tensor, second: Tensor, whole: Tensor, to_go: Tensor, squares: Any = None) -> Tensor:
-    """The same of any two tables of weights [K, K]; squares: what stands for Σπ² of each row."""
-    squares = second.square().sum(1, keepdim=True) if squares is None else squares
-    sizes = 1 - 2 * second + squares
-    chances = first[:, None] * second
-    return torch.stack([(chances * sizes * w.square()).sum() for w in (whole, to_go)])
-
-
-def without_sizes(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
-    """Weights alone."""
-    return torch.stack([(first[:, None] * second * w.square()).sum() for w in (early[:, None] + late, late)])
-
-
-def not_squared(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
-    """The weight instead of its square."""
-    sizes = 1 - 2 * second + second.square().sum(1, keepdim=True)
-    return torch.stack([(first[:, None] * second * sizes * w).sum() for w in (early[:, None] + late, late)])
-
-
-def past_alone(first: Tensor, second: Tensor, early: Tensor, late: Tensor) -> Tensor:
-    """The past's square for the whole return's."""
-    sizes = 1 - 2 * second + second.square().sum(1, keepdim=True)
-    parts = [(first[:, None] * second * sizes * w.square()).sum() for w in (early[:, None].expand_as(late), late)]
-    return torch.stack([parts[0] + parts[1], parts[1]])
-
-
 past = Exercise(
     "6.4",
     "Write second_moments(first, second, early, late)",
-    second_moments,
+    of_two.second_moments,
     (
         (FIRST, SECOND, EARLY, LATE),
         (FIRST.flip(0), SECOND, torch.zeros(2, dtype=torch.float64), LATE),
@@ -254,33 +222,36 @@ past = Exercise(
     ),
     {
         "without the score": (
-            without_sizes,
+            of_two.without_sizes,
             "You average the squared weights alone. Each is multiplied by ‖s‖², the chosen token's squared score.",
         ),
-        "not squared": (not_squared, "You average weight times ‖s‖². The second moment has the square of the weight."),
+        "not squared": (
+            of_two.not_squared,
+            "You average weight times ‖s‖². The second moment has the square of the weight.",
+        ),
         "no cross term": (
-            past_alone,
+            of_two.past_alone,
             "You add the square of the past to the square of what is to come. The square of a sum has a cross term, "
             "2·past·future: it is what can make the past useful.",
         ),
         "wrong axis": (
-            lambda first, second, early, late: second_moments_of(first, second, early[None, :] + late, late),
+            lambda first, second, early, late: of_two.second_moments_of(first, second, early[None, :] + late, late),
             "You add the first token's reward along the wrong axis: `early[i]` belongs to row i of `late`, so it is a "
             "column, `early[:, None]`.",
         ),
         "one sum of squares": (
-            lambda first, second, early, late: second_moments_of(
+            lambda first, second, early, late: of_two.second_moments_of(
                 first, second, early[:, None] + late, late, second.square().sum()
             ),
             "Σπ² is over the symbols that can follow *one* first token, a number for each row of `second`; you add up "
             "all rows.",
         ),
         "exchanged": (
-            lambda *a: second_moments(*a).flip(0),
+            lambda *a: of_two.second_moments(*a).flip(0),
             "The numbers are right, in the wrong order: first the whole return, then reward-to-go.",
         ),
         "one prefix": (
-            lambda first, second, early, late: second_moments(
+            lambda first, second, early, late: of_two.second_moments(
                 torch.full_like(first, 1 / len(first)), second, early, late
             ),
             "All first tokens are equally likely in your average. Weight each by its probability.",

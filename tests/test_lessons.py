@@ -128,6 +128,12 @@ def test_mathematics_renders_everywhere(lesson):
                 assert "|" not in "".join(re.findall(r"\$([^$]*)\$", line)), "no bar in mathematics inside a table"
 
 
+def test_no_formula_stands_in_a_fold_s_title(lesson):
+    """It is HTML, in which only some of the places where a lesson is read typeset mathematics."""
+    _, notebook = lesson
+    assert not re.search(r"<summary>[^<]*\$[^<]*</summary>", prose(notebook))
+
+
 def test_every_line_of_a_derivation_has_its_reason(lesson):
     _, notebook = lesson
     for block in re.findall(r"\\begin\{aligned\}(.*?)\\end\{aligned\}", prose(notebook), re.S):

@@ -1,6 +1,6 @@
-"""The built site in Chromium on a processor slowed down four times: what a moved slider costs, what the front page weighs.
+"""The built site in Chromium on a processor slowed down four times: the cost of a moved slider, the front page's weight.
 
-python benchmarks/site.py      after `make site`
+python benchmarks/pages.py      after `make site`
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The built site in Chromium on a processor slowed down four times: the cost of a moved slider, the front page's weight.
+"""The built site in Chromium on a processor slowed down four times: what a moved slider and the front page cost.
 
 python benchmarks/pages.py      after `make site`
 """

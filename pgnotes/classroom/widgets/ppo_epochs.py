@@ -138,7 +138,7 @@ def ppo_epochs() -> Live:
         ("One epoch at step size 2, on quarters of the batch: ratios have left 1, some the band", quarters),
         ("Ten epochs on the whole batch, clip on: a fifth is outside, down to 0.65", {"epoch": 10, "clip": True}),
         ("The same batch and steps without the clip: it goes on, to a KL more than four times as large", without),
-        ("Step size 16, twenty epochs, clip on: 46 % are outside, and 43 % silent, for some are pulled back", far),
+        ("Step size 16, twenty epochs, clip on: 46 % outside, and 43 % silent, for some are pulled back", far),
     )
     alt = (
         "Ratios of a batch's symbols, KL, and the shares outside the band and silent, over the epochs of one batch. "

@@ -27,7 +27,7 @@ POWERS = [
 ]  # all of them are run at once, so that the slider has nothing to wait for
 GHOSTS = (0.0, 1.0, 2.0)  # powers whose curves stay, in grey, where the switch is on
 CONTROLS = (
-    Slider("power", "power p of the step size α₀ / (1 + t/h)ᵖ", 0.0, 2.0, 0.1, 0.0),
+    Slider("power", "power p of α₀ / (1 + t/h)ᵖ", 0.0, 2.0, 0.1, 0.0),
     Switch("ghosts", "show p = 0, 1 and 2 as well"),
 )
 

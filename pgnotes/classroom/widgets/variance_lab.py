@@ -169,7 +169,7 @@ def variance_lab() -> Live:
         ("All rewards times 4, lengths measured in gradients: the same picture", {"scale": 4.0}),
         ("All rewards times 4, in rewards' own units: cloud and gradient four times as large",
          {"scale": 4.0, "relative": False}),
-        ("2 added to every return: the same gradient in a wide cloud, over a quarter of these dots downhill",
+        ("2 added to every return: the same gradient in a wide cloud, over a quarter downhill",
          {"offset": 2.0}),
         ("Eight steps, all of whose rewards are in the return: seven strangers make the noise", {"steps": 8}),
         ("0.5 subtracted from every return: nearly every batch points uphill", {"offset": -0.5}),

@@ -10,6 +10,8 @@
       const inner = text.replace(/^\\[([]|\\[)\]]$/g, "");
       try {
         katex.render(inner, element, { displayMode: display, throwOnError: true, strict: "error" });
+        const line = element.querySelector(".katex-display");
+        if (line && line.scrollWidth > line.clientWidth) line.tabIndex = 0; // the keyboard can move it, too
       } catch (error) {
         element.dataset.failed = error.message; // stays as it was written
       }

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from pgnotes.classroom.canvas import Moving
-from pgnotes.classroom.style import AFTER, BEFORE, EXACT, MUTED
+from pgnotes.classroom.style import AFTER, BEFORE, ESTIMATE, EXACT, MUTED
 
 Corners = list[tuple[float, float]]
 
@@ -87,6 +87,24 @@ def policy_bars(ax: Axes, before: Sequence[float]) -> Moving:
             share.set(text=f"{prob:.0%}", y=prob + 0.02)
 
     return [*bars, *shares], move
+
+
+def compared_bars(ax: Axes, names: Sequence[str]) -> Moving:
+    """For each name an exact number, and its estimate ± 2 standard errors; moved to (exact, mean, error) of each."""
+    places = range(len(names))
+    ax.set_xticks(places, names)
+    ax.axhline(0, color=EXACT, linewidth=0.8)
+    truth = empty_bars(ax, places, 0.36, -0.2, color=EXACT)
+    guess = empty_bars(ax, places, 0.36, 0.2, color=ESTIMATE)
+    whiskers = [empty_line(ax, color=MUTED, linewidth=2.5) for _ in places]
+
+    def move(rows: Iterable[tuple[float, float, float]]) -> None:
+        for x, (exact, mean, error) in enumerate(rows):
+            truth[x].set_height(exact)
+            guess[x].set_height(mean)
+            whiskers[x].set_data([x + 0.2] * 2, [mean - 2 * error, mean + 2 * error])
+
+    return [*truth, *guess, *whiskers], move
 
 
 def readouts(fig: Figure, y: float, *names: tuple[float, str]) -> list[Text]:

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import record
+import tiles
 from matplotlib.figure import Figure
 
 from pgnotes.classroom.artists import empty_line, fill, readouts, two_panels
@@ -114,7 +115,7 @@ def test_the_still_part_holds_nothing_that_moves(recorded):
 
 def test_no_fragment_asks_for_what_the_still_part_lacks():
     """Clips are named alike in both, and no two widgets name theirs alike."""
-    recorder = record.Recorder(policy_update(), "policy_update")
+    recorder = tiles.Recorder(policy_update(), "policy_update")
     stills = "".join(recorder.still(tile) for tile in recorder.tiles)
     wanted = re.findall(r"url\(#(\w+)\)", "".join(recorder.frame(reward=0.5)))
     assert wanted
@@ -155,7 +156,7 @@ def test_a_change_in_what_a_widget_imports_asks_for_a_new_recording(tmp_path, mo
 def test_a_long_line_keeps_its_points_to_a_tenth():
     points = [(3 * i + 0.04, 50 - 0.7 * i) for i in range(30)]
     path = ' d="M ' + " L ".join(f"{x:.6f} {y:.6f}" for x, y in points) + ' "'
-    short = record.shortened(f"<path{path}/>")
+    short = tiles.shortened(f"<path{path}/>")
     start, moves = re.search(r'd="M([-\d. ]+)l([-\d. ]+)', short).groups()
     numbers = [float(number) for number in moves.split()]
     x, y = (float(number) for number in start.split())

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pgnotes.classroom.artists import empty_line, fill, legend, readouts
+from pgnotes.classroom.artists import empty_line, fill, legend, readouts, signed
 from pgnotes.classroom.live import Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BETTER, EXACT, MUTED, QUIET, WORSE, label
 from pgnotes.theory.objectives import ppo_terms
@@ -99,7 +99,7 @@ def draw(fig: Figure) -> Moving:
 
         value, steep = n["point"]
         word = "does nothing to r" if steep == 0 else "moves r up" if steep > 0 else "moves r down"
-        fill(readings, (f"{value:+z.2f}", f"{steep:+.1f}" if steep else "0", word))
+        fill(readings, (signed(f"{value:+z.2f}"), signed(f"{steep:+.1f}") if steep else "0", word))
 
     return [*bands, *flat, *zeros, *edges, bare, curve, slope, *dots, *readings], update
 

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pgnotes.classroom.artists import empty_bars, empty_line, fill, legend, readouts, two_panels
+from pgnotes.classroom.artists import compared_bars, empty_line, fill, legend, readouts, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
 from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, label
 from pgnotes.theory.policies import SoftmaxPolicy
@@ -85,11 +85,7 @@ def draw(fig: Figure) -> Moving:
     dot = empty_line(path, "o", color=ESTIMATE, markersize=8, clip_on=False)
 
     label(bars, "All entries at N", y="in lengths of ∇J").set(xlim=(-0.6, 2.6), ylim=(-1.6, 2.3))
-    bars.set_xticks(range(3), ["A", "B", "C"])
-    bars.axhline(0, color=EXACT, linewidth=0.8)
-    truth = empty_bars(bars, range(3), 0.36, -0.2, color=EXACT)
-    guess = empty_bars(bars, range(3), 0.36, 0.2, color=ESTIMATE)
-    whiskers = [empty_line(bars, color=MUTED, linewidth=2.5) for _ in range(3)]
+    compared, move_compared = compared_bars(bars, ["A", "B", "C"])
     legend(bars, (2.55, 1.95, "exact", EXACT), (2.55, 1.6, "estimate ± 2 SE", ESTIMATE), ha="right")
     readings = readouts(
         fig, 0.025, (0.13, "samples N"), (0.35, "A, B, C drawn"), (0.63, "off by"), (0.9, "typically off by")
@@ -102,13 +98,10 @@ def draw(fig: Figure) -> Moving:
         high = [samples for samples, value in zip(SHOWN.tolist(), n["path"], strict=True) if value > 4]
         over.set_data(high, [3.86] * len(high))  # beyond the top
         dot.set_data([n["n"]], [min(max(n["mean"][2] / n["exact"][2], -2), 4)])
-        for x, (exact, mean, error) in enumerate(zip(n["exact"], n["mean"], n["error"], strict=True)):
-            truth[x].set_height(exact)
-            guess[x].set_height(mean)
-            whiskers[x].set_data([x + 0.2] * 2, [mean - 2 * error, mean + 2 * error])
+        move_compared(zip(n["exact"], n["mean"], n["error"], strict=True))
         fill(readings, (f"{n['n']}", ", ".join(map(str, n["drawn"])), f"{n['off']:.0%}", f"{n['typical']:.0%}"))
 
-    return [*funnel, line, over, dot, *truth, *guess, *whiskers, *readings], update
+    return [*funnel, line, over, dot, *compared, *readings], update
 
 
 def gradient_estimate() -> Live:

@@ -146,7 +146,9 @@ def draw_ends(ax: Axes) -> Moving:
         for row, names, found in zip(bars, texts, both, strict=True):
             for bar, name, (p, error) in zip(row, names, found or [(0.0, 0.0)] * len(ENDS), strict=True):
                 bar.set_width(p)
-                name.set(x=p + 0.03, text=f"{100 * p:.0f} ± {100 * error:.0f} %" if found else "")
+                # a share of none or all has no error that could be computed from it
+                shown = f"{100 * p:.0f} ± {100 * error:.0f} %" if error else f"{100 * p:.0f} %"
+                name.set(x=p + 0.03, text=shown if found else "")
 
     return [*(bar for row in bars for bar in row), *(text for row in texts for text in row)], move
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from pgnotes.classroom.artists import empty_bars, empty_line, fill, legend, readouts, signed, two_panels
+from pgnotes.classroom.artists import compared_bars, empty_line, fill, legend, readouts, signed, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import ESTIMATE, EXACT, MUTED, label
+from pgnotes.classroom.style import ESTIMATE, EXACT, label
 from pgnotes.theory.estimators import mean_and_error
 from pgnotes.theory.policies import StatePolicy
 from pgnotes.theory.worlds import TabularMDP, icy_path
@@ -64,11 +64,7 @@ def draw(fig: Figure) -> Moving:
     dot = empty_line(path, "o", color=ESTIMATE, markersize=8)
 
     label(bars, '"Right" in each place').set(xlim=(-0.6, 2.6), ylim=(-0.42, 0.55))
-    bars.set_xticks(range(3), ["left", "middle", "right"])
-    bars.axhline(0, color=EXACT, linewidth=0.8)
-    truth = empty_bars(bars, range(3), 0.36, -0.2, color=EXACT)
-    guess = empty_bars(bars, range(3), 0.36, 0.2, color=ESTIMATE)
-    whiskers = [empty_line(bars, color=MUTED, linewidth=2.5) for _ in range(3)]
+    compared, move_compared = compared_bars(bars, ["left", "middle", "right"])
     legend(bars, (2.55, 0.48, "exact", EXACT), (2.55, 0.4, "from walks", ESTIMATE), ha="right")
     readings = readouts(fig, 0.025, (0.3, "middle, right: exact"), (0.67, "from walks, ± 2 SE"))
 
@@ -76,13 +72,10 @@ def draw(fig: Figure) -> Moving:
         mean, error = n["mean"][MIDDLE], n["error"][MIDDLE]
         dot.set_data([n["slip"]], [mean])
         spread.set_data([n["slip"]] * 2, [mean - 2 * error, mean + 2 * error])
-        for x, (exact, guessed, wide) in enumerate(zip(n["exact"], n["mean"], n["error"], strict=True)):
-            truth[x].set_height(exact)
-            guess[x].set_height(guessed)
-            whiskers[x].set_data([x + 0.2] * 2, [guessed - 2 * wide, guessed + 2 * wide])
+        move_compared(zip(n["exact"], n["mean"], n["error"], strict=True))
         fill(readings, (signed(f"{n['exact'][MIDDLE]:+z.3f}"), signed(f"{mean:+z.3f} ± {2 * error:.3f}")))
 
-    return [spread, dot, *truth, *guess, *whiskers, *readings], update
+    return [spread, dot, *compared, *readings], update
 
 
 def slipping() -> Live:

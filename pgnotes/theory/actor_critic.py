@@ -1,0 +1,167 @@
+"""Learning both: a policy and the table of values that judges it, from the same batches (lesson 11; Konda & Tsitsiklis).
+
+Two ways to get an end wrong are kept here too, to be looked for in curves.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pgnotes.theory.arguments import check_between, check_count, check_positive, check_real
+from pgnotes.theory.critics import gae, summed_ahead
+from pgnotes.theory.learning import check_single_prompt
+from pgnotes.theory.many import mean_gradient, rollouts
+from pgnotes.theory.many_ppo import pick, rows_of
+from pgnotes.theory.objectives import policy_loss
+from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.ppo import starting_point
+from pgnotes.theory.worlds import Rollout, TokenWorld
+
+# (rewards, values, mask, λ) -> advantages, all [..., n, T]
+Estimator = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    ValueError, naming the field, for a value out of its range.
+    """
+
+    lam: float = 0.95  # λ of GAE
+    step_size: float = 1.0  # of the actor's gradient step
+    value_step: float = 0.2  # how far a prefix's value moves to the mean of its λ-returns in the batch
+    batch: int = 16  # sequences a step
+
+    def __post_init__(self) -> None:
+        """Check each field."""
+        check_between("lam", self.lam, 0.0, 1.0)
+        check_positive("step_size", self.step_size)
+        check_between("value_step", self.value_step, 0.0, 1.0)
+        check_count("batch", self.batch)
+
+
+class Update(NamedTuple):
+    """Where training stands before an update, and the batch that the update is made from."""
+
+    policy: PrefixPolicy
+    values: Tensor  # [rows], the critic
+    batch: Rollout
+    advantages: Tensor  # [n, T]
+
+
+# the estimator, and two with a planted bug
+
+
+def right(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
+    """GAE, undiscounted: where a sequence ends nothing more is expected."""
+    return gae(rewards, values, mask, lam=lam)
+
+
+def after_reset(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
+    """A bug: the last live step bootstraps from V(start), as if the next sequence belonged to this one (lesson 11).
+
+    So does code that asks for the next observation of an environment that has already been reset.
+    """
+    return gae(rewards, values, mask, lam=lam, last=values[..., 0])
+
+
+def late_mask(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
+    """A bug: whether a step ended its sequence is read off the step after it (lesson 11).
+
+    The last live step but one looks like the end and does not bootstrap; the last does, from V(start). Its sums stop
+    where they should.
+    """
+    wrong = after_reset(rewards, values, mask, lam=0.0)
+    last_but_one = mask & shifted(mask) & ~shifted(shifted(mask))
+    wrong = wrong - torch.where(last_but_one, shifted(values), 0.0)
+    return summed_ahead(wrong, mask, lam)
+
+
+def shifted(steps: Tensor) -> Tensor:
+    """What stands a step later, [..., T]; 0 or False at the end."""
+    return torch.cat([steps[..., 1:], torch.zeros_like(steps[..., :1])], -1)
+
+
+# the algorithm
+
+
+def actor_critic(
+    world: TokenWorld,
+    settings: Settings,
+    seed: int,
+    logits: Tensor | None = None,
+    estimate: Estimator = right,
+) -> Iterator[Update]:
+    """Where training stands before each update, without end (lesson 11; Sutton & Barto 2018, sections 13.5 and 12.1).
+
+    world: with one prompt.  logits: where to start, [rows, V]; zeros if not given. The values start at 0.
+    estimate: takes the place of GAE, for actor and critic.  All randomness comes from `seed`.
+    """
+    generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
+    theta, values = starting_point(check_single_prompt(world), logits)
+    values = values.detach()
+
+    while True:
+        policy = PrefixPolicy(theta.detach())
+        batch = world.rollout(policy, settings.batch, generator)  # 1 roll out
+        rows = prefix_rows(batch.sequences, world.vocab_size)
+        advantages = estimate(batch.rewards, values[rows], batch.mask, settings.lam)  # 2 compare with the critic
+        yield Update(policy, values, batch, advantages)
+
+        logp = PrefixPolicy(theta).log_prob(batch.sequences)
+        loss = policy_loss(logp, logp.detach(), advantages, batch.mask, "reinforce", aggregate="sum")
+        (gradient,) = torch.autograd.grad(loss, theta)
+        theta = (theta - settings.step_size * gradient).detach().requires_grad_()  # 3 the actor's step
+
+        values = values + settings.value_step * mean_error(values, rows, advantages, batch.mask)  # 4 the critic's
+
+
+def mean_error(values: Tensor, rows: Tensor, errors: Tensor, mask: Tensor) -> Tensor:
+    """The mean of a batch's errors at each entry of a table, 0 where it was not visited: values [..., rows].
+
+    rows, errors, mask: [..., n, T].  With Â for errors, a step towards A + V.
+    """
+    visited = rows.flatten(-2)
+    visits = torch.zeros_like(values).scatter_add(-1, visited, mask.flatten(-2).to(values.dtype))
+    return torch.zeros_like(values).scatter_add(-1, visited, (errors * mask).flatten(-2)) / visits.clamp(min=1)
+
+
+def actor_critic_many(
+    world: TokenWorld,
+    settings: Settings,
+    runs: int,
+    seed: int,
+    logits: Tensor | None = None,
+    estimate: Estimator = right,
+    late: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits [runs, rows, V] and values [runs, rows] of many runs before each update, without end (lesson 11).
+
+    Each run does what `actor_critic` does, with samples of its own.  late: the batch of an update is that of a policy
+    and a critic so many updates ago (in the first updates, of the first), which is what a worker of A3C may bring (Mnih
+    et al. 2016, arXiv 1602.01783); both gradients are taken there, and applied to those of today.
+    ValueError naming the argument.
+    """
+    generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
+    first, worth = starting_point(check_single_prompt(world), logits)
+    theta = first.detach().repeat(check_count("runs", runs), 1, 1)
+    values = worth.detach().repeat(runs, 1)
+    waiting = [(theta, values)] * check_count("late", late, 0)
+
+    for _ in itertools.count():
+        yield theta, values
+        waiting.append((theta, values))
+        old, critic = waiting.pop(0)
+        batch = rollouts(world, old, settings.batch, generator)
+        rows = rows_of(batch.sequences, world.vocab_size)
+        advantages = estimate(batch.rewards, pick(critic, rows), batch.mask, settings.lam)
+
+        theta = theta + settings.step_size * mean_gradient(old, batch, rows, advantages, bonus=0.0)
+        values = values + settings.value_step * mean_error(critic, rows, advantages, batch.mask)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
-from pgnotes.theory.objectives import kl_estimate, policy_loss, sampler_weights
+from pgnotes.theory.mismatch import sampler_weights
+from pgnotes.theory.objectives import kl_estimate, policy_loss
 from pgnotes.theory.ppo import silenced
 
 # Section 7 trains with both of these; don't look before you have decided. Each is given the log-probabilities of a

@@ -33,7 +33,8 @@ from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task, paid
 from pgnotes.lm.warmup import warmed_up
 from pgnotes.theory.advantages import group_advantages
-from pgnotes.theory.objectives import aggregate, denominator, entropy_weight, kl_estimate, policy_loss, sampler_weights
+from pgnotes.theory.mismatch import sampler_weights
+from pgnotes.theory.objectives import aggregate, denominator, entropy_weight, kl_estimate, policy_loss
 
 
 def train_step(run: Learner, step: int) -> tuple[dict, dict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,9 @@ from pgnotes.theory.many import chances, rollouts
 from pgnotes.theory.policies import prefix_rows
 from pgnotes.theory.ppo import Loss, Settings, clipped_surrogate, divergence, parts_of, starting_point
 from pgnotes.theory.worlds import Rollout, TokenWorld
+
+Sampler = Callable[[Tensor], Tensor]  # from a policy's logits to those that a batch is drawn from
+Old = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities by the trainer, by the sampler) -> those under the ratio
 
 
 class Iteration(NamedTuple):
@@ -42,12 +45,16 @@ def ppo_many(
     seed: int,
     logits: Tensor | None = None,
     loss: Loss | None = None,
+    sampler: Sampler | None = None,
+    old_of: Old | None = None,
 ) -> Iterator[Iteration]:
     """Where many runs stand after each iteration, without end (lesson 07; Schulman et al. 2017).
 
     Each run does what `ppo` does, with samples of its own; all are cut into minibatches alike. One loss adds up those
     of all runs, so that a hundred take as long as a few.
     world: with one prompt.  logits: where all start, [rows, V]; zeros if not given.  loss: as for `ppo`.
+    sampler: what draws the batches, if not the policy itself, as a faster engine does (lesson 10).  old_of: which
+    log-probabilities go under the ratio; the trainer's, if not given.
     ValueError naming the argument.
     """
     surrogate = loss or clipped_surrogate(settings)
@@ -59,13 +66,16 @@ def ppo_many(
 
     while True:
         old = theta.detach().clone()
-        batch = rollouts(world, old, settings.batch, generator)  # 1 roll out
-        logp_old = log_probs(old, batch.sequences)
+        drawn_from = sampler(old) if sampler else old
+        batch = rollouts(world, drawn_from, settings.batch, generator)  # 1 roll out
+        logp_old = by_trainer = log_probs(old, batch.sequences)
+        if old_of:
+            logp_old = old_of(by_trainer, log_probs(drawn_from, batch.sequences))
         rows = rows_of(batch.sequences, world.vocab_size)
 
         returns = batch.rewards.sum(-1)  # [runs, n]
         if settings.reference_weight:
-            excess = (logp_old - log_probs(start, batch.sequences)) * batch.mask
+            excess = (by_trainer - log_probs(start, batch.sequences)) * batch.mask
             returns = returns - settings.reference_weight * excess.sum(-1)
         expected = returns.mean(1)[:, None, None]
         if settings.value_weight:

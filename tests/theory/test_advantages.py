@@ -23,6 +23,8 @@ def by_hand(rows, kind):
                 "dr_grpo": 0.0 if dead else r - statistics.mean(row),
                 "grpo": 0.0 if dead else (r - statistics.mean(row)) / (statistics.stdev(row) + 1e-4),
                 "rloo": 0.0 if dead else r - statistics.mean(others),
+                "maxrl": 0.0 if dead else (r - statistics.mean(row)) / statistics.mean(row),
+                "lite_ppo": 0.0 if dead else (r - statistics.mean(row)) / (statistics.stdev(everything) + 1e-4),
                 "batch_mean": r - statistics.mean(everything),
                 "reinforce_pp": (r - statistics.mean(everything)) / (statistics.stdev(everything) + 1e-4),
             }

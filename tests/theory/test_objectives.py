@@ -36,6 +36,11 @@ def weights(how):
     return [1 / (4 * n) if how == "sequence" else same_for_all[how] for n in LENGTHS]
 
 
+def one_sided(log_ratio, advantage):
+    """A log-ratio, cut where the advantage would push it further."""
+    return min(log_ratio, HIGH) if advantage > 0 else max(log_ratio, -LOW)
+
+
 def expected(kind, how, logp, old, advantages):
     """(loss, gradient) in plain Python, straight from the papers' formulas."""
     loss, grad = 0.0, torch.zeros(4, 5, dtype=torch.float64)
@@ -49,6 +54,19 @@ def expected(kind, how, logp, old, advantages):
                 term, slope = -a * lp, -a
             elif kind == "cispo":
                 term, slope = -min(r, 1 + HIGH) * a * lp, -min(r, 1 + HIGH) * a
+            elif kind == "sapo":
+                tau = 1.0 if a > 0 else 1.05
+                gate = 1 / (1 + math.exp(-tau * (r - 1)))
+                term, slope = -4 / tau * gate * a, -4 * gate * (1 - gate) * r * a
+            elif kind == "dppo":
+                moved = math.exp(lp) - math.exp(old[b, t].item())
+                stopped = moved > HIGH if a > 0 else moved < -LOW
+                term = slope = 0.0 if stopped else -r * a
+            elif kind == "gmpo":
+                ratio = math.exp(sum(one_sided((logp[b, j] - old[b, j]).item(), a) for j in range(n)) / n)
+                log_ratio = math.log(r)
+                stopped = one_sided(log_ratio, a) != log_ratio
+                term, slope = -ratio * a, 0.0 if stopped else -ratio * a
             else:
                 ratio = mean_ratio if kind == "gspo" else r
                 clipped = min(max(ratio, 1 - LOW), 1 + HIGH)
@@ -58,7 +76,7 @@ def expected(kind, how, logp, old, advantages):
             loss += w * term
             if kind == "gspo":  # every token of the sequence moves the one ratio by 1/n
                 grad[b, :n] += w * slope / n
-            else:
+            else:  # of gmpo n equal terms, which a token that is not cut moves by 1/n each
                 grad[b, t] = w * slope
     return loss, grad
 
@@ -83,7 +101,7 @@ def test_four_ways_out_of_the_band_and_two_zeros():
         assert -logp.grad.item() == pytest.approx(slope)
 
 
-@pytest.mark.parametrize("kind", ["reinforce", "ppo", "cispo"])
+@pytest.mark.parametrize("kind", ["reinforce", "ppo", "cispo", "sapo", "dppo"])
 def test_at_ratio_one_they_all_have_reinforces_gradient(kind):
     logp, _, advantages, mask = batch()
     policy_loss(logp, logp.detach(), advantages, mask, kind, aggregate="sum").backward()
@@ -138,7 +156,7 @@ def test_kl_estimators_by_enumeration():
     assert estimates["k1"][2].item() == pytest.approx(math.log(0.2 / 0.6)), "the sign: log π - log reference"
 
 
-@pytest.mark.parametrize("kind", ["ppo", "cispo", "gspo"])
+@pytest.mark.parametrize("kind", ["ppo", "cispo", "sapo", "dppo", "gspo", "gmpo"])
 @pytest.mark.parametrize("advantage", [1.0, -1.0])
 def test_an_absurd_ratio_stays_finite(kind, advantage):
     """200 nats apart in float32, where the ratio itself would be infinite; a token 2 nats apart is not touched."""

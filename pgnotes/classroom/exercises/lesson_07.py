@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
-from pgnotes.theory.objectives import clip_range, ppo_terms
 from pgnotes.theory.ppo import clip_fraction, effective_sample_size, outside, sequence_weights, silenced
+from pgnotes.theory.terms import clip_range, ppo_terms
 
 # Section 8 trains with both of these; don't look before you have decided.
 

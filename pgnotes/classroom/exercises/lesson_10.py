@@ -1,82 +1,316 @@
-"""Exercises of lesson 10: TODO, the expected reward of a policy, a score, the exact gradient."""
+"""Lesson 10's exercises: the weight of a token, what a leash does to it, a truncated weight, pass@k; two suspects."""
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
-from pgnotes.theory.policies import SoftmaxPolicy
-from pgnotes.theory.worlds import Bandit
+from pgnotes.theory.mismatch import sampler_weights
+from pgnotes.theory.objectives import kl_estimate, policy_loss
+from pgnotes.theory.ppo import silenced
 
-LOGITS = torch.tensor([1.8, 1.1, 0.0], dtype=torch.float64)
-REWARDS = torch.tensor([0.5, 0.0, 1.0], dtype=torch.float64)
-LOSSES = torch.tensor([-2.0, 3.0, 1.0], dtype=torch.float64)
+# Section 7 trains with both of these; don't look before you have decided. Each is given the log-probabilities of a
+# batch's tokens as the trainer scored them before its update, and as the sampler reported them, and returns the ones
+# that go under the ratio.
 
 
-expected_reward = Exercise(
+def x(by_trainer: Tensor, by_sampler: Tensor) -> Tensor:
+    """What is old."""
+    return by_sampler
+
+
+def y(by_trainer: Tensor, by_sampler: Tensor) -> Tensor:
+    """What is old."""
+    return by_trainer
+
+
+SUSPECTS = {"X": x, "Y": y}
+
+OUT = torch.tensor([0.5, 0.9, 1.1, 1.5, 2.0], dtype=torch.float64)  # geometric mean 1.08, inside a band of 0.2
+FAR = torch.tensor([1.6, 1.4, 1.1, 0.7], dtype=torch.float64)  # 1.15, above a band of 0.1
+LOW = torch.tensor([0.4, 0.9, 1.3], dtype=torch.float64)  # 0.78, below a band of 0.2
+LOGP = torch.tensor([-0.5, -1.2, -0.3, -2.0, -0.9], dtype=torch.float64)
+LOGP_REF = torch.tensor([-0.9, -1.0, -0.3, -0.5, -2.4], dtype=torch.float64)
+NOW = torch.tensor([[-0.5, -1.2, -0.3], [-0.9, -0.2, -2.0], [-1.5, -0.7, -0.1]], dtype=torch.float64)
+DRAWN = torch.tensor([[-0.7, -1.0, -2.3], [-1.1, -0.9, -0.4], [-0.8, -1.9, -0.6]], dtype=torch.float64)
+WORTH = torch.tensor([[1.0, 1.0, 1.0], [-0.5, -0.5, -0.5], [2.0, 2.0, 2.0]], dtype=torch.float64)
+MASK = torch.tensor([[True, True, True], [True, True, False], [True, True, False]])
+
+
+def geometric_mean(ratios: Tensor) -> Tensor:
+    """The same for all tokens: the T-th root of their product."""
+    return ratios.log().mean().exp().expand_as(ratios)
+
+
+def held(ratios: Tensor, advantage: float, clip: float) -> Tensor:
+    """rA, and 0 where the clip has silenced it."""
+    worth = torch.full_like(ratios, advantage)
+    return torch.where(silenced(ratios, worth, clip), 0.0, ratios * worth)
+
+
+def capped(ratios: Tensor, advantage: float, clip: float) -> Tensor:
+    """min(r, 1 + ε) A."""
+    return ratios.clamp(max=1 + clip) * advantage
+
+
+def three(ratios: Tensor, advantage: float, clip: float) -> Tensor:
+    """The right answer of 10.1, [3, T], differentiated from the losses that the course trains with."""
+    logp, rows = ratios.log()[None], []
+    for kind in ("ppo", "cispo", "gspo"):
+        leaf = logp.clone().requires_grad_()
+        worth, mask = torch.full_like(logp, advantage), torch.ones_like(logp, dtype=torch.bool)
+        loss = policy_loss(leaf, torch.zeros_like(logp), worth, mask, kind, clip, aggregate="sum")
+        rows.append(-torch.autograd.grad(loss, leaf)[0][0])
+    return torch.stack(rows)
+
+
+def outside_is_zero(ratios: Tensor, advantage: float, clip: float) -> Tensor:
+    """rA inside the band, 0 outside it, on either side."""
+    return torch.where((ratios - 1).abs() > clip, 0.0, ratios * advantage)
+
+
+weights = Exercise(
     "10.1",
-    "Write expected_reward(logits, rewards)",
-    lambda logits, rewards: Bandit(rewards).expected_return(SoftmaxPolicy(logits)),
-    ((LOGITS, REWARDS), (LOGITS, LOSSES), (LOGITS.flip(0), REWARDS)),
+    "Write weights(ratios, advantage, clip)",
+    three,
+    ((OUT, 1.0, 0.2), (OUT, -1.0, 0.2), (FAR, 2.0, 0.1), (LOW, -1.0, 0.2), (LOW, 1.0, 0.2)),
     {
-        "plain mean": (
-            lambda logits, rewards: rewards.mean(),
-            "That is the plain mean, as if all actions were equally likely. Weigh each by its probability.",
+        "two-sided clip": (
+            lambda r, a, e: torch.stack(
+                [outside_is_zero(r, a, e), capped(r, a, e), outside_is_zero(geometric_mean(r), a, e)]
+            ),
+            "Your clip silences both sides of the band. A ratio that A would bring back keeps its weight: silent is "
+            "above the band for A > 0, below it for A < 0 (lesson 07).",
         ),
-        "not added up": (
-            lambda logits, rewards: logits.softmax(0) * rewards,
-            "These are the products, one for each action. The expectation is their sum.",
+        "PPO two-sided": (
+            lambda r, a, e: torch.stack([outside_is_zero(r, a, e), capped(r, a, e), held(geometric_mean(r), a, e)]),
+            "PPO's row silences both sides of the band. A ratio that A would bring back keeps its weight: silent is "
+            "above the band for A > 0, below it for A < 0 (lesson 07).",
         ),
-        "likeliest": (
-            lambda logits, rewards: rewards[logits.argmax()],
-            "That is what the likeliest action pays. The others are taken too.",
+        "through the cap": (
+            lambda r, a, e: torch.stack(
+                [held(r, a, e), torch.where(r > 1 + e, 0.0, r * a), held(geometric_mean(r), a, e)]
+            ),
+            "CISPO's row is 0 above the cap, as if the capped ratio were differentiated. Its gradient is stopped: the "
+            "cap is a number in front of log π, and the token keeps the weight (1 + ε) A.",
+        ),
+        "CISPO below too": (
+            lambda r, a, e: torch.stack([held(r, a, e), r.clamp(1 - e, 1 + e) * a, held(geometric_mean(r), a, e)]),
+            "You cap CISPO's weight from below as well. A ratio of 0.5 stays 0.5: only what is too loud is turned "
+            "down.",
+        ),
+        "no root": (
+            lambda r, a, e: torch.stack([held(r, a, e), capped(r, a, e), held(r.prod().expand_as(r), a, e)]),
+            "GSPO's row has the product of the ratios. It takes the T-th root of it, their geometric mean; without "
+            "the root the weight explodes with the length (lesson 07).",
+        ),
+        "arithmetic mean": (
+            lambda r, a, e: torch.stack([held(r, a, e), capped(r, a, e), held(r.mean().expand_as(r), a, e)]),
+            "GSPO's row has the arithmetic mean of the ratios. Its mean is the geometric one: average the logarithms.",
+        ),
+        "clipped value": (
+            lambda r, a, e: torch.stack(
+                [
+                    torch.minimum(r * a, r.clamp(1 - e, 1 + e) * a),
+                    capped(r, a, e),
+                    torch.minimum(geometric_mean(r) * a, geometric_mean(r).clamp(1 - e, 1 + e) * a),
+                ]
+            ),
+            "Those are the values of the clipped objectives. Asked for is their slope in log π: r A where r still "
+            "moves the objective, and 0 where the clip holds it.",
+        ),
+        "slope in the ratio": (
+            lambda r, a, e: three(r, a, e) / torch.stack([r, r, geometric_mean(r)]),
+            "That is the slope in the ratio. A score is the slope of log π, and dr = r d log π: there is a factor r.",
+        ),
+        "divided by the length": (
+            lambda r, a, e: three(r, a, e) / len(r),
+            "You divide by the number of tokens. Leave the average out: what is asked for is the weight before it.",
         ),
     },
-    "TODO: what the right function is good for.",
+    "Three objectives of the family, and one question asked of each: how loudly does this token speak?",
 )
 
-score = Exercise(
+leash = Exercise(
     "10.2",
-    "Write score(logits, action)",
-    lambda logits, action: SoftmaxPolicy(logits).score([action])[0],
-    ((LOGITS, 0), (LOGITS, 2), (LOGITS.flip(0), 1)),
+    "Write leash(logp, logp_ref)",
+    lambda logp, ref: torch.stack(
+        [
+            torch.autograd.grad(kl_estimate(leaf := logp.clone().requires_grad_(), ref, kind).sum(), leaf)[0]
+            for kind in ("k2", "k3")
+        ]
+    ),
+    ((LOGP, LOGP_REF), (LOGP[:2], LOGP_REF[:2]), (LOGP_REF, LOGP)),
     {
-        "no average": (
-            lambda logits, action: torch.eye(len(logits))[action],
-            "The action's own logit rises, and the others stay. They must fall: subtract the probabilities.",
+        "values": (
+            lambda p, r: torch.stack([kl_estimate(p, r, "k2"), kl_estimate(p, r, "k3")]),
+            "Those are the estimates themselves. Asked for is what multiplies the score when they are a loss: their "
+            "slope in log π.",
         ),
         "sign": (
-            lambda logits, action: logits.softmax(0) - torch.eye(len(logits))[action],
-            "The sign is turned round: this makes the action rarer.",
+            lambda p, r: torch.stack([r - p, torch.expm1(r - p)]),
+            "The sign is turned: d falls as log π rises, so the slope in log π is minus the slope in d.",
         ),
-        "of the probability": (
-            lambda logits, action: logits.softmax(0)[action] * SoftmaxPolicy(logits).score([action])[0],
-            "That is the gradient of the probability. Divide by the probability to have that of its logarithm.",
+        "sign of k3": (
+            lambda p, r: torch.stack([p - r, torch.expm1(r - p)]),
+            "k2's row is right. In k3's the sign is turned: the slope of eᵈ − 1 − d is eᵈ − 1 in d, and 1 − eᵈ in "
+            "log π.",
+        ),
+        "upside down": (
+            lambda p, r: torch.stack([p - r, -torch.expm1(p - r)]),
+            "k3's row has the ratio upside down: d is log π_ref − log π, and eᵈ is π_ref / π.",
+        ),
+        "e to the minus d": (
+            lambda p, r: torch.stack([p - r, torch.expm1(p - r)]),
+            "Near 0 this is right, to first order. But eᵈ has d = log π_ref − log π, and the slope is 1 − eᵈ, not "
+            "e⁻ᵈ − 1.",
+        ),
+        "one forgotten": (
+            lambda p, r: torch.stack([p - r, -(r - p).exp()]),
+            "In k3 you forgot the slope of −d itself, which is 1 in log π. Where both agree, a leash must not pull.",
+        ),
+        "no half": (
+            lambda p, r: torch.stack([2 * (p - r), -torch.expm1(r - p)]),
+            "k2 has a ½ in front of the square: its slope is d times −1, not −2d.",
+        ),
+        "swapped": (
+            lambda p, r: torch.stack([-torch.expm1(r - p), p - r]),
+            "The rows are swapped: k2 first, then k3.",
         ),
     },
-    "TODO: what the right function is good for.",
+    "k2 pulls in proportion to the log-ratio. k3 pulls at most 1 back from what has become likelier, and without "
+    "limit towards what has become rarer.",
 )
 
-gradient = Exercise(
+
+def truncated(logp: Tensor, drawn: Tensor, worth: Tensor, mask: Tensor, cap: float) -> Tensor:
+    """The right answer of 10.3."""
+    return weighted(sampler_weights(logp, drawn, mask, cap), logp, worth, mask)
+
+
+def weighted(weight: Tensor, logp: Tensor, worth: Tensor, mask: Tensor) -> Tensor:
+    """A loss: minus the mean over live tokens of weight times advantage times log π."""
+    return -torch.where(mask, weight * worth * logp, 0.0).sum() / mask.sum()
+
+
+def raw(logp: Tensor, drawn: Tensor) -> Tensor:
+    """π / π_sampler, a number."""
+    return (logp - drawn).detach().exp()
+
+
+correction = Exercise(
     "10.3",
-    "Write gradient(logits, rewards)",
-    lambda logits, rewards: Bandit(rewards).exact_gradient(SoftmaxPolicy(logits)),
-    ((LOGITS, REWARDS), (LOGITS, LOSSES), (LOGITS.flip(0), REWARDS)),
+    "Write corrected_loss(logp, logp_sampler, advantages, mask, cap)",
+    truncated,
+    ((NOW, DRAWN, WORTH, MASK, 2.0), (NOW, DRAWN, WORTH, MASK, 1.2), (NOW[:2], DRAWN[:2], -WORTH[:2], MASK[:2], 0.7)),
     {
-        "nothing subtracted": (
-            lambda logits, rewards: logits.softmax(0) * rewards,
-            "Each reward must first be compared with the expected one.",
+        "cap on the logarithm": (
+            lambda p, s, a, m, c: weighted((p - s).detach().clamp(max=c).exp(), p, a, m),
+            "You cap the *logarithm* of the weight, which lets weights up to e to the cap through. Cap the ratio.",
         ),
-        "plain mean subtracted": (
-            lambda logits, rewards: logits.softmax(0) * (rewards - rewards.mean()),
-            "You compare with the plain mean of the rewards. Compare with what the policy earns on average.",
+        "cap from below": (
+            lambda p, s, a, m, c: weighted(raw(p, s).clamp(min=c), p, a, m),
+            "Your cap is a floor: it raises small weights and leaves the large ones as they are. `clamp(max=cap)`.",
         ),
-        "not weighted": (
-            lambda logits, rewards: rewards - logits.softmax(0) @ rewards,
-            "These are the advantages. An action's logit moves in proportion to its probability, too.",
+        "not detached": (
+            lambda p, s, a, m, c: weighted((p - s).exp().clamp(max=c), p, a, m),
+            "The weight is differentiated, too: it depends on log π. It is a number that says how much a sample "
+            "counts; detach it.",
+        ),
+        "upside down": (
+            lambda p, s, a, m, c: weighted(raw(s, p).clamp(max=c), p, a, m),
+            "The ratio is upside down. What the sampler draws too often has to count less: policy over sampler.",
+        ),
+        "no cap": (
+            lambda p, s, a, m, c: weighted(raw(p, s), p, a, m),
+            "The cap is missing: one token that the sampler hardly ever draws may outweigh all others.",
+        ),
+        "masked above": (
+            lambda p, s, a, m, c: weighted(torch.where(raw(p, s) > c, 0.0, raw(p, s)), p, a, m),
+            "You drop what lies above the cap. That is the masked variant (IcePop); truncated weights keep the token, "
+            "at the cap.",
+        ),
+        "capped on both sides": (
+            lambda p, s, a, m, c: weighted(raw(p, s).clamp(1 / c, c), p, a, m),
+            "You cap small weights as well, at 1/cap. A truncated weight has an upper end only.",
+        ),
+        "no mask": (
+            lambda p, s, a, m, c: weighted(raw(p, s).clamp(max=c), p, a, torch.ones_like(m)),
+            "Masked places are in your loss: they were never drawn. Add up live tokens, and divide by their number.",
+        ),
+        "divided by all": (
+            lambda p, s, a, m, c: truncated(p, s, a, m, c) * m.double().mean(),
+            "You add up live tokens and divide by all places. Divide by the number of live ones.",
+        ),
+        "a sum": (
+            lambda p, s, a, m, c: truncated(p, s, a, m, c) * m.sum(),
+            "You add up. Asked for is the mean over live tokens.",
+        ),
+        "weights averaged away": (
+            lambda p, s, a, m, c: (
+                (w := torch.where(m, raw(p, s).clamp(max=c), 0.0)).sum() ** -1 * -torch.where(m, w * a * p, 0.0).sum()
+            ),
+            "You divide by the sum of the weights. That estimate is called self-normalised; here the number of live "
+            "tokens is asked for.",
+        ),
+        "sign": (
+            lambda p, s, a, m, c: -truncated(p, s, a, m, c),
+            "The sign is turned: a loss is minimised, so it has a minus in front.",
+        ),
+        "no weight": (
+            lambda p, s, a, m, c: weighted(torch.ones_like(p), p, a, m),
+            "The sampler's log-probabilities are not used: that is REINFORCE's loss, as if sampler and policy were "
+            "the same.",
         ),
     },
-    "TODO: what the right function is good for.",
+    "What the sampler draws too often counts less, exactly as it should; what it draws too rarely is cut off, and that "
+    "is the bias.",
+    gradient_of=(0,),
 )
 
-EXERCISES = (expected_reward, score, gradient)
+
+def at_k(n: int, c: int, k: int) -> float:
+    """The right answer of 10.4 (Chen et al. 2021, equation 1)."""
+    return 1 - math.comb(n - c, k) / math.comb(n, k)
+
+
+pass_at_k = Exercise(
+    "10.4",
+    "Write pass_at_k(n, c, k)",
+    at_k,
+    ((16, 2, 4), (10, 9, 3), (16, 0, 8), (5, 5, 1), (3000, 40, 500), (64, 1, 64)),
+    {
+        "plugged in": (
+            lambda n, c, k: 1 - (1 - c / n) ** k,
+            "1 − (1 − c/n)ᵏ would be right if c/n were the pass rate. It is an estimate, and this function of it is "
+            "too small on average: with one pass in 64, all 64 tries hold it, and yours says 63 %.",
+        ),
+        "share of k": (
+            lambda n, c, k: min(1.0, k * c / n),
+            "k · c/n counts a choice that holds two passes twice. Count the choices without any pass.",
+        ),
+        "all pass": (
+            lambda n, c, k: math.comb(c, k) / math.comb(n, k),
+            "That is the chance that *all* k pass. Asked for is one less the chance that none does.",
+        ),
+        "no pass": (
+            lambda n, c, k: math.comb(n - c, k) / math.comb(n, k),
+            "That is the chance that none of the k passes. One less that.",
+        ),
+        "pass at one": (
+            lambda n, c, k: c / n,
+            "That is pass@1, whatever k is.",
+        ),
+        "overflow": (
+            lambda n, c, k: 1 - float(math.comb(n - c, k)) / float(math.comb(n, k)),
+            "The formula is right, but with n = 3000 the binomials are too large for a float. Divide the whole "
+            "numbers (Python does that exactly), or multiply k small fractions.",
+        ),
+    },
+    "Unbiased for every k up to n, since it is a mean over all choices of k of your n.",
+)
+
+EXERCISES = (weights, leash, correction, pass_at_k)

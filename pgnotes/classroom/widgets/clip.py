@@ -12,8 +12,8 @@ from matplotlib.patches import Rectangle
 from pgnotes.classroom.artists import empty_line, fill, legend, readouts, signed
 from pgnotes.classroom.live import Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BETTER, EXACT, MUTED, QUIET, WORSE, label
-from pgnotes.theory.objectives import ppo_terms
 from pgnotes.theory.ppo import silenced
+from pgnotes.theory.terms import ppo_terms
 
 # finer below 1, where it begins a little above 0
 BELOW, ABOVE = torch.linspace(0.001, 1, 200, dtype=torch.float64), torch.linspace(1, 2, 201, dtype=torch.float64)

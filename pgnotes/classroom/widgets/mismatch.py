@@ -1,0 +1,141 @@
+"""The sampler is not the trainer: what six corrections leave of the gradient, exactly (lesson 10)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pgnotes.classroom.artists import fill, readouts, two_panels
+from pgnotes.classroom.live import Choice, Live, Moving, Slider
+from pgnotes.classroom.style import BETTER, ESTIMATE, WORSE, label
+from pgnotes.theory.mismatch import Correction, Mismatch, hotter
+from pgnotes.theory.policies import PrefixPolicy
+from pgnotes.theory.reinforce import Recipe, reinforce
+from pgnotes.theory.worlds import sum_world
+
+RULES = {  # name, and for `Mismatch.correction` the rule and what floor and cap are for a slider at c
+    "none": ("none", lambda c: (0.0, float("inf"))),
+    "token, truncated": ("token", lambda c: (0.0, c)),
+    "token, masked": ("token_mask", lambda c: (1 / c, c)),
+    "sequence": ("sequence", lambda c: (0.0, float("inf"))),
+    "sequence, truncated": ("sequence", lambda c: (0.0, c)),
+    "geometric mask": ("geometric_mask", lambda c: (0.9, 1.1)),
+}
+HALF_WAY = 0.55  # of the optimum: the policy that learns is the first of a run to earn so much
+TOP, LONG = 1.2, 200  # of the errors' axis; tokens of a long text
+CONTROLS = (
+    Slider("temperature", "the sampler's temperature (the trainer's: 1)", 0.7, 1.5, 0.05, 1.1),
+    Choice("age", "its weights are", (("the trainer's", 0), ("2 updates old", 2), ("5 updates old", 5)), 0),
+    Choice("horizon", "tokens at most", (("2", 2), ("4", 4), ("6", 6)), 4),
+    Slider("cap", "cap C (mask: 1/C to C)", 1.1, 3.0, 0.1, 2.0),
+    Choice("n", "sequences a step", (("64", 64), ("512", 512), ("4096", 4096)), 512),
+)
+
+
+class Setting(NamedTuple):
+    """A policy that learns in a world, listed, and the policies that it was before."""
+
+    listed: Mismatch
+    past: list[PrefixPolicy]  # [-1] is the policy itself
+
+
+@lru_cache(maxsize=3)
+def setting(horizon: int) -> Setting:
+    """The sum world of a length, with REINFORCE half way through it."""
+    world = sum_world(target=3 * horizon // 2, horizon=horizon)
+    past = []
+    for policy in islice(reinforce(world, Recipe(normalise=True), seed=0), 60):
+        past.append(PrefixPolicy(policy.logits.detach().clone()))
+        if world.expected_return(past[-1]) > HALF_WAY:
+            break
+    return Setting(Mismatch(world, past[-1]), past)
+
+
+@lru_cache(maxsize=512)
+def corrections(temperature: float, age: int, horizon: int, cap: float) -> dict[str, Correction]:
+    """What each rule leaves of the gradient."""
+    listed, past = setting(horizon)
+    sampler = hotter(past[-1 - age], temperature)
+    found = {}
+    for name, (rule, bounds) in RULES.items():
+        floor, at_most = bounds(cap)
+        found[name] = listed.correction(sampler, rule, at_most, floor)
+    return found
+
+
+def numbers(temperature: float, age: int, horizon: int, cap: float, n: int) -> dict[str, Any]:
+    """Of each rule bias and noise of a step, both in units of ‖∇J‖, and the share of a batch that is left."""
+    found = corrections(round(temperature, 2), age, horizon, round(cap, 1))
+    listed, past = setting(horizon)
+    signal = listed.gradient.square().sum().item()
+    tokens = listed.correction(hotter(past[-1 - age], round(temperature, 2)), "token").effective
+    return {
+        "bias": [one.bias for one in found.values()],
+        "noise": [(one.trace / n / signal) ** 0.5 for one in found.values()],
+        "left": [one.effective for one in found.values()],
+        "long": tokens**LONG,
+        "cosine": found["none"].cosine,
+    }
+
+
+def rows(ax: Axes, title: str, top: float) -> None:
+    """A panel with a row for each rule."""
+    label(ax, title).set(xlim=(0, top), ylim=(len(RULES) - 0.5, -0.5), yticks=range(len(RULES)))
+    ax.set_xticks([0, 0.5, 1])
+    ax.grid(visible=False, axis="y")
+
+
+def draw(fig: Figure) -> Moving:
+    """Left bias and noise, right what is left of a batch; below the readouts."""
+    error, left = two_panels(fig, 1.7, left=0.225, right=0.965, top=0.9, bottom=0.25, gap=0.12)
+    rows(error, "Error of a step, in units of the gradient", TOP)
+    rows(left, "What is left of a batch", 1)
+    error.set_yticklabels(RULES)
+    left.set_yticklabels([])
+    places, half = range(len(RULES)), 0.33
+    bias, noise, shares = (
+        ax.barh([y + shift for y in places], [0.0] * len(RULES), width, color=colour)
+        for ax, shift, width, colour in (
+            (error, -half / 2, half, WORSE),
+            (error, half / 2, half, ESTIMATE),
+            (left, 0.0, 2 * half, BETTER),
+        )
+    )
+    look: dict[str, Any] = {"color": "white", "ha": "right", "va": "center", "fontsize": 9, "fontweight": "bold"}
+    beyond = [error.text(TOP * 0.99, y + shift, "", **look) for shift in (-half / 2, half / 2) for y in places]
+    fig.text(0.225, 0.115, "■ bias", color=WORSE, fontweight="bold")
+    fig.text(0.325, 0.115, "■ noise of so many sequences", color=ESTIMATE, fontweight="bold")
+    names = (0.36, "cosine without correction"), (0.9, f"sequence weights of {LONG} such tokens leave")
+    readings = readouts(fig, 0.025, *names)
+
+    def update(n: dict) -> None:
+        for bars, texts, values in ((bias, beyond[: len(RULES)], n["bias"]), (noise, beyond[len(RULES) :], n["noise"])):
+            for bar, text, value in zip(bars, texts, values, strict=True):
+                bar.set_width(min(value, TOP))
+                text.set_text(f"{value:.1f}" if value > TOP else "")
+        for bar, value in zip(shares, n["left"], strict=True):
+            bar.set_width(value)
+        fill(readings, (f"{n['cosine']:.3f}", f"{n['long']:.0%}" if n["long"] >= 0.01 else "< 1 %"))
+
+    return [*bias, *noise, *shares, *beyond, *readings], update
+
+
+def mismatch() -> Live:
+    """The widget."""
+    twin = (
+        ("Temperature 1.1, 512 sequences: the noise is larger than any bias but the geometric mask's", {}),
+        ("Temperature 1.3, 4,096 sequences: the bias is what is left", {"n": 4096, "temperature": 1.3}),
+        ("Weights five updates old: token weights hardly help", {"n": 4096, "age": 5, "temperature": 1.0}),
+        ("A colder sampler, six tokens: sequence weights are the noisiest", {"horizon": 6, "temperature": 0.8}),
+    )
+    alt = (
+        "For no correction and five corrections bars of a step's bias and noise, and of the share of a batch that is "
+        "left. Only the whole sequence's weight has no bias; the token's weight has less than none at all where the "
+        "sampler is at another temperature, and hardly less where its weights are old."
+    )
+    recorded = {"temperature": (0.8, 1.0, 1.1, 1.3), "cap": (1.2, 2.0, 3.0)}
+    return Live(numbers, draw, CONTROLS, 3.7, twin, alt, recorded=recorded)

@@ -4,35 +4,121 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "TODO: A pays 0.2 and B pays 1. Where is the slope of the expected reward largest?",
+        "You use GAE with λ = 0.9. The table is too high by 1 in one state, and right everywhere else. Which choices "
+        "does it judge wrongly, on average?",
         (
-            Choice("Where B is certain.", False, "There is nothing left to gain there: the slope is all but 0."),
-            Choice("Where both are equally likely.", True, "The slope is π(A) π(B) times 0.8, largest at ½ each."),
-            Choice("Where A is certain.", False, "B is hardly ever tried there: the slope is all but 0."),
+            Choice(
+                "Those made in that state.",
+                False,
+                "There the error is subtracted from every choice alike. Scores average to zero, so it is noise and no "
+                "bias.",
+            ),
+            Choice(
+                "Those made before it, that lead to it more or less often.",
+                True,
+                "What leads to it looks better than it is, by 0.1 one step before, 0.09 two steps before, and so on.",
+            ),
+            Choice(
+                "Those made after it.",
+                False,
+                "What is added up for a choice are TD errors from that choice on. The state's entry lies behind it, "
+                "and is in none of them.",
+            ),
         ),
     ),
     Question(
-        "TODO: B pays as much as A. What is the slope?",
+        "In a token world the critic is exact. Which λ leaves the least bias, and which the least noise?",
         (
-            Choice("0, at every logit.", True, "Whatever is pressed, the reward is the same, and so is its average."),
-            Choice("0, but only at logit 0.", False, "The expected reward is the same at every logit: a flat line."),
-            Choice("0.2, what both pay.", False, "That is the expected reward itself, not its slope."),
+            Choice(
+                "No λ has a bias. The least noise has λ = 0.",
+                True,
+                "With exact values the TD error is the advantage of the symbol, all luck taken out. A larger λ adds "
+                "later TD errors, whose mean is 0.",
+            ),
+            Choice(
+                "λ = 1 has the least bias, λ = 0 the least noise.",
+                False,
+                "λ buys nothing where the table is exact: the bias is 0 at every λ.",
+            ),
+            Choice(
+                "λ = 0.95 is best on both counts.",
+                False,
+                "It is a number for networks that are somewhat wrong. With exact values every step away from 0 adds "
+                "noise.",
+            ),
         ),
     ),
     Question(
-        "TODO: 1 is added to both rewards. What happens to the exact gradient?",
+        "All entries of the table are 0, and the reward comes with the last token. What does GAE with λ = 0.95 say "
+        "to a token 100 steps before the end?",
         (
-            Choice("It grows.", False, "The expected reward grows by 1 at every logit, and its slope stays as it is."),
-            Choice("It changes its sign.", False, "The better button is still the better one."),
-            Choice("Nothing.", True, "A constant moves the whole curve up, and a curve moved up has the same slope."),
+            Choice("Nothing: it has no critic.", False, "It hears the reward, times 0.95 to the hundredth."),
+            Choice(
+                "0.6 % of the reward, as if the discount were 0.95.",
+                True,
+                "With a table of zeros the TD errors are the rewards, and λ is a discount. What a long text hears it "
+                "must hear from the critic.",
+            ),
+            Choice(
+                "The whole reward, as γ = 1.",
+                False,
+                "That is λ = 1. Below 1 the sum of TD errors fades, and only a good table makes up for it.",
+            ),
         ),
     ),
     Question(
-        "TODO: what does the score of an action average to, under the policy?",
+        "A trainer bootstraps, after the last token, from the value of the first state. At λ = 1 it learns well. Why?",
         (
-            Choice("To the gradient.", False, "Reward times score does; the score alone knows no reward."),
-            Choice("To 0.", True, "One-hot averages to π, and π is what is subtracted."),
-            Choice("To 1.", False, "Its entries even add up to 0: what one logit gains, the others lose."),
+            Choice(
+                "Because at λ = 1 the table is not used.",
+                False,
+                "It is: as a baseline, and here as a bonus at the end.",
+            ),
+            Choice(
+                "Because each token's sum then holds the same bonus, V(start), whatever it chose.",
+                True,
+                "A number that does not depend on the choice leaves the mean as it is. It adds noise, and with λ < 1 "
+                "it becomes a prize for stopping early.",
+            ),
+            Choice(
+                "Because V(start) is small.",
+                False,
+                "It need not be: the table feeds on itself, and in section 8 it grows past 20 where no return exceeds "
+                "1.",
+            ),
+        ),
+    ),
+    Question(
+        "An episode is cut after 20 steps, because your simulator allows no more. What is the last TD error?",
+        (
+            Choice(
+                "r − V(s): it is over.",
+                False,
+                "Nothing ended. As if it had, the policy learns that no future is worth waiting for, and takes risks.",
+            ),
+            Choice(
+                "r + γ V(where it had got to) − V(s).",
+                True,
+                "The rest of the episode is not seen, but it was to be expected, and the table says how much.",
+            ),
+            Choice(
+                "r + γ V(what the environment shows next) − V(s).",
+                False,
+                "After an automatic reset that is the first state of another episode: suspect X of section 8.",
+            ),
+        ),
+    ),
+    Question(
+        "“A group's mean does what the critic did.” Of two sets of credit, (R − J for all tokens) and (the exact TD "
+        "errors), the first has the larger sum of squares, on average. By how much, for texts of 50 tokens?",
+        (
+            Choice("By nothing: both add up to R − J.", False, "They add up to the same. Their squares do not."),
+            Choice("About twice.", False, "That would be so for texts of two tokens."),
+            Choice(
+                "50 times.",
+                True,
+                "TD errors are orthogonal, so their squares add up to Var(R). R − J is counted once for each token.",
+            ),
         ),
     ),
 )

@@ -18,7 +18,10 @@ class Tree(NamedTuple):
     mask: np.ndarray  # [N, T] bool
     rewards: np.ndarray  # [N, T]
     n_rows: int
-    vocab_size: int
+
+    def live(self):
+        """Pairs (sequence, place) of all symbols that count."""
+        return zip(*np.nonzero(self.mask), strict=True)
 
 
 def tree(vocab_size, horizon, pays, eos=None):
@@ -32,7 +35,7 @@ def tree(vocab_size, horizon, pays, eos=None):
         for t, symbol in enumerate(text):
             symbols[i, t], rows[i, t], mask[i, t] = symbol, row_of[text[:t]], True
             rewards[i, t] = pays(text, t)
-    return Tree(symbols, rows, mask, rewards, len(row_of), vocab_size)
+    return Tree(symbols, rows, mask, rewards, len(row_of))
 
 
 def sum_pays(text, t, target=6):
@@ -44,9 +47,19 @@ def sum_tree():
     return tree(4, 4, sum_pays, eos=0)
 
 
+def random_tree(seed):
+    """A world whose every symbol pays a normal number, of 2 to 4 symbols, and the logits of a policy for it."""
+    rng = np.random.default_rng(seed)
+    vocab_size, horizon = [(2, 4), (2, 5), (3, 3), (4, 3)][seed % 4]
+    row_of = {prefix: i for i, prefix in enumerate(prefixes(vocab_size, horizon))}
+    pays = rng.normal(size=(len(row_of), vocab_size)) + 1
+    world = tree(vocab_size, horizon, lambda text, t: pays[row_of[text[:t]], text[t]], eos=[None, 0][seed % 2])
+    return world, rng.normal(size=pays.shape)
+
+
 def softmax_rows(logits):
-    exps = np.exp(logits - logits.max(1, keepdims=True))
-    return exps / exps.sum(1, keepdims=True)
+    exps = np.exp(logits - logits.max(-1, keepdims=True))
+    return exps / exps.sum(-1, keepdims=True)
 
 
 def chances_of(world, logits):
@@ -56,41 +69,12 @@ def chances_of(world, logits):
 
 
 def to_go(world):
-    """[N, T], what is paid from each symbol on; a plain double loop."""
-    totals = np.zeros_like(world.rewards)
-    for t in range(totals.shape[1]):
-        for k in range(t, totals.shape[1]):
-            totals[:, t] += world.rewards[:, k]
-    return np.where(world.mask, totals, 0.0)
-
-
-def values_of(world, logits):
-    """[rows]: the mean of what is still to be paid over all sequences that pass a prefix; 0 where none does."""
-    p, still = chances_of(world, logits), to_go(world)
-    passed, paid = np.zeros(world.n_rows), np.zeros(world.n_rows)
-    for i, t in zip(*np.nonzero(world.mask), strict=True):
-        passed[world.rows[i, t]] += p[i]
-        paid[world.rows[i, t]] += p[i] * still[i, t]
-    return np.divide(paid, passed, out=np.zeros_like(paid), where=passed > 0)
-
-
-def deltas(world, table, after_end=0.0):
-    """[N, T]: r + V(next) - V(this); the value after the last live symbol is `after_end`."""
-    found = np.zeros_like(world.rewards)
-    for i, t in zip(*np.nonzero(world.mask), strict=True):
-        goes_on = t + 1 < world.mask.shape[1] and world.mask[i, t + 1]
-        later = table[world.rows[i, t + 1]] if goes_on else after_end
-        found[i, t] = world.rewards[i, t] + later - table[world.rows[i, t]]
-    return found
-
-
-def credit_of(world, table, lam, after_end=0.0):
-    """[N, T]: Σ_l λ^l δ_{t+l}, as the definition has it; 0 ** 0 is 1."""
-    return discounted_tail(deltas(world, table, after_end), lam)
+    """[N, T], what is paid from each symbol on."""
+    return np.where(world.mask, discounted_tail(world.rewards, 1.0), 0.0)
 
 
 def discounted_tail(steps, lam):
-    """[N, T]: Σ_l λ^l x_{t+l}, each sum by itself."""
+    """[N, T]: Σ_l λ^l x_{t+l}, each sum by itself; 0 ** 0 is 1."""
     total = np.zeros_like(steps)
     for t in range(steps.shape[1]):
         for k in range(t, steps.shape[1]):
@@ -98,59 +82,94 @@ def discounted_tail(steps, lam):
     return total
 
 
+def values_of(world, logits):
+    """[rows]: the mean of what is still to be paid over all sequences that pass a prefix; 0 where none does."""
+    p, still = chances_of(world, logits), to_go(world)
+    passed, paid = np.zeros(world.n_rows), np.zeros(world.n_rows)
+    for i, t in world.live():
+        passed[world.rows[i, t]] += p[i]
+        paid[world.rows[i, t]] += p[i] * still[i, t]
+    return np.divide(paid, passed, out=np.zeros_like(paid), where=passed > 0)
+
+
+def deltas(world, table, after_end=0.0, wrong_end=None):
+    """[N, T]: r + V(next) - V(this); the value after the last live symbol is `after_end`.
+
+    wrong_end: a symbol so many places before the last does not look at what follows it.
+    """
+    found = np.zeros_like(world.rewards)
+    for i, t in world.live():
+        live = int(world.mask[i].sum())
+        later = table[world.rows[i, t + 1]] if t + 1 < live else after_end
+        if wrong_end is not None and t == live - 1 - wrong_end:
+            later = 0.0
+        found[i, t] = world.rewards[i, t] + later - table[world.rows[i, t]]
+    return found
+
+
+def credit_of(world, table, lam, **ends):
+    """[N, T]: Σ_l λ^l δ_{t+l}, as the definition has it."""
+    return discounted_tail(deltas(world, table, **ends), lam)
+
+
 def n_step_credit(world, table, n):
     """[N, T]: n rewards, then the table's word for what follows, less its word for here."""
     found = np.zeros_like(world.rewards)
-    for i, t in zip(*np.nonzero(world.mask), strict=True):
-        live = int(world.mask[i].sum())
+    for i, t in world.live():
         found[i, t] = world.rewards[i, t : t + n].sum() - table[world.rows[i, t]]
-        if t + n < live:
+        if t + n < int(world.mask[i].sum()):
             found[i, t] += table[world.rows[i, t + n]]
     return found
 
 
 def scores_of(world, logits):
-    """[N, T, rows, V]: the derivative of each live symbol's log-probability by every logit."""
+    """[N, T, D]: the derivative of each live symbol's log-probability by every logit."""
     probs = softmax_rows(logits)
     found = np.zeros((*world.symbols.shape, *logits.shape))
-    for i, t in zip(*np.nonzero(world.mask), strict=True):
-        row, symbol = world.rows[i, t], world.symbols[i, t]
+    for i, t in world.live():
+        row = world.rows[i, t]
         found[i, t, row] = -probs[row]
-        found[i, t, row, symbol] += 1
-    return found
+        found[i, t, row, world.symbols[i, t]] += 1
+    return found.reshape(*world.symbols.shape, -1)
 
 
 class Spread(NamedTuple):
-    """The mean [D] of an estimate, and its variance, all entries added up."""
+    """The mean [D] of an estimate, its variance, and its mean square, all entries added up."""
 
     mean: np.ndarray
     trace: float
+    square: float
 
 
-def spread_of(world, logits, weights):
-    """Of Σ_t w_t ∇ log π, from all sequences; weights [N, T]."""
-    p = chances_of(world, logits)
-    each = np.einsum("nt,ntrv->nrv", weights * world.mask, scores_of(world, logits)).reshape(len(p), -1)
-    mean = p @ each
-    return Spread(mean, float(p @ (each**2).sum(1) - mean @ mean))
+def spread_of(chances, scores, weights):
+    """Of Σ_t w_t ∇ log π, from all sequences. chances [N], scores [N, T, D], weights [N, T]."""
+    each = np.einsum("nt,ntd->nd", weights, scores)
+    mean = chances @ each
+    square = float(chances @ (each**2).sum(1))
+    return Spread(mean, square - float(mean @ mean), square)
 
 
-def gradient_of(world, logits, step=1e-5):
-    """∇J by central differences of J itself."""
-    total = world.rewards.sum(1)
-    found = np.zeros(logits.size)
-    for k in range(logits.size):
-        up, down = logits.copy(), logits.copy()
+def slope_of(function, at, step=1e-5):
+    """Central differences of a number by every entry of an array, flat."""
+    found = np.zeros(at.size)
+    for k in range(at.size):
+        up, down = at.copy(), at.copy()
         up.flat[k] += step
         down.flat[k] -= step
-        found[k] = (chances_of(world, up) @ total - chances_of(world, down) @ total) / (2 * step)
+        found[k] = (function(up) - function(down)) / (2 * step)
     return found
 
 
+def gradient_of(world, logits):
+    """∇J by central differences of J itself."""
+    total = world.rewards.sum(1)
+    return slope_of(lambda moved: chances_of(world, moved) @ total, logits)
+
+
 def cosine(a, b):
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    return float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def length(a, b):
-    """How long a is along b, in units of b's length: 1 for b itself."""
+    """How long a is, in units of b's length."""
     return float(np.linalg.norm(a) / np.linalg.norm(b))

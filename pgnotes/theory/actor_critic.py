@@ -1,22 +1,22 @@
-"""Learning both: a policy and the table of values that judges it, from the same batches (lesson 11; Konda & Tsitsiklis).
+"""Learning both, from the same batches: a policy, and the table of values that judges it (lesson 11).
 
 Two ways to get an end wrong are kept here too, to be looked for in curves.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import check_between, check_count, check_positive, check_real
+from pgnotes.theory.arguments import check_between, check_count, check_positive
 from pgnotes.theory.critics import gae, summed_ahead
 from pgnotes.theory.learning import check_single_prompt
-from pgnotes.theory.many import mean_gradient, rollouts
+from pgnotes.theory.many import exact_gradients, expected_returns, mean_gradient, rollouts
 from pgnotes.theory.many_ppo import pick, rows_of
 from pgnotes.theory.objectives import policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
@@ -155,7 +155,7 @@ def actor_critic_many(
     values = worth.detach().repeat(runs, 1)
     waiting = [(theta, values)] * check_count("late", late, 0)
 
-    for _ in itertools.count():
+    while True:
         yield theta, values
         waiting.append((theta, values))
         old, critic = waiting.pop(0)
@@ -165,3 +165,47 @@ def actor_critic_many(
 
         theta = theta + settings.step_size * mean_gradient(old, batch, rows, advantages, bonus=0.0)
         values = values + settings.value_step * mean_error(critic, rows, advantages, batch.mask)
+
+
+# what to look at
+
+
+class Curves(NamedTuple):
+    """Of each run at each mark, [runs, marks]: J, exactly, and what its critic says of the start, which is to be J."""
+
+    earned: Tensor
+    start_value: Tensor
+
+
+def curves(
+    world: TokenWorld,
+    settings: Settings,
+    runs: int,
+    steps: int,
+    seed: int = 0,
+    every: int = 4,
+    estimate: Estimator = right,
+    late: int = 0,
+) -> Curves:
+    """Many runs before updates 0, `every`, 2 `every`, … and after the last of `steps`, a multiple of it (lesson 11).
+
+    All else as in `actor_critic_many`.
+    """
+    if check_count("steps", steps) % check_count("every", every):
+        raise ValueError(f"steps is {steps}; it must be a multiple of every, {every}")
+    states = actor_critic_many(world, settings, runs, seed, estimate=estimate, late=late)
+    seen = [(expected_returns(world, theta), values[:, 0]) for theta, values in islice(states, 0, steps + 1, every)]
+    return Curves(*(torch.stack(column, 1) for column in zip(*seen, strict=True)))
+
+
+def staleness(world: TokenWorld, settings: Settings, runs: int, steps: int, late: int, seed: int = 0) -> Tensor:
+    """The cosine between ∇J now and ∇J so many updates ago, exactly, after each update, [runs, steps + 1 - late].
+
+    Along the training of many runs (lesson 11). It is what the mean of a late worker's gradients is worth, where its
+    critic does not bias it.  ValueError naming the argument.
+    """
+    states = islice(actor_critic_many(world, settings, runs, seed), check_count("steps", steps) + 1)
+    gradients = torch.stack([exact_gradients(world, theta).flatten(1) for theta, _ in states], 1)  # [runs, marks, D]
+    if check_count("late", late) > steps:
+        raise ValueError(f"late is {late}; it must be at most steps, {steps}")
+    return torch.cosine_similarity(gradients[:, late:], gradients[:, :-late], dim=-1)

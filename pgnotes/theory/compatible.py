@@ -13,7 +13,8 @@ from pgnotes.theory.policies import PrefixPolicy
 from pgnotes.theory.worlds import TokenWorld
 
 # Where nothing else is said, a policy's parameters are the entries of its table. Features φ [rows, V, D] describe one
-# with D parameters w, whose logits move by φ(prefix, symbol) · w: the same for all prefixes, say, or by what is written.
+# with D parameters u, whose logits are the table's plus φ(prefix, symbol) · u: one and the same number for a symbol
+# after all prefixes, say. What is computed is at u = 0.
 
 
 def fit_compatible(world: TokenWorld, policy: PrefixPolicy, features: Any = None) -> tuple[Tensor, float]:

@@ -17,18 +17,16 @@ from pgnotes.theory.arguments import (
 )
 from pgnotes.theory.credit import depths
 from pgnotes.theory.estimators import Moments, moments_of, outcomes, token_estimates
-from pgnotes.theory.learning import check_single_prompt, check_table
+from pgnotes.theory.learning import check_single_prompt, check_table, prefix_totals
 from pgnotes.theory.objectives import live_only
-from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.policies import PrefixPolicy, StatePolicy, prefix_rows
 from pgnotes.theory.returns import live_rewards
-from pgnotes.theory.worlds import TokenWorld
+from pgnotes.theory.worlds import TabularMDP, TokenWorld
 
 # on a batch
 
 
-def td_errors(
-    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, last: Tensor | None = None
-) -> Tensor:
+def td_errors(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, last: Tensor | None = None) -> Tensor:
     """δ_t = r_t + γ V(s_{t+1}) - V(s_t), how much better it got than the table expected (lesson 11).
 
     rewards: [..., T] floats in any unit.  values: [..., T], V(s_t) in the same unit.  mask: [..., T] bool, True on live
@@ -149,7 +147,7 @@ class Pieces(NamedTuple):
 
 
 def pieces(world: TokenWorld, policy: PrefixPolicy, table: Any) -> Pieces:
-    """The moments of GAE with a table for every λ, and of n-step advantages for every n, at the price of one (lesson 11).
+    """The moments of GAE with a table for every λ, and of n-step advantages for every n, at one price (lesson 11).
 
     table: V̂ of what is still to come, with an entry for each prefix, [rows].  world: with one prompt.  ValueError
     naming the argument.
@@ -206,6 +204,20 @@ def bias_of_gae(world: TokenWorld, policy: PrefixPolicy, error: Any, lam: float)
     return outcomes(world, policy).chances @ token_estimates(world, policy, weights[None])
 
 
+def fitted_first(world: TokenWorld, policy: PrefixPolicy, batch: int) -> Tensor:
+    """The mean of Σ_t (R - V̂) ∇ log π(symbol_t), a sequence's, if V̂ was first fitted to the same batch, [D] (lesson 11).
+
+    V̂ of a prefix is the mean return of those of the batch that pass it, their own included. k of them keep (k-1)/k of
+    what they say, and one alone says nothing: of its row of ∇J a prefix keeps 1 - P(passed at all) / E[times passed].
+    world: with one prompt.  batch: sequences, at least 1.  ValueError naming the argument.
+    """
+    passed = prefix_totals(world, policy, torch.ones(world.mask.shape, dtype=torch.float64))  # chances, [rows]
+    size = check_count("batch", batch)
+    at_all = -torch.expm1(size * torch.log1p(-passed.clamp(max=1.0)))
+    kept = 1 - at_all / (size * passed).clamp(min=1e-300)
+    return (world.exact_gradient(policy) * kept[:, None]).flatten()
+
+
 def by_place(world: TokenWorld, direction: Any, gradient: Any) -> Tensor:
     """How much of ∇J each place of a sequence gets, [..., T]: along its own part of ∇J, ÷ ‖∇J‖ (lesson 11).
 
@@ -221,3 +233,19 @@ def by_place(world: TokenWorld, direction: Any, gradient: Any) -> Tensor:
     places = one_hot.repeat_interleave(world.vocab_size, 0)  # [D, T]
     lengths = (gradient.square() @ places).sqrt()
     return (direction * gradient) @ places / lengths.clamp(min=1e-300) / gradient.norm()
+
+
+# where the next state is not known once the action is chosen
+
+
+def surprises(mdp: TabularMDP, policy: StatePolicy) -> tuple[Tensor, Tensor]:
+    """δ_t and A(s_t, a_t) of each step of each trajectory, with the true values, [N, T] both (lesson 11, claim C36).
+
+    The advantage is what δ is on average, given state and action. They are the same where no luck is left after the
+    choice.  ValueError naming the argument.
+    """
+    q_values = mdp.action_values(policy)  # [T, S, A]
+    time = torch.arange(mdp.horizon)
+    values = (policy.probs * q_values).sum(-1)[time, mdp.states]  # [N, T]
+    deltas = td_errors(mdp.rewards_of_trajectories, values, torch.ones(values.shape, dtype=torch.bool))
+    return deltas.detach(), (q_values[time, mdp.states, mdp.actions] - values).detach()

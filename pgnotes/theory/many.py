@@ -99,6 +99,13 @@ def expected_returns(world: TokenWorld, logits: Tensor) -> Tensor:
     return chances(world, logits) @ world.returns()[0]
 
 
+def exact_gradients(world: TokenWorld, logits: Tensor) -> Tensor:
+    """∇J of each run's policy, every sequence listed: logits [runs, rows, V] -> the same shape (lesson 11)."""
+    with torch.enable_grad():
+        theta = logits.detach().requires_grad_()
+        return torch.autograd.grad(expected_returns(world, theta).sum(), theta)[0]
+
+
 def chances(world: TokenWorld, logits: Tensor) -> Tensor:
     """How likely each sequence of the world is under each run's policy: logits [runs, rows, V] -> [runs, N]."""
     rows = prefix_rows(check_single_prompt(world).sequences, world.vocab_size)  # [N, T]

@@ -23,7 +23,7 @@ ENDS = ("right", "as death", "never")
 
 
 class Lives(NamedTuple):
-    """Lives, cut at a time limit: each step's action (1 is bold), whether it was lived, and what it earned, [..., T]."""
+    """Lives, cut at a limit: each step's action (1 is bold), whether it was lived, and what it earned, all [..., T]."""
 
     actions: Tensor
     mask: Tensor

@@ -30,7 +30,7 @@ CLAIMS = {
     "08": {"C8", "C9", "C12", "C18", "C22"},
     "09": {"C13", "C15", "C30"},
     "10": {"C33"},
-    "11": {"C34"},
+    "11": {"C33", "C34", "C35", "C36", "C37", "C38", "C39", "C40"},
 }
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")

@@ -68,7 +68,12 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
         ],
     }),
     ("10", "After grpo", "TODO: what it adds\nto those before it", {}),
-    ("11", "Actor critic", "TODO: what it adds\nto those before it", {}),
+    ("11", "Actor–critic", "what each symbol changed,\nby a table that may be wrong", {
+        "lines": [
+            ([(0.0, 0.12), (0.34, 0.12), (0.34, 0.4), (0.62, 0.4), (0.62, 0.92), (1.0, 0.92)], ESTIMATE),
+        ],
+        "bars": [(0.28, 0.28, BETTER), (0.56, 0.52, BETTER)],
+    }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
 GROUPS = (
@@ -76,6 +81,7 @@ GROUPS = (
     ("sequences", "02", "03"),
     ("less noise", "04", "06"),
     ("from PPO to GRPO", "07", "09"),
+    ("side trips", "10", "11"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve"}
 TALL = 1.36

@@ -204,8 +204,8 @@ def staleness(world: TokenWorld, settings: Settings, runs: int, steps: int, late
     Along the training of many runs (lesson 11). It is what the mean of a late worker's gradients is worth, where its
     critic does not bias it.  ValueError naming the argument.
     """
-    states = islice(actor_critic_many(world, settings, runs, seed), check_count("steps", steps) + 1)
-    gradients = torch.stack([exact_gradients(world, theta).flatten(1) for theta, _ in states], 1)  # [runs, marks, D]
-    if check_count("late", late) > steps:
+    if check_count("late", late) > check_count("steps", steps):
         raise ValueError(f"late is {late}; it must be at most steps, {steps}")
+    states = islice(actor_critic_many(world, settings, runs, seed), steps + 1)
+    gradients = torch.stack([exact_gradients(world, theta).flatten(1) for theta, _ in states], 1)  # [runs, marks, D]
     return torch.cosine_similarity(gradients[:, late:], gradients[:, :-late], dim=-1)

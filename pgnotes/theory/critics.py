@@ -74,8 +74,8 @@ def lambda_returns(
 
     Arguments as in `gae`.  [..., T], 0 where the mask is False.  Sutton & Barto 2018, equation 12.2.
     """
-    values = torch.where(check_booleans("mask", mask), values, 0.0)
-    return gae(rewards, values, mask, gamma, lam, last) + values
+    advantages = gae(rewards, values, mask, gamma, lam, last)
+    return advantages + torch.where(check_booleans("mask", mask), values, 0.0)
 
 
 def n_step(
@@ -205,7 +205,7 @@ def bias_of_gae(world: TokenWorld, policy: PrefixPolicy, error: Any, lam: float)
 
 
 def fitted_first(world: TokenWorld, policy: PrefixPolicy, batch: int) -> Tensor:
-    """The mean of Σ_t (R - V̂) ∇ log π(symbol_t), a sequence's, if V̂ was first fitted to the same batch, [D] (lesson 11).
+    """The mean of Σ_t (R - V̂) ∇ log π(symbol_t), a sequence's, if V̂ was first fitted to its batch, [D] (lesson 11).
 
     V̂ of a prefix is the mean return of those of the batch that pass it, their own included. k of them keep (k-1)/k of
     what they say, and one alone says nothing: of its row of ∇J a prefix keeps 1 - P(passed at all) / E[times passed].
@@ -219,15 +219,15 @@ def fitted_first(world: TokenWorld, policy: PrefixPolicy, batch: int) -> Tensor:
 
 
 def by_place(world: TokenWorld, direction: Any, gradient: Any) -> Tensor:
-    """How much of ∇J each place of a sequence gets, [..., T]: along its own part of ∇J, ÷ ‖∇J‖ (lesson 11).
+    """How much of ∇J each place of a sequence gets, [T] or [n, T]: along its own part of ∇J, ÷ ‖∇J‖ (lesson 11).
 
-    direction: [..., D], such as an estimator's mean.  gradient: ∇J, with D entries in any shape.  A table's scores at
-    different places lie in different rows; of the gradient itself the squares add up to 1.
+    direction: [D] or [n, D], such as an estimator's mean.  gradient: ∇J, with D entries in any shape.  A table's scores
+    at different places lie in different rows; of the gradient itself the squares add up to 1.
     """
     rows = prefix_rows(check_single_prompt(world).sequences, world.vocab_size)
     gradient = check_real("gradient", gradient, 1, 2).flatten()
     direction = check_real("direction", direction, 1, 2)
-    check_shape("direction", direction[..., :1].expand(*direction.shape[:-1], len(gradient)), direction.shape)
+    check_shape("direction", direction, (*direction.shape[:-1], len(gradient)))
 
     one_hot = torch.nn.functional.one_hot(depths(rows), world.horizon).double()  # [rows, T]
     places = one_hot.repeat_interleave(world.vocab_size, 0)  # [D, T]

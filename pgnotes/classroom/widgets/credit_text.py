@@ -1,0 +1,120 @@
+"""What a text is worth after each of its characters, and what GAE credits each of them with (lesson 11)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pgnotes.classroom.artists import area, box, empty_line, empty_shapes, fill, legend, plain, readouts, signed
+from pgnotes.classroom.live import Choice, Live, Moving, Slider
+from pgnotes.classroom.style import BETTER, ESTIMATE, EXACT, MUTED, QUIET, WIDTH, WORSE, label
+from pgnotes.theory.critics import gae
+
+LEFT, RIGHT = 0.075, 0.985  # edges of the text, as shares of the picture
+LOW, HIGH = -0.62, 1.0  # of the credit
+
+
+@cache
+def recorded() -> list[dict[str, Any]]:
+    """Six texts, V before the first token and after each: `python tools/record_values.py`, packed here."""
+    packed = files("pgnotes.classroom").joinpath("pocket_values.json.gz").read_bytes()
+    return json.loads(gzip.decompress(packed))["texts"]
+
+
+def written(text: dict[str, Any]) -> list[str]:
+    """Its characters; ■ for the stop."""
+    return [token if len(token) == 1 else "■" for token in text["tokens"]]
+
+
+def numbers(text: int, lam: float) -> dict[str, Any]:
+    """One text's characters, V with its standard errors, and the credit of each character by GAE at this λ."""
+    chosen = recorded()[text]
+    values = torch.tensor(chosen["values"], dtype=torch.float64)
+    rewards = torch.zeros(1, len(values) - 1, dtype=torch.float64)
+    rewards[0, -1] = float(chosen["passed"])
+    credit = gae(rewards, values[None, :-1], torch.ones_like(rewards, dtype=torch.bool), lam=lam)[0]
+    five = credit.square().topk(5).values.sum() / credit.square().sum()
+    return {
+        "letters": written(chosen),
+        "values": values.tolist(),
+        "errors": chosen["errors"],
+        "credit": credit.tolist(),
+        "flat": rewards[0, -1].item() - values[0].item(),
+        "five": five.item(),
+    }
+
+
+def axes_of(fig: Figure, places: int) -> tuple[Axes, Axes]:
+    """The credit above V, with the same place for a character and the text between them."""
+    grid = {"left": LEFT, "right": RIGHT, "top": 0.93, "bottom": 0.135, "hspace": 0.56}
+    credit, worth = fig.subplots(2, 1, sharex=True, height_ratios=(1.5, 1), gridspec_kw=grid)
+    label(credit, "What GAE credits each character with").set(ylim=(LOW, HIGH), xlim=(-0.9, places - 0.1))
+    credit.set_yticks([-0.5, 0, 0.5, 1], ["−0.5", "0", "0.5", "1"])
+    credit.axhline(0, color=QUIET, linewidth=0.8)
+    words = "dashed: R − V(start), what a group's mean gives to each"
+    legend(credit, (0.99, 0.05, words, MUTED), transform=credit.transAxes, ha="right")
+    label(worth, "V: the chance to pass, before each character and at the end").set(ylim=(0, 1.08), yticks=[0, 0.5, 1])
+    for ax in (credit, worth):
+        ax.set_xticks([])
+    return credit, worth
+
+
+def draw(fig: Figure) -> Moving:
+    """Above the credit, below V, the characters between them; then the readouts."""
+    places = max(len(text["tokens"]) for text in recorded())
+    credit, worth = axes_of(fig, places)
+    bars = empty_shapes(credit, linewidth=0, facecolor=BETTER)
+    flat = empty_line(credit, color=MUTED, linewidth=1.4, linestyle="--")
+    spread = empty_shapes(worth, linewidth=0, facecolor=ESTIMATE, alpha=0.25)
+    line = empty_line(worth, color=ESTIMATE, linewidth=1.8)
+
+    # a place is as wide as a character, whose width is 0.602 of its size in this font
+    wide = WIDTH * (RIGHT - LEFT) / (places + 0.8)
+    look: dict[str, Any] = {"ha": "left", "va": "top", "family": "monospace", "fontsize": wide * 72 / 0.602}
+    letters = credit.text(-0.5, LOW - 0.05, "", color=EXACT, **look)
+    names = (0.2, "credit of the first"), (0.47, "of the last"), (0.93, "squared credit in the largest five")
+    readings = readouts(fig, 0.035, *names)
+
+    def update(n: dict) -> None:
+        bars.set_verts([box(x, 0.8, 0.0, min(max(c, LOW), HIGH)) for x, c in enumerate(n["credit"])])
+        bars.set_facecolor([BETTER if c > 0 else WORSE for c in n["credit"]])
+        flat.set_data([-0.5, len(n["credit"]) - 0.5], [n["flat"]] * 2)
+        letters.set_text(plain("".join(n["letters"])))
+
+        # V before character x stands at its left edge
+        edges = [x - 0.5 for x in range(len(n["values"]))]
+        low, high = ([v + sign * 2 * e for v, e in zip(n["values"], n["errors"], strict=True)] for sign in (-1, 1))
+        spread.set_verts([area(edges, low, high)])
+        line.set_data(edges, n["values"])
+        first, last = (signed(f"{c:+z.2f}") for c in (n["credit"][0], n["credit"][-1]))
+        fill(readings, (first, last, f"{n['five']:.0%}"))
+
+    return [bars, flat, letters, spread, line, *readings], update
+
+
+def controls() -> tuple[Choice, Slider]:
+    """Which text, with its verdict, and λ."""
+    names = [("passes: " if text["passed"] else "fails: ") + "".join(written(text)[:-1]) for text in recorded()]
+    options = tuple((name, place) for place, name in enumerate(names))
+    return Choice("text", "the text", options, 0), Slider("lam", "λ", 0.0, 1.0, 0.05, 1.0)
+
+
+def credit_text() -> Live:
+    """The widget."""
+    twin = (
+        ("λ = 1: each character hears the end, less what was to be expected before it", {}),
+        ("λ = 0.95: nearly the same near the end; the first characters hear a fourteenth of it", {"lam": 0.95}),
+        ("λ = 0: each character hears what it changed itself, and most changed nothing", {"lam": 0.0}),
+    )
+    alt = (
+        "TODO the characters of a text with what GAE credits each of them with, and below them the chance to pass, "
+        "which rises in a few steps."
+    )
+    return Live(numbers, draw, controls(), 4.0, twin, alt)

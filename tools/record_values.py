@@ -58,6 +58,8 @@ def record(samples: int, seed: int = SEED, size: int = GROUP) -> dict[str, Any]:
     opening = task.held_out[0]
     prompt, noise = encode(tokenizer, task.message(opening)), uniforms(size, config.token_limit, seed, "texts")
     (group,) = rollout(model, tokenizer, [prompt], [noise], stop_ids(model, tokenizer))
+    texts = [described(model, tokenizer, task, opening, group, i, samples, seed) for i in picked(task, group)]
+    pool_starts(texts, samples)
     weights = files("pgnotes.lm.pocket").joinpath("model.safetensors").read_bytes()
     return {
         "command": "python tools/record_values.py",
@@ -67,7 +69,7 @@ def record(samples: int, seed: int = SEED, size: int = GROUP) -> dict[str, Any]:
         "opening": opening,
         "request": task.message(opening),
         "pass_rate": sum(task.passed(text) for text in group.texts) / size,
-        "texts": [described(model, tokenizer, task, opening, group, i, samples, seed) for i in picked(task, group)],
+        "texts": texts,
     }
 
 
@@ -99,6 +101,14 @@ def described(
         "logprob": rounded(logp[0]),
         "entropy": rounded(entropy[0]),
     }
+
+
+def pool_starts(texts: list[dict[str, Any]], samples: int) -> None:
+    """The first value of all texts is the same thing, asked once for each: give them the mean of all answers."""
+    mean = sum(text["values"][0] for text in texts) / len(texts)
+    error = (mean * (1 - mean) / (samples * len(texts))) ** 0.5
+    for text in texts:
+        text["values"][0], text["errors"][0] = round(mean, 6), round(error, 6)
 
 
 def rounded(numbers: torch.Tensor) -> list[float]:

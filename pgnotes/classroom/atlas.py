@@ -68,7 +68,7 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
         ],
     }),
     ("10", "After grpo", "TODO: what it adds\nto those before it", {}),
-    ("11", "Actor–critic", "what each symbol changed,\nby a table that may be wrong", {
+    ("11", "Actor–critic", "what each symbol changed,\nby a table that\nmay be wrong", {
         "lines": [
             ([(0.0, 0.12), (0.34, 0.12), (0.34, 0.4), (0.62, 0.4), (0.62, 0.92), (1.0, 0.92)], ESTIMATE),
         ],

@@ -109,7 +109,7 @@ def draw(fig: Figure) -> Moving:
     errors, places = two_panels(fig, 1.12, left=0.07, gap=0.18)
     label(errors, "How far off one step is, ÷ length of ∇J")
     errors.set_xlabel("λ", labelpad=0)
-    errors.set(xlim=(-0.02, 1.02), yscale="log", ylim=(LOW, HIGH), xticks=[0, 0.25, 0.5, 0.75, 1])
+    errors.set(xlim=(-0.04, 1.04), yscale="log", ylim=(LOW, HIGH), xticks=[0, 0.25, 0.5, 0.75, 1])
     errors.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5"])
     errors.minorticks_off()
     words = (0.02, 0.93, "– – bias", MUTED), (0.25, 0.93, "··· noise", MUTED), (0.5, 0.93, "both together", EXACT)
@@ -119,7 +119,7 @@ def draw(fig: Figure) -> Moving:
     places.set_xlabel("place of the symbol", labelpad=0)
     places.set(xlim=(-0.6, 3.6), ylim=(-1.6, 1.75), xticks=range(4))
     places.axhline(0, color=QUIET, linewidth=0.8)
-    words = (0.02, 0.93, "its part of ∇J", EXACT), (0.42, 0.93, "in the mean estimate", ESTIMATE)
+    words = (0.02, 0.93, "its part of ∇J", EXACT), (0.46, 0.93, "what it hears", ESTIMATE)
     legend(places, *words, transform=places.transAxes)
     truth = empty_bars(places, range(4), 0.36, -0.2, color=EXACT)
     heard = empty_bars(places, range(4), 0.36, 0.2, color=ESTIMATE)
@@ -129,8 +129,10 @@ def draw(fig: Figure) -> Moving:
         empty_line(errors, color=MUTED, linewidth=1.6, linestyle=":"),
         empty_line(errors, color=EXACT, linewidth=2.2),
     ]
-    lowest = empty_line(errors, "o", color=EXACT, markersize=11, markerfacecolor="none", markeredgewidth=1.6)
-    dot = empty_line(errors, "o", color=EXACT, markersize=7)
+    lowest = empty_line(
+        errors, "o", color=EXACT, markersize=11, markerfacecolor="none", markeredgewidth=1.6, clip_on=False
+    )
+    dot = empty_line(errors, "o", color=EXACT, markersize=7, clip_on=False)
     names = (0.16, "off at this λ"), (0.345, "lowest"), (0.735, "cosine of the mean"), (0.9, "its length")
     readings = readouts(fig, 0.025, *names)
 

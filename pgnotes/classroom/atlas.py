@@ -67,7 +67,12 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             ([(0.35 + 0.6 * x, 0.95 * y) for x, y in BELL], AFTER),
         ],
     }),
-    ("10", "After grpo", "TODO: what it adds\nto those before it", {}),
+    ("10", "After GRPO", "which weight, which leash,\nwhose samples", {
+        "lines": [
+            ([(0.0, 0.0), (0.6, 0.6), (0.6, 0.05), (1.0, 0.05)], AFTER),
+            ([(0.0, 0.0), (0.6, 0.6), (1.0, 0.6)], ESTIMATE),
+        ],
+    }),
     ("11", "Actor critic", "TODO: what it adds\nto those before it", {}),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
@@ -76,6 +81,7 @@ GROUPS = (
     ("sequences", "02", "03"),
     ("less noise", "04", "06"),
     ("from PPO to GRPO", "07", "09"),
+    ("side trips", "10", "11"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve"}
 TALL = 1.36
@@ -187,7 +193,8 @@ HISTORY = (
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),
-    (2025, 2, "CISPO", "MiniMax, June", ""), (2025, 2, "GSPO", "Zheng et al., July", ""),
+    (2025, 2, "CISPO", "MiniMax, June", "10"), (2025, 2, "GSPO", "Zheng et al., July", "10"),
+    (2025, 2, "SAPO", "Qwen team, November", "10"),
 )  # fmt: skip
 
 

@@ -67,7 +67,12 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             ([(0.35 + 0.6 * x, 0.95 * y) for x, y in BELL], AFTER),
         ],
     }),
-    ("10", "After grpo", "TODO: what it adds\nto those before it", {}),
+    ("10", "After GRPO", "which weight, which leash,\nwhose samples", {
+        "lines": [
+            ([(0.0, 0.0), (0.6, 0.6), (0.6, 0.05), (1.0, 0.05)], AFTER),
+            ([(0.0, 0.0), (0.6, 0.6), (1.0, 0.6)], ESTIMATE),
+        ],
+    }),
     ("11", "Actor–critic", "what each symbol changed,\nby a table that\nmay be wrong", {
         "lines": [
             ([(0.0, 0.12), (0.34, 0.12), (0.34, 0.4), (0.62, 0.4), (0.62, 0.92), (1.0, 0.92)], ESTIMATE),
@@ -193,7 +198,8 @@ HISTORY = (
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),
-    (2025, 2, "CISPO", "MiniMax, June", ""), (2025, 2, "GSPO", "Zheng et al., July", ""),
+    (2025, 2, "CISPO", "MiniMax, June", "10"), (2025, 2, "GSPO", "Zheng et al., July", "10"),
+    (2025, 2, "SAPO", "Qwen team, November", "10"),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.tasks import IN_WORDS, REWARDS
-from pgnotes.theory import advantages, objectives
+from pgnotes.theory import advantages, mismatch, objectives, terms
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
@@ -61,10 +61,14 @@ class GRPOConfig:
     weight_decay: float = setting(0.01, least=0)
     grad_clip: float = positive(1.0)  # largest norm of the whole gradient
     temperature: float = positive(1.0)  # of the sampler and of the scorer
-    advantages: str = setting("grpo", among=advantages.KINDS)
-    loss: str = setting("ppo", among=objectives.KINDS)
-    clip: tuple[float, float] = (0.2, 0.2)  # how far below and above 1 a ratio still pushes
+    # "gdpo" takes the task's several rewards, each normalised alone, where it has them
+    advantages: str = setting("grpo", among=(*advantages.KINDS, "gdpo"))
+    loss: str = setting("ppo", among=terms.KINDS)
+    clip: tuple[float, float] = (0.2, 0.2)  # how far below and above 1 a ratio still pushes; see `policy_loss`
+    gate: tuple[float, float] = terms.GATE  # temperatures of loss "sapo", which has no clip
     sampler_cap: float = setting(0.0, least=0)  # weigh tokens by min(policy/sampler, cap); 0 leaves them as they are
+    sampler_rule: str = setting("token", among=mismatch.SAMPLER_RULES)  # by what ratio, cut or masked at the cap
+    sampler_floor: float = setting(0.0, least=0)  # masks drop what lies below, too
     aggregate: str = setting("token", among=objectives.AGGREGATES)
     beta: float = setting(0.0, least=0)  # weight of the KL to the start model, in nats a token
     # The gradient of k2 as a loss is the KL's own; under the paper's k3 one token of ratio e⁴ outweighs fifty others.
@@ -92,8 +96,11 @@ class GRPOConfig:
             )
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise BadInputError(f"betas is {self.betas}; it must be two numbers from 0 to below 1")
+        if self.sampler_floor > self.sampler_cap:
+            raise BadInputError(f"sampler_floor is {self.sampler_floor}; it must not be above sampler_cap")
         try:
-            objectives.clip_range(self.clip)
+            terms.clip_range(self.clip)
+            terms.gate_range(self.gate)
         except ValueError as error:
             raise BadInputError(str(error)) from None
 

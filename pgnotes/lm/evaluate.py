@@ -15,6 +15,7 @@ from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, stop_ids
 from pgnotes.lm.rollout import Group, rollout, uniforms
 from pgnotes.lm.tasks import Task
+from pgnotes.theory import pass_at_k as estimate
 
 ROWS = 128  # completions sampled at a time
 AT = (1, 4, 16)  # tries, of which one has to pass
@@ -84,7 +85,6 @@ def standard_error(share: float, n: int) -> float:
     return math.sqrt(p * (1 - p) / (n + 2))
 
 
-@torch.no_grad()
 def pass_at_k(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -92,18 +92,30 @@ def pass_at_k(
     config: GRPOConfig,
     ks: tuple[int, ...] = AT,
 ) -> dict[int, float]:
-    """{k: chance that one of k completions passes}, the mean over requests (lesson 09).
+    """{k: chance that one of k completions passes}, the mean over requests, without bias (lesson 09).
 
-    max(ks) completions are sampled of each request, at temperature 1; of n with c passes the estimate
-    1 - C(n-c, k)/C(n, k) is unbiased (Chen et al. 2021, equation 1).
+    max(ks) completions are sampled of each request, at temperature 1.
     """
     n = max(ks)
+    passed = torch.tensor(count_passes(model, tokenizer, requests, config, n))
+    return {k: estimate.pass_at_k(n, passed, k).mean().item() for k in ks}
+
+
+@torch.no_grad()
+def count_passes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: list[Request],
+    config: GRPOConfig,
+    n: int,
+) -> list[int]:
+    """How many of n completions of each request pass, sampled at temperature 1 (lesson 10)."""
     groups = sample(model, tokenizer, requests, config, n, "pass@k")
-    passes = []
+    counts = []
     for (task, prompt), group in zip(requests, groups, strict=True):
         written = zip(group.texts, group.ended.tolist(), strict=True)
-        passes.append(sum(ended and bool(task.passed(text, prompt)) for text, ended in written))
-    return {k: sum(1 - math.comb(n - c, k) / math.comb(n, k) for c in passes) / len(passes) for k in ks}
+        counts.append(sum(ended and bool(task.passed(text, prompt)) for text, ended in written))
+    return counts
 
 
 def sample(

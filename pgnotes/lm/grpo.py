@@ -30,9 +30,9 @@ from pgnotes.lm.runs import (
     setup_run,
 )
 from pgnotes.lm.state import RunFolder, finite
-from pgnotes.lm.tasks import Task, paid
+from pgnotes.lm.tasks import Task, paid, paid_apart
 from pgnotes.lm.warmup import warmed_up
-from pgnotes.theory.advantages import group_advantages
+from pgnotes.theory.advantages import gdpo_advantages, group_advantages
 from pgnotes.theory.mismatch import sampler_weights
 from pgnotes.theory.objectives import aggregate, denominator, entropy_weight, kl_estimate, policy_loss
 
@@ -50,7 +50,7 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
     rewards = run.accelerator.gather(rewards_of(run.task, groups).to(run.device)).cpu()
 
     # 3 advantages: how much better than the others of its group
-    advantages = group_advantages(rewards, config.advantages)[run.local_groups()]
+    advantages = advantages_of(run, groups, rewards)[run.local_groups()]
     for group, own in zip(groups, advantages, strict=True):
         group.advantages = own
     run.entropy_weight = entropy_weight(rewards, config.entropy_bonus, config.entropy_scale)
@@ -120,6 +120,18 @@ def rewards_of(task: Task, groups: list[Group]) -> Tensor:
     return rewards * torch.stack([group.ended for group in groups]).to(rewards)
 
 
+# 3 · advantages
+
+
+def advantages_of(run: Learner, groups: list[Group], rewards: Tensor) -> Tensor:
+    """Advantages [P, G] of all processes' groups, from their rewards, or by "gdpo" from the task's several ones."""
+    if run.config.advantages != "gdpo":
+        return group_advantages(rewards, run.config.advantages)
+    apart = torch.tensor([paid_apart(run.task, group.source, group.texts) for group in groups])  # [P, K, G]
+    apart = apart * torch.stack([group.ended for group in groups])[:, None].to(apart)
+    return gdpo_advantages(run.accelerator.gather(apart.to(run.device)).cpu().transpose(0, 1))
+
+
 # 4 · loss and gradient
 
 
@@ -171,10 +183,10 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict[
         part.logp_old = logp.detach()  # the first pass is at the weights that sampled: no second forward
     advantages = part.advantages.to(logp)
     if config.sampler_cap > 0:
-        weights = sampler_weights(part.logp_old, part.logp.to(logp), part.mask, config.sampler_cap)
-        advantages = advantages[:, None] * weights
+        bounds = (config.sampler_cap, config.sampler_rule, config.sampler_floor)
+        advantages = advantages[:, None] * sampler_weights(part.logp_old, part.logp.to(logp), part.mask, *bounds)
     how = (config.loss, config.clip, config.aggregate, normaliser)
-    loss = policy_loss(logp, part.logp_old, advantages, part.mask, *how)
+    loss = policy_loss(logp, part.logp_old, advantages, part.mask, *how, gate=config.gate)
 
     if config.beta > 0:
         leash = kl_estimate(logp, logp_ref, config.kl)
@@ -184,7 +196,7 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict[
 
     # The gauge is k1, unbiased whatever the loss uses: k2 has the right gradient and is no measure (lesson 08).
     kl = kl_estimate(logp.detach(), logp_ref, "k1")
-    return loss, measure(part, loss, logp, entropy, kl, config.clip)
+    return loss, measure(part, loss, logp, entropy, kl, config)
 
 
 def update(run: Learner) -> dict:

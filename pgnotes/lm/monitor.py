@@ -5,24 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.learner import Learner
 from pgnotes.lm.rollout import Group
 from pgnotes.theory.advantages import spread_is_zero
-from pgnotes.theory.objectives import Clip
-from pgnotes.theory.ppo import silenced
+from pgnotes.theory.token_weights import loss_weights
 
 SAMPLES = 4  # completions kept as text in each record
 SUMS = ("loss", "tokens", "entropy", "kl", "clip_low", "clip_high", "sampler_gap")
 PEAK = ("kl_max", "kl_max_token")
 
 
-def measure(part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, clip: Clip) -> dict[str, Tensor]:
+def measure(
+    part: Group, loss: Tensor, logp: Tensor, entropy: Tensor, kl: Tensor, config: GRPOConfig
+) -> dict[str, Tensor]:
     """One micro-batch in numbers: sums over its live tokens (`SUMS`), its largest KL, and the token that has it.
 
-    logp, entropy, kl: [G, R].
+    logp, entropy, kl: [G, R].  config: for the loss, which says what tokens it no longer pushes.
     """
-    advantages = part.advantages.to(logp)[:, None]
-    silent = silenced(torch.exp(logp - part.logp_old), advantages, clip)  # dead tokens have ratio 1
+    advantages = part.advantages.to(logp)
+    weights = loss_weights(logp, part.logp_old, advantages, part.mask, config.loss, config.clip, config.gate)
+    advantages, silent = advantages[:, None], part.mask & (weights == 0)
     figures = {
         "loss": loss,
         "tokens": part.mask.sum(),

@@ -96,6 +96,8 @@ def load_run(
     run = learner(config, prompts, task=task, generate=generate, start=start)
     if config.warmup_examples and start == config.model:
         examples_of(run.task, config, most=1)  # there are some
+    if config.advantages == "gdpo" and not hasattr(run.task, "rewards"):
+        raise BadInputError("advantages is 'gdpo'; it must be another kind for a task without several `rewards`")
     if stored is None:
         return run
 

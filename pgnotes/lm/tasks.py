@@ -22,7 +22,6 @@ IN_WORDS = (
 BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON's, are text like any other
 BLANKS = ("length", "digit_sum", "prompt")
 PER_OPENING = 4  # examples of each: the opening is computed once for all of them
-REWARDS = ("binary", "shaped", "steep")
 TASK_PARTS = ("prompts", "held_out", "message", "reward", "passed", "measures")
 
 
@@ -32,7 +31,7 @@ class Task(Protocol):
 
     Further, where a task can: `columns(prompt) -> dict`, what its reward needs besides the prompt, such as the answer;
     `neighbours() -> list[Task]`, the same with targets that training never asks for; `examples(n, generator)`, pairs of
-    a prompt and a good completion.
+    a prompt and a good completion; `rewards`, a list of functions that are called like `reward`, for advantages "gdpo".
     """
 
     @property
@@ -61,13 +60,24 @@ def paid(task: Task, prompt: str, texts: Sequence[str]) -> list[float]:
 
     RewardError, naming the function and the completion, for anything but finite numbers.
     """
-    columns = getattr(task, "columns", lambda prompt: {})(prompt)
-    repeated = {name: [value] * len(texts) for name, value in columns.items()}
     name = getattr(getattr(task, "function", task), "__name__", type(task).__name__)
+    return asked(task, task.reward, name, prompt, texts)
+
+
+def paid_apart(task: Task, prompt: str, texts: Sequence[str]) -> list[list[float]]:
+    """What each of the task's `rewards` gives for one prompt's completions, [K][G].  RewardError as in `paid`."""
+    named = ((function, getattr(function, "__name__", "rewards")) for function in getattr(task, "rewards", ()))
+    return [asked(task, function, name, prompt, texts) for function, name in named]
+
+
+def asked(task: Task, function: Callable, name: str, prompt: str, texts: Sequence[str]) -> list[float]:
+    """What a reward function of this name says; RewardError for anything but finite numbers."""
+    columns = getattr(task, "columns", lambda prompt: {})(prompt)
+    repeated = {column: [value] * len(texts) for column, value in columns.items()}
     try:
-        rewards = list(task.reward(texts, prompts=[prompt] * len(texts), **repeated))
+        rewards = list(function(texts, prompts=[prompt] * len(texts), **repeated))
     except Exception as error:
-        guilty = culprit(task, prompt, texts, columns)
+        guilty = culprit(function, prompt, texts, columns)
         raise RewardError(f"the reward {name} failed{guilty}: {type(error).__name__}: {error}") from error
     if len(rewards) != len(texts):
         raise RewardError(f"the reward {name} gave {len(rewards)} numbers for {len(texts)} completions")
@@ -81,11 +91,11 @@ def paid(task: Task, prompt: str, texts: Sequence[str]) -> list[float]:
     return rewards
 
 
-def culprit(task: Task, prompt: str, texts: Sequence[str], columns: Mapping[str, Any]) -> str:
+def culprit(reward: Callable, prompt: str, texts: Sequence[str], columns: Mapping[str, Any]) -> str:
     """Which completion a reward fails on, tried one by one."""
     for i, text in enumerate(texts):
         try:
-            task.reward([text], prompts=[prompt], **{name: [value] for name, value in columns.items()})
+            reward([text], prompts=[prompt], **{name: [value] for name, value in columns.items()})
         except Exception:
             return f" on completion {i + 1} of {len(texts)}, {text!r}"
     return ""
@@ -121,9 +131,24 @@ def text_of(completion: Any, name: str) -> str:
     return content or ""
 
 
+def texts_of(completions: Sequence) -> list[str]:
+    """The texts of completions.  ValueError, naming its number, for one that has none."""
+    return [text_of(completion, f"completions[{i}]") for i, completion in enumerate(completions)]
+
+
 def closeness(value: int, target: int) -> float:
     """1 at the target, falling in a straight line to 0 where the error is as large as the target."""
     return max(0.0, 1.0 - abs(value - target) / max(target, 1))
+
+
+# What a number near its target is worth under each kind of reward, and how much of that counts if not all is right
+NEAR: dict[str, Callable[[int, int], float]] = {
+    "binary": lambda value, target: float(value == target),
+    "shaped": closeness,
+    "steep": lambda value, target: 0.5 ** abs(value - target),  # halved for each unit it is off
+}
+CREDIT = {"binary": 0.0, "shaped": 0.2, "steep": 0.4}
+REWARDS = tuple(NEAR)
 
 
 @dataclass(frozen=True)
@@ -173,38 +198,30 @@ class DigitsAndLength:
         prompts = [opening for opening in openings for _ in range(PER_OPENING)][:n]
         return [(prompt, ending(rng, prompt, self.length, self.digit_sum)) for prompt in prompts]
 
-    def shaped(self, completion: str) -> float:
-        """Partial credit in [0, 1]: 1 for a pass, else up to 0.2 for the length and up to 0.2 for the digit sum.
+    @property
+    def rewards(self) -> list[Callable]:
+        """The two things asked for, each paid by itself."""
+        return [self.for_length, self.for_digits]
 
-        The latter only if there is a digit.
-        """
-        if self.passed(completion):
-            return 1.0
-        for_length = closeness(len(completion), self.length)
-        for_digits = has_digit(completion) * closeness(digit_sum(completion), self.digit_sum)
-        return 0.2 * for_length + 0.2 * for_digits
+    def for_length(self, completions: Sequence, **columns: Any) -> list[float]:
+        """In [0, 1] for the length alone: 1 if it is right; near it, what `NEAR` has for this kind of reward."""
+        return [NEAR[self.reward_kind](len(text), self.length) for text in texts_of(completions)]
 
-    def steep(self, completion: str) -> float:
-        """Steep partial credit: 1 for a pass, else 0.4 each for length and digit sum, halved for each unit it is off.
-
-        The sum counts only if there is a digit.
-        """
-        if self.passed(completion):
-            return 1.0
-        for_length = 0.5 ** abs(len(completion) - self.length)
-        for_digits = has_digit(completion) * 0.5 ** abs(digit_sum(completion) - self.digit_sum)
-        return 0.4 * for_length + 0.4 * for_digits
+    def for_digits(self, completions: Sequence, **columns: Any) -> list[float]:
+        """In [0, 1] for the digit sum alone, if there is a digit."""
+        near = NEAR[self.reward_kind]
+        return [has_digit(text) * near(digit_sum(text), self.digit_sum) for text in texts_of(completions)]
 
     def reward(self, completions: Sequence, prompts: Sequence[str] | None = None, **columns: Any) -> list[float]:
         """One reward in [0, 1] for each completion, in TRL's calling convention (other columns are ignored).
 
-        A completion is a string or a chat (a list of messages, whose last `content` is judged). Binary: 1 for a pass,
-        else 0.
+        A completion is a string or a chat (a list of messages, whose last `content` is judged). 1 for a pass, else
+        `CREDIT`: nothing ("binary"), or up to 0.2 ("shaped") or 0.4 ("steep") each for length and digit sum.
         ValueError, naming the completion's number, for anything else.
         """
-        texts = [text_of(completion, f"completions[{i}]") for i, completion in enumerate(completions)]
-        judge = {"binary": self.passed, "shaped": self.shaped, "steep": self.steep}[self.reward_kind]
-        return [float(judge(text)) for text in texts]
+        texts, share = texts_of(completions), CREDIT[self.reward_kind]
+        rows = zip(texts, self.for_length(texts), self.for_digits(texts), strict=True)
+        return [1.0 if self.passed(text) else share * length + share * digits for text, length, digits in rows]
 
 
 def digits_and_length(

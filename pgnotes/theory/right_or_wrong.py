@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pgnotes.theory.advantages import GROUP_KINDS, group_advantages
-from pgnotes.theory.arguments import check_array, check_between, check_choice, check_count
+from pgnotes.theory.arguments import check_array, check_between, check_choice, check_count, check_real, check_shape
 
 
 def dead_share(pass_rate: Any, size: int) -> Tensor:
@@ -24,12 +24,28 @@ def dead_share(pass_rate: Any, size: int) -> Tensor:
 def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
     """f(p) in E[ĝ] = f(p) ∇p, for rewards 0 and 1 and a rule that compares within the group (lesson 08, claim C18).
 
-    It is 1 for RLOO, (G-1)/G for Dr. GRPO. The mean scores of right and of wrong answers lie ∇p / (p(1-p)) apart, and
+    It is 1 for RLOO, (G-1)/G for Dr. GRPO, (1 - (1-p)^(G-1))/p for MaxRL (lesson 10, claim C84). The mean scores of right and of wrong answers lie ∇p / (p(1-p)) apart, and
     f is a sum over how many of the group are right, a binomial.
-    pass_rate: in (0, 1), any shape.  kind: "rloo", "dr_grpo" or "grpo".  ValueError naming the argument.
+    pass_rate: in (0, 1), any shape.  kind: one of `GROUP_KINDS`.  ValueError naming the argument.
     """
     p, n = check_rate(pass_rate), check_count("size", size, 2)
     return right_counts(p, n) @ push_of_count(n, kind) / (p * (1 - p))
+
+
+def pull_of(pass_rate: Any, advantages: Any) -> Tensor:
+    """f(p) in E[ĝ] = f(p) ∇p for any rule that compares within a group of right and wrong answers (lesson 10, C84).
+
+    The mean score of a right answer is ∇p / p, of a wrong one -∇p / (1-p): right ones pull with A / p, wrong ones with
+    -A / (1-p).
+    pass_rate: in (0, 1), any shape.  advantages: [G + 1, G]: what the rule says of the rows of `right_first(G)`.
+    ValueError naming the argument.
+    """
+    p, table = check_rate(pass_rate), check_real("advantages", advantages, 2)
+    n = check_shape("advantages", table, (table.shape[1] + 1, table.shape[1])).shape[1]
+    right = right_first(n)
+    chances = right_counts(p, n)
+    praise, blame = (table * right).sum(1) / n, (table * (1 - right)).sum(1) / n
+    return chances @ praise / p - chances @ blame / (1 - p)
 
 
 def completions_needed(
@@ -65,8 +81,14 @@ def push_of_count(size: int, kind: str) -> Tensor:
     Centred advantages add up to zero, so both sides weigh the same.
     """
     check_choice("kind", kind, GROUP_KINDS)
-    rewards = (torch.arange(size) < torch.arange(size + 1)[:, None]).double()  # in row k the first k are right
+    rewards = right_first(size)
     return (group_advantages(rewards, kind) * rewards).sum(1) / size
+
+
+def right_first(size: int) -> Tensor:
+    """Rewards of groups of 1 and 0, [G + 1, G]: in row k the first k are right."""
+    places = torch.arange(check_count("size", size))
+    return (places < torch.arange(size + 1)[:, None]).double()
 
 
 def right_counts(p: Tensor, size: int) -> Tensor:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.monitor import describe, measure, summary
 from pgnotes.lm.rollout import Group
 from pgnotes.lm.tasks import DigitsAndLength
@@ -33,7 +34,8 @@ KL = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.6, 0.0]])
 
 def test_a_micro_batch_in_numbers():
     group = part()
-    found = measure(group, torch.tensor(0.7), group.logp_old + LOGP, torch.full((2, 3), 0.5) * group.mask, KL, 0.2)
+    entropy = torch.full((2, 3), 0.5) * group.mask
+    found = measure(group, torch.tensor(0.7), group.logp_old + LOGP, entropy, KL, GRPOConfig())
     expected = {
         "loss": 0.7,
         "tokens": 5,
@@ -51,14 +53,16 @@ def test_a_micro_batch_in_numbers():
 def test_the_two_sides_of_the_clip_are_told_apart():
     group = part()
 
-    def stopped(clip):
-        found = measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, clip)
+    def stopped(clip, loss="ppo"):
+        config = GRPOConfig(clip=clip, loss=loss)
+        found = measure(group, torch.tensor(0.0), group.logp_old + LOGP, KL, KL, config)
         return [found["clip_low"].item(), found["clip_high"].item()]
 
     group.advantages = torch.tensor([-1.0, -1.0])
-    assert stopped(0.2) == [2, 0], "both at ½ are stopped, neither at 2"
+    assert stopped((0.2, 0.2)) == [2, 0], "both at ½ are stopped, neither at 2"
     group.advantages = torch.tensor([1.0, 1.0])
-    assert stopped(0.2) == [0, 2]
+    assert stopped((0.2, 0.2)) == [0, 2]
+    assert stopped((0.2, 0.2), "cispo") == [0, 0], "its weight is cut, and pushes on"
     assert stopped((0.2, 1.5)) == [0, 0], "the upper side is wider"
 
 

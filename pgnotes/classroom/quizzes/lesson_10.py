@@ -4,35 +4,99 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "TODO: A pays 0.2 and B pays 1. Where is the slope of the expected reward largest?",
+        "A token of probability 0.9 has an advantage of +1 and PPO's clip is 0.2. From the second pass on, when does the "
+        "clip silence it?",
         (
-            Choice("Where B is certain.", False, "There is nothing left to gain there: the slope is all but 0."),
-            Choice("Where both are equally likely.", True, "The slope is π(A) π(B) times 0.8, largest at ½ each."),
-            Choice("Where A is certain.", False, "B is hardly ever tried there: the slope is all but 0."),
+            Choice(
+                "As soon as it has moved by 0.2, at probability 1.1.",
+                False,
+                "No probability is above 1. The band is for the ratio, and the ratio ends at 1/0.9 = 1.11.",
+            ),
+            Choice("Never.", True, "Its ratio can't pass 1.11, and the band ends at 1.2. A rare token meets it at once."),
+            Choice(
+                "At ratio 1.2, like every token.",
+                False,
+                "At ratio 1.2 its probability would be 1.08. Likely tokens have no upper band at all.",
+            ),
         ),
     ),
     Question(
-        "TODO: B pays as much as A. What is the slope?",
+        "A trainer adds β times k3, token by token, to the loss. Which gradient does it follow on its way to the "
+        "reference?",
         (
-            Choice("0, at every logit.", True, "Whatever is pressed, the reward is the same, and so is its average."),
-            Choice("0, but only at logit 0.", False, "The expected reward is the same at every logit: a flat line."),
-            Choice("0.2, what both pay.", False, "That is the expected reward itself, not its slope."),
+            Choice(
+                "Exactly the gradient of KL(π ‖ ref), because k3 is unbiased.",
+                False,
+                "The number is unbiased; its derivative is not, since the samples depend on the policy too.",
+            ),
+            Choice(
+                "Something near the gradient of KL(ref ‖ π), averaged over the policy's prefixes.",
+                True,
+                "For one decision it is exactly the reverse KL's gradient. Summed over tokens, the prefixes are the "
+                "policy's, and should be the reference's.",
+            ),
+            Choice(
+                "Nothing: like k1, it has mean gradient zero.",
+                False,
+                "k1's derivative is the score, whose mean is zero. k3 adds a term whose derivative is not.",
+            ),
         ),
     ),
     Question(
-        "TODO: 1 is added to both rewards. What happens to the exact gradient?",
+        "Your sampler's weights are several updates old. You weigh each token by π/μ, truncated. What is left wrong?",
         (
-            Choice("It grows.", False, "The expected reward grows by 1 at every logit, and its slope stays as it is."),
-            Choice("It changes its sign.", False, "The better button is still the better one."),
-            Choice("Nothing.", True, "A constant moves the whole curve up, and a curve moved up has the same slope."),
+            Choice(
+                "Only what the cap cut off.",
+                False,
+                "In section 4 nothing reached the cap of 2, and fourteen fifteenths of the bias stayed.",
+            ),
+            Choice(
+                "How often each prefix is reached, and what follows a token: both are still the old policy's.",
+                True,
+                "The token's own ratio is one of three factors. The product of all is unbiased, and explodes with "
+                "length.",
+            ),
+            Choice(
+                "Nothing on average: importance weights are unbiased.",
+                False,
+                "The weight of the whole sequence is. A token's own ratio corrects the token alone.",
+            ),
         ),
     ),
     Question(
-        "TODO: what does the score of an action average to, under the policy?",
+        "Each batch is used for one update, and the log says that the clip silences 9 % of the tokens. What is it?",
         (
-            Choice("To the gradient.", False, "Reward times score does; the score alone knows no reward."),
-            Choice("To 0.", True, "One-hot averages to π, and π is what is subtracted."),
-            Choice("To 1.", False, "Its entries even add up to 0: what one logit gains, the others lose."),
+            Choice("The learning rate is too high.", False, "No update has been made on this batch yet."),
+            Choice(
+                "The old log-probabilities are not the trainer's own.",
+                True,
+                "Or the batch is split into minibatches. With the trainer's own numbers and one update every ratio is 1.",
+            ),
+            Choice(
+                "Normal: some tokens always lie outside the band.",
+                False,
+                "At the first update every ratio to the trainer's own old policy is 1, to the last bit or nearly.",
+            ),
+        ),
+    ),
+    Question(
+        "After training pass@1 has risen from 38 to 45 %, and pass@64 has fallen from 100 to 51 %. How can that be?",
+        (
+            Choice(
+                "It can't: who passes more often at one try passes more often at 64.",
+                False,
+                "For a single request that is so. An average over requests can trade one for another.",
+            ),
+            Choice(
+                "What solved some of the requests rarely has been given up for what solves others often.",
+                True,
+                "One try gains more from 0.9 on half of the requests than from 0.3 on all; 64 tries the other way round.",
+            ),
+            Choice(
+                "The entropy bonus was too small.",
+                False,
+                "Climbing pass@1 ends there with any bonus that is small enough not to change the goal.",
+            ),
         ),
     ),
 )

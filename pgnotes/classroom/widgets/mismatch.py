@@ -127,7 +127,7 @@ def draw(fig: Figure) -> Moving:
 def mismatch() -> Live:
     """The widget."""
     twin = (
-        ("Temperature 1.1, 512 sequences: the noise is larger than any bias but the geometric mask's", {}),
+        ("Temperature 1.1, 512 sequences: the noise is larger than every bias", {}),
         ("Temperature 1.3, 4,096 sequences: the bias is what is left", {"n": 4096, "temperature": 1.3}),
         ("Weights five updates old: token weights hardly help", {"n": 4096, "age": 5, "temperature": 1.0}),
         ("A colder sampler, six tokens: sequence weights are the noisiest", {"horizon": 6, "temperature": 0.8}),

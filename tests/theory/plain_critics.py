@@ -3,6 +3,7 @@
 Nothing here comes from `pgnotes`. A table of values has an entry for each prefix, breadth first, as `plain.prefixes`.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -173,3 +174,33 @@ def cosine(a, b):
 def length(a, b):
     """How long a is, in units of b's length."""
     return float(np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def on_ice(slip, right, n_steps=4):
+    """Three places, the right end pays 1 a step; π(right) is one number. All that a walk can be, one walk at a time.
+
+    Q of each step, place and action; of each walk its chance, δ - A at each step, and Σ δ s and Σ A s [2, 6].
+    """
+    pi, moves = np.array([1 - right, right]), np.zeros((3, 2, 3))
+    for place, action in itertools.product(range(3), range(2)):
+        step = 1 if action else -1
+        moves[place, action, min(max(place + step, 0), 2)] += 1 - slip
+        moves[place, action, min(max(place - step, 0), 2)] += slip
+    worth, values = np.zeros((n_steps, 3, 2)), np.zeros((n_steps + 1, 3))
+    for t in reversed(range(n_steps)):
+        worth[t] = np.array([0.0, 0.0, 1.0])[:, None] + moves @ values[t + 1]
+        values[t] = worth[t] @ pi
+
+    walks = [(1.0, 0, (), np.zeros((2, 3, 2)))]  # chance, place, δ - A so far, the two estimates so far
+    for t in range(n_steps):
+        longer = []
+        for (chance, place, gaps, sums), action, after in itertools.product(walks, range(2), range(3)):
+            delta = (place == 2) + values[t + 1, after] - values[t, place]
+            advantage = worth[t, place, action] - values[t, place]
+            more = sums.copy()
+            more[:, place] += np.outer([delta, advantage], np.eye(2)[action] - pi)
+            likely = chance * pi[action] * moves[place, action, after]
+            longer.append((likely, after, (*gaps, delta - advantage), more))
+        walks = [walk for walk in longer if walk[0] > 0]
+    chances, _, gaps, estimates = (np.array(each) for each in zip(*walks, strict=True))
+    return worth, chances, gaps, estimates.reshape(len(chances), 2, -1)

@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from pgnotes.theory.advantages import gdpo_advantages, group_advantages
+from pgnotes.theory.entropy import entropy_slope
 from pgnotes.theory.groups import completions, knock_world, knocker, step_moments
 from pgnotes.theory.mismatch import Mismatch, effective_share, hotter
 from pgnotes.theory.objectives import kl_estimate
 from pgnotes.theory.pass_at_k import climb, pass_at_k, pass_at_k_weight, pass_rate_of_k, shared_rates
 from pgnotes.theory.reinforce import Recipe, reinforce
 from pgnotes.theory.right_or_wrong import pull
+from pgnotes.theory.several_rewards import distinct, every_group, normalised_first, summed_first
+from pgnotes.theory.token_baseline import place_baselines, with_places
 from pgnotes.theory.token_weights import token_weight
 from pgnotes.theory.worlds import sum_world
 from tests.theory import plain_critics as plain
@@ -151,6 +154,8 @@ def standardised(values):
 
 def test_c85_normalised_alone_or_together():
     together, alone, again = set(), set(), set()
+    listed = every_group(2, 4)
+    assert (distinct(summed_first(listed)), distinct(normalised_first(listed))) == (51, 107)
     for first, second in itertools.product(itertools.product((0, 1), repeat=4), repeat=2):
         added = standardised(first) + standardised(second)
         for vectors, vector in ((together, standardised(np.add(first, second))), (alone, added)):
@@ -350,21 +355,39 @@ def test_c88_what_a_step_does_to_the_entropy(seed):
         q = plain.softmax_rows(logits)
         return -float((q * np.log(q)).sum())
 
-    for step in (p * advantages, advantages):  # the gradient's, and the natural gradient's
+    for name, step in (("gradient", p * advantages), ("natural", advantages)):
         rate = (entropy(theta + 1e-6 * step) - entropy(theta - 1e-6 * step)) / 2e-6
         covariance = p @ (np.log(p) * step) - (p @ np.log(p)) * (p @ step)
         assert rate == pytest.approx(-covariance, abs=1e-8)
+        assert entropy_slope(p, pays, name).item() == pytest.approx(-covariance, rel=1e-10)
 
 
-def test_c90_a_baseline_for_every_place():
-    p, still, scores = plain.chances_of(WORLD, HALF), plain.to_go(WORLD), plain.scores_of(WORLD, HALF)
+@pytest.mark.parametrize("shared", [False, True])
+def test_c90_a_baseline_for_every_place(shared):
+    p, total, scores = plain.chances_of(WORLD, HALF), WORLD.rewards.sum(1), plain.scores_of(WORLD, HALF)
     own = (scores**2).sum(2)
+    if shared:  # all rows move together
+        scores = scores.reshape(*WORLD.mask.shape, 85, 4).sum(2)
     unit = (0.1 * np.linalg.norm(plain.gradient_of(WORLD, HALF))) ** 2
 
-    def needed(weights):
-        baseline = (p @ (weights * still)) / (p @ weights)  # one number a place
-        return plain.spread_of(p, scores, np.where(WORLD.mask, still - baseline, 0.0)).trace / unit
+    def trace(baselines):
+        return plain.spread_of(p, scores, np.where(WORLD.mask, total[:, None] - baselines, 0.0)).trace
 
-    assert needed(WORLD.mask * 1.0) == pytest.approx(3046, abs=0.5)
-    assert needed(own.cumsum(1) * WORLD.mask) == pytest.approx(2651, abs=0.5)
-    assert needed(own) == pytest.approx(2602, abs=0.6)
+    found = {}
+    weights = {"mean": WORLD.mask * 1.0, "cumulative": own.cumsum(1) * WORLD.mask, "own": own}
+    for rule, counted in weights.items():
+        baselines = (p * total) @ counted / (p @ counted)
+        found[rule] = trace(baselines)
+        theirs = place_baselines(PACKAGED, POLICY, rule, shared)
+        np.testing.assert_allclose(theirs.numpy(), baselines, atol=1e-12)
+        moments = with_places(PACKAGED, POLICY, theirs, shared)
+        assert moments.trace.item() == pytest.approx(found[rule], rel=1e-10)
+
+    # the trace is a parabola in the four numbers: where its slope is 0 it is least
+    best = place_baselines(PACKAGED, POLICY, "best", shared).numpy()
+    assert np.abs(plain.slope_of(trace, best)).max() < 1e-8
+    assert trace(best) <= min(found.values()) + 1e-12
+    if not shared:
+        needed = {rule: round(found[rule] / unit) for rule in weights}
+        assert needed == {"mean": 3046, "cumulative": 2651, "own": 2602}
+        assert trace(best) == pytest.approx(found["own"])

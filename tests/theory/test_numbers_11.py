@@ -8,7 +8,18 @@ import torch
 
 from pgnotes.theory.actor_critic import after_reset, late_mask
 from pgnotes.theory.compatible import by_class, fit_compatible, mean_with_worth
-from pgnotes.theory.critics import bias_of_gae, gae, lambda_returns, n_step, pieces, powers, td_errors, with_gae
+from pgnotes.theory.critics import (
+    bias_of_gae,
+    fitted_first,
+    gae,
+    lambda_returns,
+    n_step,
+    pieces,
+    powers,
+    surprises,
+    td_errors,
+    with_gae,
+)
 from pgnotes.theory.policies import StatePolicy
 from pgnotes.theory.reinforce import Recipe, reinforce
 from pgnotes.theory.time_limits import Survival
@@ -73,52 +84,23 @@ def test_the_policy_half_way():
 # section 2: the TD error and the advantage
 
 
-def icy_moments(slip, right):
-    """sd of δ - A at each step, and the traces of the estimates with δ and with A; right: π(right), one number."""
-    pi, n_steps = np.array([1 - right, right]), 4
-    moves = np.zeros((3, 2, 3))
-    for place, action in itertools.product(range(3), range(2)):
-        step = 1 if action else -1
-        moves[place, action, min(max(place + step, 0), 2)] += 1 - slip
-        moves[place, action, min(max(place - step, 0), 2)] += slip
-    values, advantages = np.zeros((n_steps + 1, 3)), np.zeros((n_steps, 3, 2))
-    for t in reversed(range(n_steps)):
-        worth = np.array([0.0, 0.0, 1.0])[:, None] + moves @ values[t + 1]
-        values[t] = worth @ pi
-        advantages[t] = worth - values[t][:, None]
-    policy = StatePolicy(torch.tensor(np.tile(np.log(pi), (3, 1))))
-    packaged = icy_path(slip).action_values(policy).numpy()
-    np.testing.assert_allclose(packaged, advantages + values[:-1, :, None], atol=1e-12)
-
-    paths = [(1.0, 0, [], np.zeros((2, 3, 2)))]  # chance, place, δ - A so far, the two estimates so far
-    for t in range(n_steps):
-        longer = []
-        for chance, place, gaps, sums in paths:
-            for action, after in itertools.product(range(2), range(3)):
-                p = chance * pi[action] * moves[place, action, after]
-                delta = (place == 2) + values[t + 1, after] - values[t, place]
-                score = np.eye(2)[action] - pi
-                more = sums.copy()
-                more[0, place] += delta * score
-                more[1, place] += advantages[t, place, action] * score
-                longer.append((p, after, [*gaps, delta - advantages[t, place, action]], more))
-        paths = [path for path in longer if path[0] > 0]
-    chances, gaps = np.array([path[0] for path in paths]), np.array([path[2] for path in paths])
-    estimates = np.array([path[3].reshape(2, -1) for path in paths])
+@pytest.mark.parametrize(
+    ("slip", "apart", "traces"),
+    [(0.0, [0, 0, 0, 0], [0.078125, 0.078125]), (0.3, [0.229, 0.512, 0.324, 0], [0.2225, 0.0125])],
+)
+def test_on_ice_the_td_error_is_not_the_advantage(slip, apart, traces):
+    right = 0.5
+    worth, chances, gaps, estimates = plain.on_ice(slip, right)
+    assert np.sqrt(chances @ gaps**2) == pytest.approx(apart, abs=5e-4)
     means = np.einsum("n,nkd->kd", chances, estimates)
     np.testing.assert_allclose(means[0], means[1], atol=1e-12)
-    traces = np.einsum("n,nkd->k", chances, estimates**2) - (means**2).sum(1)
-    return np.sqrt(chances @ gaps**2), traces
+    assert np.einsum("n,nkd->k", chances, estimates**2) - (means**2).sum(1) == pytest.approx(traces, abs=1e-9)
 
-
-def test_on_ice_the_td_error_is_not_the_advantage():
-    apart, traces = icy_moments(0.0, 0.5)
-    assert apart.tolist() == [0, 0, 0, 0]
-    assert traces[0] == traces[1]
-
-    apart, traces = icy_moments(0.3, 0.5)
-    assert apart == pytest.approx([0.229, 0.512, 0.324, 0], abs=5e-4)
-    assert traces == pytest.approx([0.2225, 0.0125], abs=1e-9)
+    path, policy = icy_path(slip), StatePolicy(torch.tensor([[1 - right, right]] * 3).double().log())
+    np.testing.assert_allclose(path.action_values(policy).numpy(), worth, atol=1e-12)
+    delta, advantage = surprises(path, policy)
+    spread = path.probabilities(policy) @ (delta - advantage).square()
+    np.testing.assert_allclose(spread.numpy(), chances @ gaps**2, atol=1e-12)
 
 
 # section 3: squares, and what a perfect critic saves
@@ -236,6 +218,7 @@ def own_share(world, chances, n):
 def test_a_table_fitted_to_its_own_batch(n, angle, size):
     mean = (GRADIENT.reshape(85, 4) * own_share(WORLD, CHANCES, n)[:, None]).ravel()
     assert (plain.cosine(mean, GRADIENT), plain.length(mean, GRADIENT)) == pytest.approx((angle, size), abs=5e-4)
+    np.testing.assert_allclose(fitted_first(PACKAGED, POLICY, n).numpy(), mean, atol=1e-9)
 
 
 @pytest.mark.parametrize(("seed", "n"), [(0, 2), (1, 2), (1, 3), (2, 2), (3, 2)])

@@ -77,11 +77,13 @@ def test_c10_a_cap_on_the_raw_ratio_only():
 
 
 def test_what_a_band_of_ratios_and_one_of_probabilities_silence():
-    # .01 and .8, both at ratio 1.24: moved by .0024 and .192
-    assert [p * 0.24 for p in (0.01, 0.8)] == pytest.approx([0.0024, 0.192])
-    for p, silenced in ((0.01, False), (0.8, True)):
-        assert token_weight([1.24], 1.0, "ppo", 0.2, chance=p).item() == 0
-        assert (token_weight([1.24], 1.0, "dppo", 0.15, chance=p).item() == 0) is silenced
+    # both at ratio 1.48: moved by .0048 and by .24
+    for p, silenced in ((0.01, False), (0.5, True)):
+        assert token_weight([1.48], 1.0, "ppo", 0.2, chance=p).item() == 0
+        assert (token_weight([1.48], 1.0, "dppo", 0.2, chance=p).item() == 0) is silenced
+    # .8 at ratio 1.24 has moved by .192: out of a band of .1, inside one of .2, whose end is probability 1
+    for band, silenced in ((0.1, True), (0.2, False)):
+        assert (token_weight([1.24], 1.0, "dppo", band, chance=0.8).item() == 0) is silenced
     # fallen to ratio .8, .01 and .9 have moved by .002 and .18
     assert [p * 0.2 for p in (0.01, 0.9)] == pytest.approx([0.002, 0.18])
     # of .9, no ratio above 1.11 is a probability

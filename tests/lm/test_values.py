@@ -142,7 +142,7 @@ def test_each_text_is_described_place_by_place(recorded, pocket, task):
         errors = (values * (1 - values) / 512).sqrt()
         torch.testing.assert_close(torch.tensor(text["errors"][1:]).double(), errors[1:], rtol=0, atol=1e-6)
 
-        ids = torch.tensor(tokenizer.convert_tokens_to_ids(text["tokens"]))
+        ids = torch.tensor(tokenizer(text["text"] + text["tokens"][-1], add_special_tokens=False)["input_ids"])
         logits = model(input_ids=torch.cat([start, ids])[None]).logits[0, len(start) - 1 : -1]
         log_probs = logits.double().log_softmax(-1)
         chosen = log_probs.gather(1, ids[:, None])[:, 0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
+from pgnotes.classroom.exercises.suspects import Suspect, next_column, through_returns
 from pgnotes.theory.actor_critic import after_reset, late_mask, right, shifted
 from pgnotes.theory.critics import gae, summed_ahead, td_errors
 
@@ -334,33 +334,6 @@ limit = Exercise(
     },
     "One flag decides. The other one only says where the array stops.",
 )
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """An estimator to be tried: (rewards, values, mask, λ) -> advantages, with a name to be told by."""
-
-    name: str
-    function: Callable[[Tensor, Tensor, Tensor, float], Tensor]
-
-    def __call__(self, rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
-        """What it estimates."""
-        return self.function(rewards, values, mask, lam)
-
-    def __repr__(self) -> str:
-        """Its name alone: which one has a bug is to be found out."""
-        return self.name
-
-
-def next_column(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
-    """Bootstraps, at the last live step, from whatever stands behind it."""
-    return summed_ahead(deltas(rewards, values, shifted(values), mask, 1.0), mask, lam)
-
-
-def through_returns(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
-    """Right, by the λ-return: G = r + (1 - λ) V(next) + λ G(next)."""
-    nexts = torch.where(shifted(mask), shifted(values), 0.0)
-    return torch.where(mask, summed_ahead(rewards + (1 - lam) * nexts, mask, lam) - values, 0.0)
 
 
 def agrees(scale: float = 1.0, rows: slice = slice(None), at: float = 0.5) -> Callable[[Suspect], bool]:

@@ -42,7 +42,7 @@ def numbers(text: int, lam: float) -> dict[str, Any]:
     rewards[0, -1] = float(chosen["passed"])
     credit = gae(rewards, values[None, :-1], torch.ones_like(rewards, dtype=torch.bool), lam=lam)[0]
     five = credit.square().topk(5).values.sum() / credit.square().sum()
-    moving = (values != values[-1]).nonzero()  # places whose V is not yet that of the end
+    moving = ((values - values[-1]).abs() > 0.01).nonzero()  # places whose V is not yet that of the end
     return {
         "letters": written(chosen),
         "values": values.tolist(),

@@ -4,7 +4,7 @@
     python benchmarks/family.py SAPO GMPO --seeds 3      two variants, another seed
     python benchmarks/family.py --steps 20 --seeds 0     does each of them train at all?
 
-Each batch is gone through four times: in the first pass every ratio is 1, and all losses are REINFORCE's. Seeds decide
+Each batch is gone through three times: in the first pass every ratio is 1, and all losses are REINFORCE's. Seeds decide
 prompts and the sampler's noise, so that two variants begin with the same texts. Each run lies in its own folder under
 --out and is not done twice; --pack FILE writes what the lesson shows of all runs that are there.
 """
@@ -21,11 +21,10 @@ from pathlib import Path
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import train
 
-BUDGET = {"prompts_per_step": 8, "group_size": 8, "epochs": 4, "checkpoint_every": 1000, "threads": 1}
+BUDGET = {"prompts_per_step": 4, "group_size": 16, "epochs": 3, "checkpoint_every": 1000, "threads": 1}
 VARIANTS = {
     "GRPO": {},
     "no ratio": {"loss": "reinforce"},
-    "clip higher": {"clip": (0.2, 0.28)},
     "CISPO": {"loss": "cispo"},
     "SAPO": {"loss": "sapo"},
     "DPPO": {"loss": "dppo"},

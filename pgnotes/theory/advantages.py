@@ -146,7 +146,7 @@ def gdpo_advantages(rewards: Tensor, weights: Tensor | None = None) -> Tensor:
     A_k = "grpo" of reward k; Σ_k w_k A_k is then standardised over the whole batch, so that its size does not grow with
     K (GDPO, 2601.05242; both standard deviations unbiased, plus 1e-4).
     rewards: [K, P, G].  weights: [K], all 1 if not given.  Returns [P, G], without unit.
-    A batch whose sums are all equal gets exact zeros.  ValueError naming the argument.
+    A group in which each reward is the same for all gets exact zeros.  ValueError naming the argument.
     """
     check_groups(rewards, 3)
     if weights is None:
@@ -154,7 +154,8 @@ def gdpo_advantages(rewards: Tensor, weights: Tensor | None = None) -> Tensor:
     check_numbers("weights", weights, rewards.shape[:1])
     alone = torch.stack([group_advantages(each, "grpo") for each in rewards])
     total = torch.einsum("k,kpg->pg", weights.to(alone), alone)
-    return batch_standardised(total).masked_fill(spread_is_zero(total.flatten()), 0.0)
+    dead = torch.stack([spread_is_zero(each) for each in rewards]).all(0)
+    return batch_standardised(total).masked_fill(dead[:, None], 0.0)
 
 
 def check_groups(rewards: Tensor, dims: int) -> Tensor:

@@ -24,8 +24,8 @@ def dead_share(pass_rate: Any, size: int) -> Tensor:
 def pull(pass_rate: Any, size: int, kind: str) -> Tensor:
     """f(p) in E[ĝ] = f(p) ∇p, for rewards 0 and 1 and a rule that compares within the group (lesson 08, claim C18).
 
-    It is 1 for RLOO, (G-1)/G for Dr. GRPO, (1 - (1-p)^(G-1))/p for MaxRL (lesson 10, claim C84). The mean scores of right and of wrong answers lie ∇p / (p(1-p)) apart, and
-    f is a sum over how many of the group are right, a binomial.
+    It is 1 for RLOO, (G-1)/G for Dr. GRPO, (1 - (1-p)^(G-1))/p for MaxRL (lesson 10, claim C84). The mean scores of
+    right and of wrong answers lie ∇p / (p(1-p)) apart, and f is a sum over how many of the group are right, a binomial.
     pass_rate: in (0, 1), any shape.  kind: one of `GROUP_KINDS`.  ValueError naming the argument.
     """
     p, n = check_rate(pass_rate), check_count("size", size, 2)

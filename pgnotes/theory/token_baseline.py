@@ -1,4 +1,4 @@
-"""One baseline for each *place* of a sequence: the optimal token baseline, and what is optimal (lesson 10, claim C90)."""
+"""One baseline for each *place* of a sequence: the "optimal token baseline", and what is optimal (lesson 10, C90)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pgnotes.theory.arguments import check_choice, check_real, check_shape
 from pgnotes.theory.estimators import Moments, moments_of, outcomes
-from pgnotes.theory.learning import score_sizes, symbol_scores
+from pgnotes.theory.learning import check_single_prompt, score_sizes, symbol_scores
 from pgnotes.theory.policies import PrefixPolicy
 from pgnotes.theory.worlds import TokenWorld
 
@@ -32,7 +32,7 @@ def place_baselines(world: TokenWorld, policy: PrefixPolicy, rule: str, shared: 
     argument.
     """
     check_choice("rule", rule, PLACE_RULES)
-    listed, returns = outcomes(world, policy), world.returns()[0]
+    listed, returns = outcomes(check_single_prompt(world), policy), world.returns()[0]
     if rule == "best":
         scores = place_scores(world, policy, shared)
         products = torch.einsum("n,ntd,nkd->ntk", listed.chances, scores, scores)

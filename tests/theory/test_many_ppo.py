@@ -81,3 +81,27 @@ def test_what_is_read_off_many_runs_is_what_is_read_off_one():
 def test_bad_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=f"^{name} "):
         next(ppo_many(sum_world(), Settings(), **({"runs": 2, "seed": 0} | {name: value})))
+
+
+def by_sampler(by_trainer, by_sampler):
+    return by_sampler
+
+
+def test_another_sampler_draws_and_either_s_log_probabilities_go_under_the_ratio():
+    """One update is worked out again from the batch, with the ratio that is asked for."""
+    world, settings, start = sum_world(), Settings(4.0, batch=200, epochs=1), numbers(85, 4, seed=3)
+    for old_of in (None, by_sampler):
+        runs = ppo_many(world, settings, 2, seed=0, logits=start, sampler=lambda logits: logits / 3, old_of=old_of)
+        at = next(runs)
+        theta = at.old.clone().requires_grad_()
+        logp = many_ppo.log_probs(theta, at.batch.sequences)
+        under = logp.detach() if old_of is None else many_ppo.log_probs(at.old / 3, at.batch.sequences)
+        ratio = (logp - under).exp()
+        terms = torch.minimum(ratio * at.advantages, ratio.clamp(0.8, 1.2) * at.advantages)
+        (gradient,) = torch.autograd.grad(torch.where(at.batch.mask, terms, 0.0).sum() / 200, theta)
+        torch.testing.assert_close(at.now, at.old + 4.0 * gradient)
+
+        # the first symbols are drawn by the sampler: flatter than the policy's
+        share = (at.batch.sequences[..., 0].flatten() == start[0].argmax()).double().mean().item()
+        wanted = (start[0] / 3).softmax(0).max().item()
+        assert share == pytest.approx(wanted, abs=0.06) != pytest.approx(start[0].softmax(0).max().item(), abs=0.06)

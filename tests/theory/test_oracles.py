@@ -15,7 +15,8 @@ import pytest
 import torch
 from plain import numbers, seeded
 
-from pgnotes.theory.advantages import group_advantages
+from pgnotes.theory.advantages import gdpo_advantages, group_advantages
+from pgnotes.theory.mismatch import sampler_weights
 from pgnotes.theory.objectives import aggregate, kl_estimate, policy_loss
 
 REQUIRED = os.environ.get("PGNOTES_ORACLES") == "required"
@@ -31,11 +32,14 @@ MAPPING = {
     ("gspo", "sequence"): ("grpo", "sequence"),
     ("gspo", "dr_grpo"): ("dr_grpo", "sequence"),
     ("cispo", "token"): ("cispo", "token"),
+    ("sapo", "sequence"): ("sapo", "token"),
 }
-TRL_ALONE = {  # Liger's luspo weighs by length once more
+TRL_ALONE = {  # Liger's luspo weighs by length once more, and its GMPO is missing
     ("ppo", "sum"): ("luspo", "token"),
     ("gspo", "sum"): ("luspo", "sequence"),
+    ("gmpo", "sequence"): ("gmpo", "token"),
 }
+GATE = (0.75, 1.5)  # SAPO's temperatures; TRL makes float32 of them
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}
 
 
@@ -60,10 +64,11 @@ def batch(seed, dtype):
     return (*(x.to(dtype) for x in (now, old, reference, advantages)), mask)
 
 
-def trl_loss(now, old, reference, advantages, mask, loss_type, level):
+def trl_loss(now, old, reference, advantages, mask, loss_type, level, weighted_kl=False):
     """`GRPOTrainer._compute_loss` on a trainer that was never built: its log-probabilities are handed in."""
-    trainer_module = oracle("trl.trainer.grpo_trainer")
-    trainer = trainer_module.GRPOTrainer.__new__(trainer_module.GRPOTrainer)
+    place = "trl.experimental.gmpo.gmpo_trainer" if loss_type == "gmpo" else "trl.trainer.grpo_trainer"
+    kind = getattr(oracle(place), "GMPOTrainer" if loss_type == "gmpo" else "GRPOTrainer")
+    trainer = kind.__new__(kind)
     loss_settings = {
         "loss_type": loss_type,
         "importance_sampling_level": level,
@@ -80,7 +85,8 @@ def trl_loss(now, old, reference, advantages, mask, loss_type, level):
         "use_vllm": False,
         "_entropy_bonus_enabled": False,
     }
-    args = {"delta": None, "use_bias_correction_kl": False, "steps_per_generation": 1}
+    args = {"delta": None, "use_bias_correction_kl": weighted_kl, "steps_per_generation": 1}
+    args |= {"sapo_temperature_pos": GATE[0], "sapo_temperature_neg": GATE[1]}
     surroundings = {
         "args": SimpleNamespace(**args, entropy_coef=0.0, report_to=[]),
         "model": SimpleNamespace(training=True),
@@ -105,7 +111,7 @@ def trl_loss(now, old, reference, advantages, mask, loss_type, level):
     return trainer._compute_loss(trainer.model, inputs)
 
 
-def liger_loss(now, old, reference, advantages, mask, loss_type, level):
+def liger_loss(now, old, reference, advantages, mask, loss_type, level, weighted_kl=False):
     """Liger's own function for the same losses."""
     function = oracle("liger_kernel.chunked_loss.grpo_loss").LigerFusedLinearGRPOFunction.ppo_loss_fn
     weights = mask.to(now.dtype)
@@ -117,15 +123,19 @@ def liger_loss(now, old, reference, advantages, mask, loss_type, level):
         "importance_sampling_level": level,
         "max_completion_length": mask.shape[1],
         "num_items_in_batch": mask.sum(),
+        "sapo_temperature_pos": GATE[0],
+        "sapo_temperature_neg": GATE[1],
+        "use_bias_correction_kl": weighted_kl,
     }
     loss, _ = function(now, weights, advantages, weights, reference, old, **options)
     return loss
 
 
-def our_loss(now, old, reference, advantages, mask, kind, how):
+def our_loss(now, old, reference, advantages, mask, kind, how, weighted_kl=False):
     """The policy's loss plus β times the KL by k3, which is what both oracles add."""
-    loss = policy_loss(now, old, advantages, mask, kind, clip=(LOW, HIGH), aggregate=how)
-    return loss + BETA * aggregate(kl_estimate(now, reference, "k3"), mask, how)
+    loss = policy_loss(now, old, advantages, mask, kind, clip=(LOW, HIGH), aggregate=how, gate=GATE)
+    leash = kl_estimate(now, reference, "k3", old if weighted_kl else None)
+    return loss + BETA * aggregate(leash, mask, how)
 
 
 def gradient(loss, now, *arguments):
@@ -158,6 +168,37 @@ def test_loss_and_gradient_agree_with_the_oracle(theirs, pair, dtype):
     assert worst <= TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("theirs", [trl_loss, liger_loss])
+def test_the_ratio_weighted_kl_agrees_with_the_oracle(theirs):
+    """DeepSeek-V3.2's k3, times the ratio, with its gradient."""
+    for seed in range(CASES):
+        given = batch(seed, torch.float64)
+        value, grad = gradient(lambda *x: our_loss(*x, "ppo", "token", weighted_kl=True), *given)
+        expected, expected_grad = gradient(lambda *x: theirs(*x, "bnpo", "token", weighted_kl=True), *given)
+        size = scale(given[0], given[1], given[3], given[4])
+        assert (value - expected).abs() <= 1e-10 * size
+        assert (grad - expected_grad).abs().max() <= 1e-10 * size
+
+
+def test_weights_for_the_sampler_multiply_terms_or_advantages_alike():
+    """Liger multiplies each term with min(π/μ, cap); here the advantage is, which a clip does not mind."""
+    function = oracle("liger_kernel.chunked_loss.grpo_loss").LigerFusedLinearGRPOFunction.ppo_loss_fn
+    options = {"epsilon_low": LOW, "epsilon_high": HIGH, "beta": 0.0, "loss_type": "bnpo"}
+
+    def theirs(now, old, sampler, advantages, mask):
+        live, ratio = mask.to(now.dtype), torch.exp(old - sampler).clamp(max=1.5)
+        return function(now, live, advantages, live, None, old, vllm_is_ratio=ratio, **options)[0]
+
+    def ours(now, old, sampler, advantages, mask):
+        weighted = advantages[:, None] * sampler_weights(old, sampler, mask, 1.5)
+        return policy_loss(now, old, weighted, mask, "ppo", clip=(LOW, HIGH))
+
+    for seed in range(CASES):
+        given = batch(seed, torch.float64)
+        for found, wanted in zip(gradient(ours, *given), gradient(theirs, *given), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("how", ["token", "sequence", "dr_grpo"])
 def test_reinforce_is_ppo_s_gradient_where_nothing_has_moved(how):
     """No oracle has -A log π; at ratio 1 the gradient of theirs is its gradient."""
@@ -185,3 +226,15 @@ def test_group_advantages_are_trl_s_recipe():
     std = rewards.view(-1, 6).std(dim=1).repeat_interleave(6)
     expected = (rewards.flatten() - mean) / (std + 1e-4)
     torch.testing.assert_close(group_advantages(rewards, "grpo").flatten(), expected)
+    by_batch = (rewards.flatten() - mean) / (rewards.flatten().std() + 1e-4)  # scale_rewards="batch"
+    torch.testing.assert_close(group_advantages(rewards, "lite_ppo").flatten(), by_batch)
+
+
+def test_gdpo_is_trl_s_recipe():
+    """`multi_objective_aggregation="normalize_then_sum"`: one row a completion, one column a reward."""
+    rewards, weights = numbers(3, 5, 6), torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
+    grouped = rewards.permute(1, 2, 0)
+    alone = (grouped - grouped.mean(1, keepdim=True)) / (grouped.std(1, keepdim=True) + 1e-4)
+    total = (alone.reshape(-1, 3) * weights).sum(1)
+    expected = (total - total.mean()) / (total.std() + 1e-4)
+    torch.testing.assert_close(gdpo_advantages(rewards, weights).flatten(), expected)

@@ -4,15 +4,15 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "A token of probability 0.9 has an advantage of +1 and PPO's clip is 0.2. From the second pass on, when does the "
-        "clip silence it?",
+        "A token of probability 0.9 has an advantage of +1, and PPO's clip is 0.2. From the second pass on, when does "
+        "the clip silence it?",
         (
+            Choice("Never.", True, "Its ratio can't pass 1.11, and the band ends at 1.2. A rare token meets it soon."),
             Choice(
                 "As soon as it has moved by 0.2, at probability 1.1.",
                 False,
                 "No probability is above 1. The band is for the ratio, and the ratio ends at 1/0.9 = 1.11.",
             ),
-            Choice("Never.", True, "Its ratio can't pass 1.11, and the band ends at 1.2. A rare token meets it at once."),
             Choice(
                 "At ratio 1.2, like every token.",
                 False,
@@ -51,15 +51,15 @@ QUESTIONS = (
                 "In section 4 nothing reached the cap of 2, and fourteen fifteenths of the bias stayed.",
             ),
             Choice(
+                "Nothing on average: importance weights are unbiased.",
+                False,
+                "The weight of the whole sequence is. A token's own ratio corrects the token alone.",
+            ),
+            Choice(
                 "How often each prefix is reached, and what follows a token: both are still the old policy's.",
                 True,
                 "The token's own ratio is one of three factors. The product of all is unbiased, and explodes with "
                 "length.",
-            ),
-            Choice(
-                "Nothing on average: importance weights are unbiased.",
-                False,
-                "The weight of the whole sequence is. A token's own ratio corrects the token alone.",
             ),
         ),
     ),
@@ -70,7 +70,7 @@ QUESTIONS = (
             Choice(
                 "The old log-probabilities are not the trainer's own.",
                 True,
-                "Or the batch is split into minibatches. With the trainer's own numbers and one update every ratio is 1.",
+                "Or the batch is cut into minibatches. With the trainer's own numbers and one update each ratio is 1.",
             ),
             Choice(
                 "Normal: some tokens always lie outside the band.",
@@ -83,14 +83,14 @@ QUESTIONS = (
         "After training pass@1 has risen from 38 to 45 %, and pass@64 has fallen from 100 to 51 %. How can that be?",
         (
             Choice(
+                "What solved some of the requests rarely has been given up for what solves others often.",
+                True,
+                "One try gains more from 0.9 on half of the requests than from 0.3 on all; 64 tries gain less.",
+            ),
+            Choice(
                 "It can't: who passes more often at one try passes more often at 64.",
                 False,
                 "For a single request that is so. An average over requests can trade one for another.",
-            ),
-            Choice(
-                "What solved some of the requests rarely has been given up for what solves others often.",
-                True,
-                "One try gains more from 0.9 on half of the requests than from 0.3 on all; 64 tries the other way round.",
             ),
             Choice(
                 "The entropy bonus was too small.",

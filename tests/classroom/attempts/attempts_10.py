@@ -158,7 +158,7 @@ WRONG = {
     "10.2": (
         ("`return` missing", no_return),
         ("should be an array of shape [2, ", lambda p, r: p - r),
-        ("should be", lambda p, r: torch.stack([p - r, r.exp() / p.exp() - 1])),
+        ("In k3's the sign is turned", lambda p, r: torch.stack([p - r, r.exp() / p.exp() - 1])),
         ("estimates themselves", lambda p, r: torch.stack([(p - r) ** 2 / 2, (r - p).exp() - 1 - (r - p)])),
         ("swapped", lambda p, r: torch.stack([1 - (r - p).exp(), p - r])),
         ("should be", lambda p, r: torch.stack([torch.ones_like(p), 1 - (r - p).exp()])),
@@ -169,7 +169,8 @@ WRONG = {
         ("one number", lambda p, s, a, m, c: -((p - s).exp().detach().clamp(max=c) * a * p)),
         ("depends on log π", lambda p, s, a, m, c: -(torch.minimum(p.exp() / s.exp(), p * 0 + c) * a * p)[m].mean()),
         ("floor", lambda p, s, a, m, c: -(torch.clamp((p - s).exp().detach(), c) * a * p)[m].mean()),
-        ("the gradient of your loss is", lambda p, s, a, m, c: -((p - s).exp().clamp(max=c) * a)[m].mean()),
+        ("truncated ratio itself is differentiated", lambda p, s, a, m, c: -((p - s).exp().clamp(max=c) * a)[m].mean()),
+        ("the gradient of your loss is", lambda p, s, a, m, c: -((s - p).detach().exp().clamp(max=c) * p)[m].mean()),
         ("don't call `backward()`", lambda p, s, a, m, c: backward_on(p, s, a, m, c)),
     ),
     "10.4": (

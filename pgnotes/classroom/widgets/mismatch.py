@@ -62,30 +62,24 @@ def setting(horizon: int) -> Setting:
     return Setting(Mismatch(world, past[-1]), past)
 
 
-@lru_cache(maxsize=512)
-def corrections(temperature: float, age: int, horizon: int, cap: float) -> dict[str, Correction]:
-    """What each rule leaves of the gradient."""
+@lru_cache(maxsize=4096)
+def correction(temperature: float, age: int, horizon: int, rule: str, floor: float, cap: float) -> Correction:
+    """What a rule leaves of the gradient; those without a cap of the slider's are worked out once."""
     listed, past = setting(horizon)
-    sampler = hotter(past[-1 - age], temperature)
-    found = {}
-    for name, (rule, bounds) in RULES.items():
-        floor, at_most = bounds(cap)
-        found[name] = listed.correction(sampler, rule, at_most, floor)
-    return found
+    return listed.correction(hotter(past[-1 - age], temperature), rule, cap, floor)
 
 
 def numbers(temperature: float, age: int, horizon: int, cap: float, n: int) -> dict[str, Any]:
     """Of each rule bias and noise of a step, both in units of ‖∇J‖, and the share of a batch that is left."""
-    found = corrections(round(temperature, 2), age, horizon, round(cap, 1))
-    listed, past = setting(horizon)
-    signal = listed.gradient.square().sum().item()
-    tokens = listed.correction(hotter(past[-1 - age], round(temperature, 2)), "token").effective
+    sampler = round(temperature, 2), age, horizon
+    found = [correction(*sampler, rule, *bounds(round(cap, 1))) for rule, bounds in RULES.values()]
+    signal = setting(horizon).listed.gradient.square().sum().item()
     return {
-        "bias": [one.bias for one in found.values()],
-        "noise": [(one.trace / n / signal) ** 0.5 for one in found.values()],
-        "left": [one.effective for one in found.values()],
-        "long": tokens**LONG,
-        "cosine": found["none"].cosine,
+        "bias": [one.bias for one in found],
+        "noise": [(one.trace / n / signal) ** 0.5 for one in found],
+        "left": [one.effective for one in found],
+        "long": correction(*sampler, "token", 0.0, float("inf")).effective ** LONG,
+        "cosine": found[0].cosine,
     }
 
 

@@ -1,5 +1,6 @@
 """A benchmark that few can run as it is meant is at least run as it can be."""
 
+import gzip
 import importlib
 import json
 import shutil
@@ -66,3 +67,22 @@ def test_one_thing_changed_at_a_time(benchmark, tmp_path, capsys):
         benchmark("ablations", *given, "no lash")
     assert refused.value.code == 2
     assert "no lash" in capsys.readouterr().err
+
+
+def test_the_family_s_runs_are_packed_for_the_lesson(benchmark, tmp_path, monkeypatch):
+    """Two of them for a step; what is packed says how it was made, and leads back to it."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    family = importlib.import_module("family")
+    monkeypatch.setattr(family, "BUDGET", family.BUDGET | {"prompts_per_step": 2, "group_size": 4, "epochs": 2})
+    given = ["SAPO", "Lite PPO", "--steps", "1", "--evaluate", "4", "--seeds", "5", "--out", str(tmp_path / "runs")]
+    out = benchmark("family", *given, "--pack", str(tmp_path / "packed.gz"))
+    assert [line[:16].split() for line in out.splitlines()[1:]] == [["SAPO", "5"], ["Lite", "PPO", "5"]]
+    packed = json.loads(gzip.decompress((tmp_path / "packed.gz").read_bytes()))
+    assert packed["budget"]["epochs"] == 2
+    assert packed["variants"].keys() == family.VARIANTS.keys()
+    assert [(run["name"], run["seed"]) for run in packed["runs"]] == [("Lite PPO", 5), ("SAPO", 5)]
+    result = json.loads((tmp_path / "runs/SAPO-5/result.json").read_text())
+    assert packed["runs"][1]["result"]["pass_rate_after"] == result["pass_rate_after"]
+    assert all(len(curve) == 1 for run in packed["runs"] for curve in run["curves"].values())
+    settings = json.loads((tmp_path / "runs/Lite-PPO-5/run.json").read_text())["config"]
+    assert (settings["advantages"], settings["seed"], settings["group_size"]) == ("lite_ppo", 5, 4)

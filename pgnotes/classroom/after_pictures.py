@@ -46,7 +46,7 @@ def one_or_many(passes: dict[str, dict[str, Tensor]]) -> Figure:
             mean, error = curve(passes[kind][when]).T
             real.errorbar(KS, mean, 2 * error, color=colour, linestyle=style, linewidth=2.4, capsize=2)
     legend(real, (1.6, 1.04, "after, the target trained for", AFTER), (12, 0.58, "before, both", MUTED))
-    legend(real, (3.3, 0.29, "after, neighbouring targets", AFTER))
+    legend(real, (6, 0.29, "after, neighbours", AFTER))
 
     label(two, "Two requests: they cross", x="tries k", y="pass@k")
     label(real, "The pocket model: they do not", x="tries k")

@@ -78,7 +78,8 @@ def sampler_weights(
     al. 2025) · "token_mask", the ratio if it lies in [floor, cap], else 0 (IcePop, 2510.18855: 0.5 and 5) · "sequence",
     min(product of the sequence's ratios, cap), without bias if nothing reaches the cap · "sequence_mask", the product
     if it lies in [floor, cap], else 0 · "geometric_mask", the token's ratio, if the *geometric mean* of its sequence's
-    lies in [floor, cap], else 0: a bound that means the same at every length (as in 2512.23075's masks).
+    lies in [floor, cap], else 0: a bound that means the same at every length (Liu, Li et al. 2025, "When speed kills
+    stability", part 3; 2512.23075 drops a sequence by its *worst* token instead).
     logp, logp_sampler: [B, T] log-probabilities in nats under the policy and under what drew them.  mask: [B, T] bool.
     cap: above 0, may be infinite; no weight exceeds e^20.  floor: from 0 to the cap, for masks.
     Returns [B, T], 0 where the mask is False; no gradient flows through it.  ValueError, naming the argument, for

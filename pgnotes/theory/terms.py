@@ -120,7 +120,7 @@ def gspo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor,
 
 
 def gmpo_terms(logp: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, clip: Clip) -> Tensor:
-    """-A times the geometric mean of *clipped* ratios, each token's by itself (lesson 10; GMPO, 2507.20673, eq. 4).
+    """-A times the geometric mean of *clipped* ratios, each token's by itself (lesson 10; GMPO, 2507.20673).
 
     Clipped in logarithms, and on PPO's side alone: log r <= high where A > 0, log r >= -low where A < 0. A clipped
     token passes no gradient; the others of its sequence still do.

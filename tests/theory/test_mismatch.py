@@ -104,6 +104,11 @@ def test_rounded_logits_are_near_and_coarser_in_bfloat16():
     full, half, brain = (listed.correction(rounded(POLICY, kind)).bias for kind in ("float32", "float16", "bfloat16"))
     assert full < 1e-6 < half < 1e-2
     assert 2 * half < brain < 1e-2
+
+
+def test_a_hotter_policy_is_the_power_of_its_chances():
+    tempered = POLICY.probs ** (1 / 1.4)
+    torch.testing.assert_close(SAMPLER.probs, tempered / tempered.sum(1, keepdim=True))
     assert torch.equal(hotter(POLICY, 1.0).logits, POLICY.logits)
 
 

@@ -17,6 +17,8 @@ from pgnotes.theory.objectives import (
     kl_estimate,
     policy_loss,
 )
+from pgnotes.theory.policies import PrefixPolicy
+from pgnotes.theory.worlds import sum_world
 
 LENGTHS = [5, 1, 3, 4]
 LOW, HIGH = 0.2, 0.28
@@ -208,3 +210,43 @@ def test_the_entropy_bonus_is_scaled_by_the_variance_or_its_inverse_within_limit
         entropy_weight(rewards, 0.01, "none")
     with pytest.raises(ValueError, match="bonus is -1"):
         entropy_weight(rewards, -1.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_as_losses_k1_descends_nothing_k2_the_kl_and_k3_the_other_one(seed):
+    """Claim C14, for one decision: every outcome of five, by autograd."""
+    g = seeded(seed)
+    theta = torch.randn(5, generator=g, dtype=torch.float64).requires_grad_()
+    logp, reference = theta.log_softmax(0), torch.randn(5, generator=g, dtype=torch.float64).log_softmax(0)
+    to_reference = (logp.exp() * (logp - reference)).sum()
+    from_reference = (reference.exp() * (reference - logp)).sum()
+    slopes = {"k1": torch.zeros(5, dtype=torch.float64)}
+    slopes["k2"], slopes["k3"] = (
+        torch.autograd.grad(kl, theta, retain_graph=True)[0] for kl in (to_reference, from_reference)
+    )
+    for kind, wanted in slopes.items():
+        mean = logp.exp().detach() @ kl_estimate(logp, reference, kind)
+        (found,) = torch.autograd.grad(mean, theta, retain_graph=True)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("drift", "k2", "k3"), [(0.25, 0.065, 0.078), (1.0, 0.218, 0.329)])
+def test_summed_over_tokens_k2_and_k3_are_off_and_of_whole_sequences_exact(drift, k2, k3):
+    """Claim C14 on the sum world: how far from the gradient of its KL each one's mean gradient is."""
+    world, g = sum_world(), seeded(0)
+    reference, direction = (torch.randn(85, 4, generator=g).double() for _ in range(2))
+    theta = (reference + drift * direction).requires_grad_()
+    policy, start = PrefixPolicy(theta), PrefixPolicy(reference)
+    p, q = world.probabilities(policy)[0], world.probabilities(start)[0]
+    exact = {"k2": (p * (p.log() - q.log())).sum(), "k3": (q * (q.log() - p.log())).sum()}
+    logp, logp_ref = (each.log_prob(world.sequences) * world.mask for each in (policy, start))
+    for kind, off in (("k2", k2), ("k3", k3)):
+        (wanted,) = torch.autograd.grad(exact[kind], theta, retain_graph=True)
+        by_token = kl_estimate(logp, logp_ref, kind).sum(1)
+        whole = kl_estimate(logp.sum(1), logp_ref.sum(1), kind)
+        errors = []
+        for each in (by_token, whole):
+            (found,) = torch.autograd.grad(p.detach() @ each, theta, retain_graph=True)
+            errors.append(((found - wanted).norm() / wanted.norm()).item())
+        assert errors[0] == pytest.approx(off, abs=5e-4)
+        assert errors[1] < 1e-12

@@ -48,7 +48,7 @@ QUESTIONS = (
             Choice(
                 "Only what the cap cut off.",
                 False,
-                "In section 4 nothing reached the cap of 2, and fourteen fifteenths of the bias stayed.",
+                "In section 4's widget nothing reaches the cap of 2 five updates on, and nearly all of the bias stays.",
             ),
             Choice(
                 "Nothing on average: importance weights are unbiased.",

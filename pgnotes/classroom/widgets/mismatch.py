@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from pgnotes.classroom.artists import fill, readouts, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import BETTER, ESTIMATE, WORSE, label
+from pgnotes.classroom.style import ESTIMATE, EXACT, WORSE, label
 from pgnotes.theory.mismatch import Correction, Mismatch, hotter
 from pgnotes.theory.policies import PrefixPolicy
 from pgnotes.theory.reinforce import Recipe, reinforce
-from pgnotes.theory.worlds import sum_world
+from pgnotes.theory.worlds import TokenWorld, sum_world
 
 RULES = {  # name, and for `Mismatch.correction` the rule and what floor and cap are for a slider at c
     "none": ("none", lambda c: (0.0, float("inf"))),
@@ -25,7 +25,8 @@ RULES = {  # name, and for `Mismatch.correction` the rule and what floor and cap
     "sequence, truncated": ("sequence", lambda c: (0.0, c)),
     "geometric mask": ("geometric_mask", lambda c: (0.9, 1.1)),
 }
-HALF_WAY = 0.55  # of the optimum: the policy that learns is the first of a run to earn so much
+HALF_WAY, LONGEST = 0.55, 200  # of the optimum; steps after which a run that never comes so far is given up
+LEFT = "#8fd3bf"  # a pale green, on which words can be read
 TOP, LONG = 1.2, 200  # of the errors' axis; tokens of a long text
 CONTROLS = (
     Slider("temperature", "the sampler's temperature (the trainer's: 1)", 0.7, 1.5, 0.05, 1.1),
@@ -43,42 +44,42 @@ class Setting(NamedTuple):
     past: list[PrefixPolicy]  # [-1] is the policy itself
 
 
-@lru_cache(maxsize=3)
-def setting(horizon: int) -> Setting:
-    """The sum world of a length, with REINFORCE half way through it."""
-    world = sum_world(target=3 * horizon // 2, horizon=horizon)
+def half_way(world: TokenWorld, seed: int = 0) -> list[PrefixPolicy]:
+    """What a run of REINFORCE was, step by step, up to the first policy that earns more than `HALF_WAY`."""
     past = []
-    for policy in islice(reinforce(world, Recipe(normalise=True), seed=0), 60):
+    for policy in islice(reinforce(world, Recipe(normalise=True), seed=seed), LONGEST):
         past.append(PrefixPolicy(policy.logits.detach().clone()))
         if world.expected_return(past[-1]) > HALF_WAY:
             break
+    return past
+
+
+@lru_cache(maxsize=3)
+def setting(horizon: int) -> Setting:
+    """The sum world of a length, with a policy half way through learning it."""
+    world = sum_world(target=3 * horizon // 2, horizon=horizon)
+    past = half_way(world)
     return Setting(Mismatch(world, past[-1]), past)
 
 
-@lru_cache(maxsize=512)
-def corrections(temperature: float, age: int, horizon: int, cap: float) -> dict[str, Correction]:
-    """What each rule leaves of the gradient."""
+@lru_cache(maxsize=4096)
+def correction(temperature: float, age: int, horizon: int, rule: str, floor: float, cap: float) -> Correction:
+    """What a rule leaves of the gradient; those without a cap of the slider's are worked out once."""
     listed, past = setting(horizon)
-    sampler = hotter(past[-1 - age], temperature)
-    found = {}
-    for name, (rule, bounds) in RULES.items():
-        floor, at_most = bounds(cap)
-        found[name] = listed.correction(sampler, rule, at_most, floor)
-    return found
+    return listed.correction(hotter(past[-1 - age], temperature), rule, cap, floor)
 
 
 def numbers(temperature: float, age: int, horizon: int, cap: float, n: int) -> dict[str, Any]:
     """Of each rule bias and noise of a step, both in units of ‖∇J‖, and the share of a batch that is left."""
-    found = corrections(round(temperature, 2), age, horizon, round(cap, 1))
-    listed, past = setting(horizon)
-    signal = listed.gradient.square().sum().item()
-    tokens = listed.correction(hotter(past[-1 - age], round(temperature, 2)), "token").effective
+    sampler = round(temperature, 2), age, horizon
+    found = [correction(*sampler, rule, *bounds(round(cap, 1))) for rule, bounds in RULES.values()]
+    signal = setting(horizon).listed.gradient.square().sum().item()
     return {
-        "bias": [one.bias for one in found.values()],
-        "noise": [(one.trace / n / signal) ** 0.5 for one in found.values()],
-        "left": [one.effective for one in found.values()],
-        "long": tokens**LONG,
-        "cosine": found["none"].cosine,
+        "bias": [one.bias for one in found],
+        "noise": [(one.trace / n / signal) ** 0.5 for one in found],
+        "left": [one.effective for one in found],
+        "long": correction(*sampler, "token", 0.0, float("inf")).effective ** LONG,
+        "cosine": found[0].cosine,
     }
 
 
@@ -91,24 +92,26 @@ def rows(ax: Axes, title: str, top: float) -> None:
 
 def draw(fig: Figure) -> Moving:
     """Left bias and noise, right what is left of a batch; below the readouts."""
-    error, left = two_panels(fig, 1.7, left=0.225, right=0.965, top=0.9, bottom=0.25, gap=0.12)
-    rows(error, "Error of a step, in units of the gradient", TOP)
+    error, left = two_panels(fig, 1.7, left=0.232, right=0.965, top=0.9, bottom=0.25, gap=0.12)
+    rows(error, "A step's bias and noise ÷ ‖∇J‖", TOP)
     rows(left, "What is left of a batch", 1)
     error.set_yticklabels(RULES)
     left.set_yticklabels([])
+    # again, for where the panels stand below each other; on the bars, which move
+    again = [left.text(0.02, y, name, color=EXACT, va="center", fontsize=9) for y, name in enumerate(RULES)]
     places, half = range(len(RULES)), 0.33
     bias, noise, shares = (
         ax.barh([y + shift for y in places], [0.0] * len(RULES), width, color=colour)
         for ax, shift, width, colour in (
             (error, -half / 2, half, WORSE),
             (error, half / 2, half, ESTIMATE),
-            (left, 0.0, 2 * half, BETTER),
+            (left, 0.0, 2 * half, LEFT),
         )
     )
     look: dict[str, Any] = {"color": "white", "ha": "right", "va": "center", "fontsize": 9, "fontweight": "bold"}
     beyond = [error.text(TOP * 0.99, y + shift, "", **look) for shift in (-half / 2, half / 2) for y in places]
-    fig.text(0.225, 0.115, "■ bias", color=WORSE, fontweight="bold")
-    fig.text(0.325, 0.115, "■ noise of so many sequences", color=ESTIMATE, fontweight="bold")
+    fig.text(0.232, 0.115, "■ bias", color=WORSE, fontweight="bold")
+    fig.text(0.332, 0.115, "■ noise of so many sequences", color=ESTIMATE, fontweight="bold")
     names = (0.36, "cosine without correction"), (0.9, f"sequence weights of {LONG} such tokens leave")
     readings = readouts(fig, 0.025, *names)
 
@@ -121,7 +124,7 @@ def draw(fig: Figure) -> Moving:
             bar.set_width(value)
         fill(readings, (f"{n['cosine']:.3f}", f"{n['long']:.0%}" if n["long"] >= 0.01 else "< 1 %"))
 
-    return [*bias, *noise, *shares, *beyond, *readings], update
+    return [*bias, *noise, *shares, *again, *beyond, *readings], update
 
 
 def mismatch() -> Live:
@@ -134,8 +137,8 @@ def mismatch() -> Live:
     )
     alt = (
         "For no correction and five corrections bars of a step's bias and noise, and of the share of a batch that is "
-        "left. Only the whole sequence's weight has no bias; the token's weight has less than none at all where the "
-        "sampler is at another temperature, and hardly less where its weights are old."
+        "left. Only the whole sequence's weight has no bias. A token's weight takes away a third of it where the "
+        "sampler is at temperature 1.1, and hardly any where its weights are old; the geometric mask adds to it."
     )
     recorded = {"temperature": (0.8, 1.0, 1.1, 1.3), "cap": (1.2, 2.0, 3.0)}
     return Live(numbers, draw, CONTROLS, 3.7, twin, alt, recorded=recorded)

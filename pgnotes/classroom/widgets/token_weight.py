@@ -139,18 +139,20 @@ def draw(fig: Figure) -> Moving:
 
 def token_weight() -> Live:
     """The widget."""
+    moved = {"ratio": 1.24}
+    likely, narrow = moved | {"chance": 0.8}, {"method": "dppo", "band": (0.1, 0.1)}
     twin = (
-        ("PPO, a token of probability 0.01 at ratio 1.24: moved by 0.0024, and silenced for A = +1", {"ratio": 1.24}),
-        ("PPO, a token of probability 0.8 at the same ratio: moved by 0.19", {"ratio": 1.24, "chance": 0.8}),
-        ("DPPO, the rare token: free to move on", {"method": "dppo", "ratio": 1.24}),
-        ("CISPO: capped above, and never silent", {"method": "cispo", "ratio": 1.6}),
-        ("SAPO: the gate closes on both sides, also where the ratio comes back", {"method": "sapo", "ratio": 1.6}),
+        ("PPO, a token of probability 0.01 at ratio 1.24: moved by 0.0024, and silenced for A = +1", moved),
+        ("PPO, a token of probability 0.8 at the same ratio: moved by 0.19, and silenced", likely),
+        ("DPPO, a band of 0.1 for the probability: the rare token is pushed on", moved | narrow),
+        ("DPPO, and the likely token: silenced", likely | narrow),
+        ("SAPO: a gate that closes slowly, on both sides of 1", {"method": "sapo", "ratio": 1.6}),
     )
     alt = (
         "What multiplies a token's score, over its ratio, for advantages +1 and −1, with the token's probability when "
         "it was sampled and now. Under PPO it is the ratio, and 0 beyond the band on the side that the advantage asks "
-        "for, whether the probability has moved by 0.0024 or by 0.19; DPPO silences only the second; CISPO is capped "
-        "above; SAPO's falls smoothly on both sides."
+        "for, whether the probability has moved by 0.0024 or by 0.19; DPPO, with a band of 0.1 for the probability, "
+        "silences only the second; SAPO's falls off smoothly on both sides."
     )
     recorded = {"ratio": (0.4, 0.76, 1.0, 1.24, 1.6, 2.0)}
     return Live(numbers, draw, CONTROLS, 4.0, twin, alt, recorded=recorded)

@@ -91,6 +91,7 @@ def test_what_is_earned_is_the_reward_of_the_whole_text(pocket):
 
     cut = continued(model, tokenizer, task, task.held_out[0], tokens[:-1], 2, 12, "seed")
     assert cut[-1].tolist() == [0.0, 0.0], "it did not end by itself"
+    assert max(len(text) for _, text in heard[-2 * len(cut) :]) == 12, "the prefix counts"
 
 
 def test_the_seeds_decide_and_so_does_the_place(pocket, task):

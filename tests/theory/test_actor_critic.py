@@ -21,7 +21,7 @@ from pgnotes.theory.actor_critic import (
 from pgnotes.theory.credit import values_to_go
 from pgnotes.theory.critics import gae, lambda_returns
 from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
-from pgnotes.theory.many import expected_returns
+from pgnotes.theory.many import exact_gradients, expected_returns
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, reinforce
 from pgnotes.theory.worlds import Rollout, sum_world
@@ -211,6 +211,7 @@ def test_staleness_compares_a_gradient_with_an_earlier_one(world):
     states = [theta for theta, _ in islice(actor_critic_many(world, settings, 2, 1), 5)]
     for run in range(2):
         exact = [world.exact_gradient(PrefixPolicy(theta[run])).flatten() for theta in states]
+        torch.testing.assert_close(exact_gradients(world, states[2])[run].flatten(), exact[2])
         for after in range(2):
             wanted = torch.cosine_similarity(exact[after + 3], exact[after], 0)
             torch.testing.assert_close(found[run, after], wanted)

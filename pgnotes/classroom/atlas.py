@@ -190,7 +190,7 @@ HISTORY = (
     (2002, 0, "Conservative policy iteration", "Kakade & Langford", "07"),
     (2004, 1, "Optimal baselines", "Greensmith et al.", "05"),
     (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "07"),
-    (2015, 1, "GAE", "Schulman et al.", ""), (2016, 0, "A3C", "Mnih et al.", ""),
+    (2015, 1, "GAE", "Schulman et al.", "11"), (2016, 0, "A3C", "Mnih et al.", "11"),
     (2017, 0, "PPO", "Schulman et al.", "07"), (2017, 0, "Human preferences", "Christiano et al.", ""),
     (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
     (2019, 2, "Preferences for text", "Ziegler et al.", "07"), (2020, 1, "Beyond variance", "Chung et al.", "05"),

@@ -75,8 +75,8 @@ def after_reset(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Te
 def late_mask(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
     """A bug: whether a step ended its sequence is read off the step after it (lesson 11).
 
-    The last live step but one looks like the end and does not bootstrap; the last does, from V(start). Its sums stop
-    where they should.
+    The last live step but one looks like the end and does not bootstrap; the last does, from V(start). The sums over
+    later errors stop where they should; in a loop that reads one flag for both they do not either.
     """
     wrong = after_reset(rewards, values, mask, lam=0.0)
     last_but_one = mask & shifted(mask) & ~shifted(shifted(mask))

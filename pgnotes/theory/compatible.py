@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import check_real, check_shape
+from pgnotes.theory.arguments import check_indices, check_real, check_shape
 from pgnotes.theory.learning import prefix_totals, prefix_values, symbol_values
 from pgnotes.theory.policies import PrefixPolicy
 from pgnotes.theory.worlds import TokenWorld
@@ -55,9 +55,11 @@ def mean_with_worth(world: TokenWorld, policy: PrefixPolicy, worth: Any, feature
 def by_class(world: TokenWorld, policy: PrefixPolicy, classes: Any) -> Tensor:
     """The critic that knows no more of prefix and symbol than a class, [rows, V]: the mean Q of each class (lesson 11).
 
-    classes: whole numbers from 0, [rows, V].  The best fit to Q in the mean square that can be had of such a critic.
+    Of all such critics it is nearest to Q in the mean square.
+    classes: whole numbers from 0 to rows · V - 1, [rows, V].  world: with one prompt.  ValueError naming the argument.
     """
-    classes = check_shape("classes", torch.as_tensor(classes), policy.logits.shape[-2:]).long()
+    classes = check_indices("classes", classes, policy.logits.numel(), dim=2)
+    check_shape("classes", classes, policy.logits.shape[-2:])
     seen = chances_met(world, policy)[:, None] * policy.probs.detach()
     totals = torch.zeros(2, int(classes.max()) + 1, dtype=torch.float64)
     for total, of in zip(totals, (seen, seen * symbol_values(world, policy)), strict=True):

@@ -8,6 +8,7 @@ from importlib.resources import files
 import pytest
 import torch
 
+from pgnotes.lm import values
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import RewardError
 from pgnotes.lm.models import encode, stop_ids
@@ -65,7 +66,7 @@ def test_nothing_follows_an_end_or_a_full_text(pocket):
         assert group.ended.tolist() == [ended] * 2
 
 
-def test_what_is_earned_is_the_reward_of_the_whole_text(pocket):
+def test_what_is_earned_is_the_reward_of_the_whole_text(pocket, monkeypatch):
     """Prefix and continuation together; a text that did not end earns nothing; the last row is the text's own."""
     model, tokenizer = pocket
     heard = []
@@ -89,8 +90,11 @@ def test_what_is_earned_is_the_reward_of_the_whole_text(pocket):
             assert earned in (pytest.approx(float(text[:1] in "aeiou") + len(text) / 100, abs=1e-6), 0.0)
     assert found[5].unique().numel() > 1, "continuations differ"
 
+    room = []
+    monkeypatch.setattr(values, "uniforms", lambda *given: room.append(given[1]) or uniforms(*given))
     cut = continued(model, tokenizer, task, task.held_out[0], tokens[:-1], 2, 12, "seed")
     assert cut[-1].tolist() == [0.0, 0.0], "it did not end by itself"
+    assert room == list(range(12, -1, -1)), "the prefix counts, too"
 
 
 def test_the_seeds_decide_and_so_does_the_place(pocket, task):
@@ -135,11 +139,11 @@ def test_each_text_is_described_place_by_place(recorded, pocket, task):
     for text in recorded["texts"]:
         assert "".join(text["tokens"][:-1]) == text["text"]
         assert text["passed"] == task.passed(text["text"])
-        values = torch.tensor(text["values"], dtype=torch.float64)
-        assert len(values) == len(text["errors"]) == len(text["tokens"]) + 1
-        assert (values * 512 - (values * 512).round())[1:].abs().max() < 1e-3
-        assert values[-1] == text["passed"]
-        errors = (values * (1 - values) / 512).sqrt()
+        worth = torch.tensor(text["values"], dtype=torch.float64)
+        assert len(worth) == len(text["errors"]) == len(text["tokens"]) + 1
+        assert (worth * 512 - (worth * 512).round())[1:].abs().max() < 1e-3
+        assert worth[-1] == text["passed"]
+        errors = (worth * (1 - worth) / 512).sqrt()
         torch.testing.assert_close(torch.tensor(text["errors"][1:]).double(), errors[1:], rtol=0, atol=1e-6)
 
         ids = torch.tensor(tokenizer(text["text"] + text["tokens"][-1], add_special_tokens=False)["input_ids"])

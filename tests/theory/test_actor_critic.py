@@ -21,7 +21,7 @@ from pgnotes.theory.actor_critic import (
 from pgnotes.theory.credit import values_to_go
 from pgnotes.theory.critics import gae, lambda_returns
 from pgnotes.theory.estimators import moments_of, outcomes, token_estimates
-from pgnotes.theory.many import expected_returns
+from pgnotes.theory.many import exact_gradients, expected_returns
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, reinforce
 from pgnotes.theory.worlds import Rollout, sum_world
@@ -77,16 +77,26 @@ def test_each_of_many_runs_is_one(world, estimate, monkeypatch):
 
 
 def test_a_late_batch_is_that_of_an_earlier_policy(world, monkeypatch):
-    """In update k of the policy before update k - 2, and of the first one until there is such a policy."""
-    seen, draw = [], module.rollouts
+    """In update k all is as it was before update k - 2, or at first: samples, critic, and where scores are taken."""
+    seen, draw, settings = [], module.rollouts, Settings(0.5, 9.0, 0.9, 4)
 
     def recorded(world, logits, *given):
-        seen.append(logits)
-        return draw(world, logits, *given)
+        seen.append((logits, draw(world, logits, *given)))
+        return seen[-1][1]
 
     monkeypatch.setattr(module, "rollouts", recorded)
-    states = [theta for theta, _ in islice(actor_critic_many(world, Settings(batch=4), 2, 0, late=2), 6)]
-    assert [next(i for i, theta in enumerate(states) if theta is each) for each in seen] == [0, 0, 0, 1, 2]
+    states = list(islice(actor_critic_many(world, settings, 2, 0, late=2), 6))
+    for k, (drawn_from, batch) in enumerate(seen):
+        theta, values = states[max(0, k - 2)]
+        assert drawn_from is theta
+        for run in range(2):
+            sequences, mask, rewards = (each[run] for each in batch)
+            rows = prefix_rows(sequences, 4)
+            advantages = gae(rewards, values[run][rows], mask, lam=0.5)
+            gradient = PrefixPolicy(theta[run]).score(sequences, advantages).mean(0)
+            torch.testing.assert_close(states[k + 1][0][run], states[k][0][run] + 9.0 * gradient, **CLOSE)
+            moved = 0.9 * mean_error(values[run], rows, advantages, mask)
+            torch.testing.assert_close(states[k + 1][1][run], states[k][1][run] + moved, **CLOSE)
 
 
 def test_the_seed_decides_everything(world):
@@ -201,6 +211,7 @@ def test_staleness_compares_a_gradient_with_an_earlier_one(world):
     states = [theta for theta, _ in islice(actor_critic_many(world, settings, 2, 1), 5)]
     for run in range(2):
         exact = [world.exact_gradient(PrefixPolicy(theta[run])).flatten() for theta in states]
+        torch.testing.assert_close(exact_gradients(world, states[2])[run].flatten(), exact[2])
         for after in range(2):
             wanted = torch.cosine_similarity(exact[after + 3], exact[after], 0)
             torch.testing.assert_close(found[run, after], wanted)

@@ -92,7 +92,9 @@ def test_a_critic_by_classes_has_the_mean_of_each_and_biases():
         ("features", lambda: fit_compatible(WORLD, POLICY, numbers(13, 3))),
         ("weights", lambda: compatible_worth(POLICY, numbers(3))),
         ("worth", lambda: mean_with_worth(WORLD, POLICY, numbers(12, 3))),
-        ("classes", lambda: by_class(WORLD, POLICY, torch.zeros(13))),
+        ("classes", lambda: by_class(WORLD, POLICY, torch.zeros(12, 3, dtype=torch.long))),
+        ("classes", lambda: by_class(WORLD, POLICY, torch.zeros(13, 3))),
+        ("classes", lambda: by_class(WORLD, POLICY, torch.full((13, 3), -1))),
     ],
 )
 def test_bad_arguments_are_named(name, call):

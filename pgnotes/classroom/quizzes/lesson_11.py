@@ -27,7 +27,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "In a token world the critic is exact. Which λ leaves the least bias, and which the least noise?",
+        "In a token world each prefix has logits of its own, and the critic is exact. Which λ leaves the least bias, "
+        "and which the least noise?",
         (
             Choice(
                 "No λ has a bias. The least noise has λ = 0.",
@@ -43,8 +44,8 @@ QUESTIONS = (
             Choice(
                 "λ = 0.95 is best on both counts.",
                 False,
-                "It is a number for networks that are somewhat wrong. With exact values every step away from 0 adds "
-                "noise.",
+                "It is a number for networks that are somewhat wrong. With exact values a step away from 0 adds noise, "
+                "here.",
             ),
         ),
     ),

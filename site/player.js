@@ -64,6 +64,7 @@ pgnotes.play = async (figure) => {
   head.controls.forEach((control, i) => controls.append(pgnotes.control(control, (value) => { at[i] = value; draw(); })));
   draw();
   picture.replaceChildren(board);
+  pgnotes.reachable();
   if (head.recorded === "positions") {
     const note = "Recorded at these positions. In Colab and in JupyterLab every position moves.";
     figure.append(make("figcaption", { textContent: note }));
@@ -107,20 +108,36 @@ pgnotes.control = (control, change) => {
   return row;
 };
 
-// Pictures are read when they come near: a page opens at once, whatever its pictures weigh
+pgnotes.load = (figure) => {
+  const { widget, source, asked } = figure.dataset;
+  if (asked) return;
+  figure.dataset.asked = "yes";
+  if (pgnotes.recordings[widget]) { pgnotes.play(figure); return; }
+  const first = !pgnotes.waiting[widget];
+  (pgnotes.waiting[widget] ||= []).push(figure);
+  if (first) document.head.append(make("script", { src: source, async: true }));
+};
+
+// Pictures are read when they come near, and the others once the page stands: it opens at once, whatever they weigh
 pgnotes.start = () => {
+  const figures = document.querySelectorAll("figure[data-widget]");
   const near = new IntersectionObserver((entries) => {
-    for (const entry of entries.filter((one) => one.isIntersecting)) {
-      near.unobserve(entry.target);
-      const { widget, source } = entry.target.dataset;
-      if (pgnotes.recordings[widget]) { pgnotes.play(entry.target); continue; }
-      const first = !pgnotes.waiting[widget];
-      (pgnotes.waiting[widget] ||= []).push(entry.target);
-      if (first) document.head.append(make("script", { src: source, async: true }));
-    }
+    entries.filter((one) => one.isIntersecting).forEach((one) => pgnotes.load(one.target));
   }, { rootMargin: "800px" });
-  document.querySelectorAll("figure[data-widget]").forEach((figure) => near.observe(figure));
+  figures.forEach((figure) => near.observe(figure));
+  addEventListener("load", () => setTimeout(() => figures.forEach(pgnotes.load), 2000)); // for paper, and for a tunnel
   document.querySelectorAll(".quiz input").forEach((input) => { input.onchange = () => pgnotes.answer(input); });
+  pgnotes.reachable();
+  addEventListener("resize", pgnotes.reachable);
+  document.querySelectorAll("details").forEach((fold) => fold.addEventListener("toggle", pgnotes.reachable));
+};
+
+// What is wider than the page can be moved with the keyboard, too
+pgnotes.reachable = () => {
+  document.querySelectorAll("pre, .table-wrapper, .still, .board, .katex-display").forEach((wide) => {
+    if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+    else wide.removeAttribute("tabindex");
+  });
 };
 
 // Show what there is to say about the choice that was clicked, and nothing about the others

@@ -29,7 +29,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
 from PIL import Image
 
-from pgnotes.classroom.atlas import LESSONS
+from pgnotes.classroom.atlas import GROUPS, LESSONS
 from pgnotes.classroom.canvas import encode
 from pgnotes.classroom.quiz import LETTERS, questions, verdict
 
@@ -253,11 +253,15 @@ def front() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     paragraphs = (part for part in readme.split("\n\n") if not part.startswith(("#", "[", "!", "<")))
     sentence = next(paragraphs).replace("\n", " ")
-    cards = [
-        f'<a class="card" href="{path.stem}.html"><b>{number}</b> {html.escape(title)}<br>'
+    cards = {
+        number: f'<a class="card" href="{path.stem}.html"><b>{number}</b> {html.escape(title)}<br>'
         f"<span>{html.escape(line.replace(chr(10), ' '))}</span></a>"
         for path, (number, title, line, *_) in zip(FILES, LESSONS, strict=True)
-    ]
+    }
+    parts = [card for number, card in cards.items() if number < GROUPS[0][1]]
+    for name, first, last in GROUPS:
+        members = "".join(card for number, card in cards.items() if first <= number <= last)
+        parts.append(f'<section><h2>{html.escape(name)}</h2><div class="cards">{members}</div></section>')
     pages = "\n".join([*(path.stem for path in FILES), "glossary", "reference", "colab"])
     return f"""# pgnotes
 
@@ -266,7 +270,7 @@ def front() -> str:
 Every slider on these pages moves without Python: what it shows was recorded from the lessons' own code. To run a
 lesson, to do its exercises and to train a model, open it in Colab or in JupyterLab.
 
-<nav class="map" aria-label="The lessons">{"".join(cards)}</nav>
+<nav class="map" aria-label="The lessons">{"".join(parts)}</nav>
 
 ```{{toctree}}
 :hidden:

@@ -25,6 +25,8 @@ SVG: dict[Any, Any] = {"svg.fonttype": "none"}  # letters stay letters: they can
 UNUSED = re.compile(
     r' id="(?:[A-Za-z]*Collection|QuadMesh|axes|figure|line2d|matplotlib\.axis|patch|text|[xy]tick)_\d+"'
 )
+# marks in a row that look alike; group opacity is left alone, which would be that of all of them together
+ALIKE = re.compile(r'<use [^>]*? style="(?!opacity|[^"]* opacity)([^"]*)"/>(?:<use [^>]*? style="\1"/>)+')
 POLYLINE = re.compile(r' d="M ((?:-?[\d.]+ -?[\d.]+ L ){20,}-?[\d.]+ -?[\d.]+)')
 
 
@@ -155,7 +157,13 @@ def shortened(svg: str) -> str:
     svg = re.sub(r'(?: d| x| y| transform)="[^"]*"', digits, svg)
     svg = POLYLINE.sub(steps, svg)
     svg = re.sub(r">\s*\n\s*<", "><", svg).strip()
-    return UNUSED.sub("", svg)
+    return ALIKE.sub(said_once, UNUSED.sub("", svg)).replace("xlink:href", "href")
+
+
+def said_once(marks: re.Match) -> str:
+    """Marks in a row in a group that says how all of them look: much less for a page to read."""
+    style = f' style="{marks[1]}"'
+    return f"<g{style}>{marks[0].replace(style, '')}</g>"
 
 
 def steps(path: re.Match) -> str:

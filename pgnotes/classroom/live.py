@@ -138,7 +138,7 @@ class Live:
             self.settings["seed"] = 0
         if self.dear:
             self.settings["dear"] = None
-        self.canvas = Canvas(self.draw, self.height, LIVE_DPI)
+        self.canvas = Canvas(self.draw, self.height, LIVE_DPI, quick=True)
 
     @property
     def name(self) -> str:

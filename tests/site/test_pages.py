@@ -3,11 +3,13 @@
 Needs `make site` first: skipped where there is none, unless PGNOTES_SITE=required.
 """
 
+import itertools
 import os
 import random
 import re
 from pathlib import Path
 
+import axe_playwright_python
 import pytest
 import record
 from lesson_runs import CHROMIUM, browser_is_there
@@ -21,6 +23,7 @@ PAGES = sorted(path.name for path in SITE.glob("*.html"))
 LESSONS = [name for name in PAGES if re.match(r"\d\d_", name)]
 TRIES = 20
 SMALLEST = 10  # pixels of a letter
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 WAIT = 60_000  # milliseconds, on a machine that has other things to do
 
 pytestmark = pytest.mark.skipif(
@@ -40,6 +43,10 @@ SET = """(figure, places) => [...figure.querySelectorAll(".controls input, .cont
         else control.value = places[i];
         control.dispatchEvent(new Event("input")); control.dispatchEvent(new Event("change"));
     })"""
+
+# the keys that move a control from where it stands
+KEYS = """control => control.type === "range" ? [+control.value < +control.max ? "ArrowRight" : "ArrowLeft"]
+    : control.options ? [control.selectedIndex < control.options.length - 1 ? "ArrowDown" : "ArrowUp"] : ["Space"]"""
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +120,49 @@ def test_every_quiz_choice_answers(tab, name):
         assert seen == [choice.get_attribute("aria-controls")]
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_serious_is_found_by_axe(tab, name):
+    """axe-core's rules, over the page as it opens and with all its folds open."""
+    opened(tab, name)
+    tab.evaluate(AXE)
+    for folds in ("closed", "open"):
+        if folds == "open":
+            tab.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+            tab.wait_for_timeout(100)  # what is wide in a fold can be reached once it is seen
+        found = tab.evaluate("axe.run().then(found => found.violations)")
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert not serious, [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_control_is_moved_by_keys(tab, name):
+    """With the tabulator and the arrows alone, in the order in which they stand."""
+    opened(tab, name)
+    for figure in tab.query_selector_all("figure[data-widget]"):
+        controls = figure.query_selector_all(".controls :is(input, select, button)")
+        controls[0].focus()
+        for i, control in enumerate(controls):
+            if i:
+                tab.keyboard.press("Tab")
+            assert control.evaluate("e => e === document.activeElement")
+            before = figure.get_attribute("data-state")
+            for key in control.evaluate(KEYS):
+                tab.keyboard.press(key)
+            places = control.evaluate("e => e.type === 'range' ? +e.max : e.options ? e.options.length - 1 : 1")
+            assert places == 0 or figure.get_attribute("data-state") != before
+
+
+def on_each_other(texts):
+    """Pairs of texts whose boxes overlap by more than the air that a box has above and below its letters."""
+    pairs = []
+    for one, other in itertools.combinations(texts, 2):
+        wide = min(one["right"], other["right"]) - max(one["x"], other["x"])
+        tall = min(one["bottom"], other["bottom"]) - max(one["y"], other["y"])
+        if wide > 1 and tall > 0.3 * min(one["size"], other["size"]):
+            pairs.append((one["says"], other["says"]))
+    return pairs
+
+
 def widgets_of(name):
     return re.findall(r'data-widget="([\w-]+)"', (SITE / name).read_text(encoding="utf-8"))
 
@@ -157,3 +207,4 @@ def test_a_widget_shows_what_its_numbers_say(tab, name, widget):
         assert not missing, settings
         if tab.viewport_size["width"] < 600:
             assert min(text["size"] for text in found) >= SMALLEST, settings
+        assert not on_each_other(found), settings

@@ -153,6 +153,19 @@ def test_a_change_in_what_a_widget_imports_asks_for_a_new_recording(tmp_path, mo
         record.make("policy_update", str(tmp_path))
 
 
+def test_marks_in_a_row_say_once_how_they_look():
+    alike = "".join(f'<use xlink:href="#a" x="{x}" y="2" style="fill: #009e73; fill-opacity: 0.35"/>' for x in range(3))
+    other = '<use xlink:href="#a" x="7" y="2" style="fill: #aa3377"/>'
+    short = tiles.shortened(alike + other)
+    marks = "".join(f'<use href="#a" x="{x}" y="2"/>' for x in range(3))
+    last = '<use href="#a" x="7" y="2" style="fill: #aa3377"/>'
+    assert short == f'<g style="fill: #009e73; fill-opacity: 0.35">{marks}</g>{last}'
+
+    # a group's own opacity is something else than that of each of its marks
+    faint = '<use href="#a" x="1" y="2" style="fill: red; opacity: 0.5"/>' * 2
+    assert tiles.shortened(faint) == faint
+
+
 def test_a_long_line_keeps_its_points_to_a_tenth():
     points = [(3 * i + 0.04, 50 - 0.7 * i) for i in range(30)]
     path = ' d="M ' + " L ".join(f"{x:.6f} {y:.6f}" for x, y in points) + ' "'

@@ -15,7 +15,7 @@ from pgnotes.classroom.style import BETTER, EXACT, MUTED, WORSE, label
 from pgnotes.theory.learning import prefix_optimum, prefix_totals, prefix_values, score_sizes, symbol_values
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
 from pgnotes.theory.reinforce import Recipe, reinforce
-from pgnotes.theory.worlds import sum_world
+from pgnotes.theory.worlds import TokenWorld, sum_world
 
 EVERY, MOST = 10, 120  # training steps between two positions of the slider, and at its end
 PREFIXES = ((), (1,), (2,), (3,), (1, 2), (3, 1), (3, 2), (3, 3))
@@ -41,9 +41,14 @@ def policies() -> list[PrefixPolicy]:
 
 
 @cache
-def facts(steps: int) -> dict[str, torch.Tensor]:
+def facts() -> list[dict[str, torch.Tensor]]:
+    """What holds for each of `policies`: all at once, when the widget is made, so that no step has to wait."""
+    world = sum_world()
+    return [facts_of(world, policy) for policy in policies()]
+
+
+def facts_of(world: TokenWorld, policy: PrefixPolicy) -> dict[str, torch.Tensor]:
     """What holds for a policy at its 85 prefixes: π, returns after each symbol, baselines, and the noise with each."""
-    world, policy = sum_world(), policies()[steps // EVERY]
     values = prefix_values(world, policy)
     baselines = {
         "none": torch.zeros(85),
@@ -66,7 +71,7 @@ def facts(steps: int) -> dict[str, torch.Tensor]:
 def numbers(prefix: tuple[int, ...], steps: int, compare: str) -> dict[str, Any]:
     """The average return after each symbol, what it is compared with, the average pushes on the row's logits, noise."""
     row = sum((1 + symbol) * 4 ** (len(prefix) - 1 - i) for i, symbol in enumerate(prefix))
-    f = facts(steps)
+    f = facts()[steps // EVERY]
     probs, after, value = f["probs"][row], f["after"][row], f["value"][row]
     gaps = after - f[compare][row]
     pushes = probs * (gaps - probs @ gaps)  # E[(R - b) score], whatever b is

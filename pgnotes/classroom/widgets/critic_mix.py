@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
+from torch import Tensor
 
 from pgnotes.classroom.artists import area, empty_line, fill, readouts, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
@@ -34,23 +35,35 @@ CONTROLS = (
 
 
 @cache
-def lines(place: str, batches: int) -> dict[str, list[float]]:
-    """Over the shares `GRID`: both parts of the trace, how long the mean is along ∇J, and how far it is off, ÷ ‖∇J‖.
+def halfway() -> PrefixPolicy:
+    """The policy of the sum world after `STEPS` steps."""
+    policy = next(islice(reinforce(sum_world(), Recipe(normalise=True), 0), STEPS, None))
+    return PrefixPolicy(policy.logits.detach())
 
-    An estimate is linear in the share, so three shares are enough to know its moments at all.
+
+@cache
+def lines() -> dict[tuple[str, int], dict[str, list[float]]]:
+    """For each place and critic, over the shares `GRID`.
+
+    Both parts of the trace, how long the mean is along ∇J, and how far it is off, ÷ ‖∇J‖. All at once, when the widget
+    is made: then no choice has to wait.
     """
-    world = sum_world()
-    policy = next(islice(reinforce(world, Recipe(normalise=True), 0), STEPS, None))
-    policy = PrefixPolicy(policy.logits.detach())
-    exact = world.exact_gradient(policy).flatten()
+    world, policy = sum_world(), halfway()
+    true = prefix_values(world, policy)
+    luck = with_critic(world, policy, true, bootstrapped(world, true), subtracted=1.0).trace.item()
 
-    values = true = prefix_values(world, policy)
-    if batches:
-        values = next(islice(learn_values(world, policy, batch=16, step=0.2, seed=0), batches, None))
-    worth = bootstrapped(world, values)
+    last = CRITICS[1][1]
+    learnt = list(islice(learn_values(world, policy, batch=16, step=0.2, seed=0), last + 1))
+    critics = {batches: learnt[batches] if batches else true for _, batches in CRITICS}
+    return {(place, batches): line(place, critics[batches], luck) for _, place in PLACES for batches in critics}
+
+
+def line(place: str, values: Tensor, luck: float) -> dict[str, list[float]]:
+    """One of `lines`. An estimate is linear in the share, so three shares are enough to know its moments at all."""
+    world, policy = sum_world(), halfway()
+    exact, worth = world.exact_gradient(policy).flatten(), bootstrapped(world, values)
     ends = {"subtracted": (1.0, 0.0), "replacing": (0.0, 1.0)}[place]  # how much of Q goes where
     start, middle, end = (with_critic(world, policy, values, worth, m * ends[0], m * ends[1]) for m in (0.0, 0.5, 1.0))
-    luck = with_critic(world, policy, true, bootstrapped(world, true), subtracted=1.0).trace.item()
 
     found: dict[str, list[float]] = {"luck": [], "worth": [], "along": [], "off": []}
     for m in GRID:
@@ -68,7 +81,7 @@ def lines(place: str, batches: int) -> dict[str, list[float]]:
 
 def numbers(place: str, batches: int, share: float) -> dict[str, Any]:
     """Both parts of the noise and what is left of the mean, over all shares and at this one."""
-    found, i = lines(place, batches), round(20 * share)
+    found, i = lines()[place, batches], round(20 * share)
     now = {name: values[i] for name, values in found.items()}
     return found | {"share": share, "now": now, "trace": now["luck"] + now["worth"]}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,11 @@ def draw(fig: Figure) -> Moving:
 
 
 def ppo_epochs() -> Live:
-    """The widget."""
+    """The widget. All runs on the first batch are made here, so that no choice has to wait."""
+    options = ([value for _, value in control.options] for control in CONTROLS if isinstance(control, Choice))
+    for step_size, minibatches, clip in product(*options, (False, True)):
+        run(step_size, minibatches, clip, 0).until(EPOCHS)
+
     far = {"epoch": 20, "step_size": 16.0, "clip": True}
     without, quarters = {"epoch": 10}, {"epoch": 1, "minibatches": 4, "clip": True}
     twin = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -28,20 +28,38 @@ CONTROLS = (
 )
 
 
-def at(logit: float, uniforms: Tensor) -> tuple[float, float, float, float]:
-    """For one logit of C: J, its slope, the mean reward of the samples, and reward times score averaged over them."""
-    policy, bandit = SoftmaxPolicy([*OTHERS, logit]), Bandit(REWARDS)
-    actions = policy.pick(uniforms)
-    paid, scores = REWARDS[actions], policy.score(actions)[:, 2]
-    j, slope = bandit.expected_return(policy), bandit.exact_gradient(policy)[2]
-    return j.item(), slope.item(), paid.mean().item(), (paid * scores).mean().item()
+def policy_at(logit: float) -> SoftmaxPolicy:
+    """The policy with this logit of C."""
+    return SoftmaxPolicy([*OTHERS, logit])
+
+
+@cache
+def along() -> tuple[list[SoftmaxPolicy], Tensor]:
+    """The policy at each of LOGITS, and J with its slope there, [121, 2]."""
+    policies = [policy_at(logit) for logit in LOGITS.tolist()]
+    return policies, torch.tensor([exact(policy) for policy in policies], dtype=torch.float64)
+
+
+def exact(policy: SoftmaxPolicy) -> tuple[float, float]:
+    """J and its slope in the logit of C."""
+    bandit = Bandit(REWARDS)
+    return bandit.expected_return(policy).item(), bandit.exact_gradient(policy)[2].item()
+
+
+def sampled(policies: list[SoftmaxPolicy], uniforms: Tensor) -> Tensor:
+    """For each policy the mean reward of its samples, and reward times C's score averaged over them, [..., 2]."""
+    actions = torch.stack([policy.pick(uniforms) for policy in policies])
+    chances = torch.stack([policy.probs for policy in policies])
+    paid, scores = REWARDS[actions], (actions == 2).double() - chances[:, 2:]
+    return torch.stack([paid.mean(1), (paid * scores).mean(1)], -1)
 
 
 @lru_cache(maxsize=8)
 def curves(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """n random numbers, and what `at` says of each of LOGITS with them, [121, 4]."""
+    """n random numbers, and over LOGITS, [121, 4]: J, its slope, and what `sampled` says with them."""
     uniforms = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    return uniforms, torch.tensor([at(logit, uniforms) for logit in LOGITS.tolist()])
+    policies, values = along()
+    return uniforms, torch.cat([values, sampled(policies, uniforms)], 1)
 
 
 def numbers(logit: float, n: int, seed: int) -> dict[str, Any]:
@@ -50,15 +68,16 @@ def numbers(logit: float, n: int, seed: int) -> dict[str, Any]:
     Also what the strip shows: the random numbers, and the borders between A, B and C.
     """
     uniforms, values = curves(n, seed)
-    rise = at(logit + NEAR, uniforms)[2] - at(logit - NEAR, uniforms)[2]
+    policy, *beside = (policy_at(logit + by) for by in (0.0, -NEAR, NEAR))
+    paid, push = sampled([policy, *beside], uniforms).T.tolist()
     return {
         "n": n,
         "logit": logit,
         "curves": values.T.tolist(),
-        "here": at(logit, uniforms),
-        "flat": rise / (2 * NEAR),
+        "here": (*exact(policy), paid[0], push[0]),
+        "flat": (paid[2] - paid[1]) / (2 * NEAR),
         "uniforms": uniforms.tolist(),
-        "borders": SoftmaxPolicy([*OTHERS, logit]).probs.cumsum(0)[:2].tolist(),
+        "borders": policy.probs.cumsum(0)[:2].tolist(),
     }
 
 

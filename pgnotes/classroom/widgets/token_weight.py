@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -41,7 +42,7 @@ TOP = 2.2
 
 
 @lru_cache(maxsize=64)
-def curves(method: str, band: tuple[float, float], chance: float) -> tuple[list[float], list[float]]:
+def curves(method: str, band: tuple[float, float], chance: float) -> tuple[list[float], ...]:
     """The weight over GRID, for A = +1 and for A = −1; NaN where no probability goes."""
     return tuple(token_weights.token_weight(GRID, sign, method, band, chance=chance).tolist() for sign in (1.0, -1.0))
 
@@ -52,7 +53,7 @@ def edges(method: str, band: tuple[float, float], chance: float) -> tuple[float,
     if method == "dppo":
         return max(0.0, 1 - low / chance), min(1 + high / chance, 1 / chance)
     if method == "gmpo":
-        return torch.tensor([-low, high]).exp().tolist()
+        return math.exp(-low), math.exp(high)
     return {"reinforce": None, "sapo": None, "cispo": (0.0, 1 + high)}.get(method, (1 - low, 1 + high))
 
 

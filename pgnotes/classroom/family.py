@@ -1,4 +1,4 @@
-"""The family on the pocket task, recorded: how each method fared with the same seeds and the same budget (lesson 10)."""
+"""The family on the pocket task, recorded: how each method fared with equal seeds and budget (lesson 10)."""
 
 from __future__ import annotations
 

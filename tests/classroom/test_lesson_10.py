@@ -25,6 +25,14 @@ def test_the_weight_and_the_probability_it_speaks_of():
     assert all(math.isnan(weight) == (ratio > 1.25) for ratio, weight in at.items())
 
 
+@pytest.mark.parametrize("method", token_weight.WHOLE)
+def test_a_sequence_s_ratio_says_nothing_of_one_token_s_probability(method):
+    seen = token_weight.numbers(method, (0.2, 0.2), 0.8, 2.0)
+    assert seen["now"] is None
+    assert seen["ratio"] == 2.0, "and 1/0.8 is no end for it"
+    assert not any(map(math.isnan, seen["curves"][0]))
+
+
 @pytest.mark.parametrize("method", [value for _, value in token_weight.METHODS])
 @pytest.mark.parametrize("chance", [0.01, 0.8])
 def test_inside_its_band_a_method_leaves_the_ratio_alone(method, chance):
@@ -95,8 +103,10 @@ def test_the_line_through_points():
 
 
 def test_the_pictures_draw_what_they_are_given():
-    fig = after_pictures.family_map([("RLOO", 0.0, 0.97, "left", 0.0), ("GRPO", 30.0, 0.85, "right", 0.0)])
-    assert [line.get_xydata().tolist() for line in fig.axes[0].lines[1:]] == [[[0.0, 0.97]], [[30.0, 0.85]]]
+    fig = after_pictures.family_map([("RLOO", "o", 0.0, 0.97, "left", 0.0), ("GRPO", "^", 30.0, 0.85, "right", 0.0)])
+    drawn = fig.axes[0].lines[-2:]
+    assert [line.get_xydata().tolist() for line in drawn] == [[[0.0, 0.97]], [[30.0, 0.85]]]
+    assert [line.get_marker() for line in drawn] == ["o", "^"]
     seen = {name: (torch.rand(40, 3).double(), [0.01 * i for i in range(40)]) for name in SUSPECTS}
     left, right = after_pictures.suspects(seen).axes
     assert torch.equal(torch.as_tensor(left.lines[2].get_ydata()), seen["X"][0].mean(1)), "the mean of all seeds"

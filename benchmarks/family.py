@@ -6,7 +6,7 @@
 
 Each batch is gone through three times: in the first pass every ratio is 1, and all losses are REINFORCE's. Seeds decide
 prompts and the sampler's noise, so that two variants begin with the same texts. Each run lies in its own folder under
---out and is not done twice; --pack FILE writes what the lesson shows of all runs that are there.
+--out and is not done twice; --pack FILE writes what the lesson shows of the runs that were asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import argparse
 import dataclasses
 import gzip
 import importlib.metadata
+import itertools
 import json
+import shlex
 from pathlib import Path
 
 from pgnotes.lm.config import GRPOConfig
@@ -54,29 +56,35 @@ def config_of(name: str, seed: int, steps: int, evaluate: int) -> GRPOConfig:
     return dataclasses.replace(GRPOConfig.preset("pocket"), steps=steps, evaluate=evaluate, seed=seed, **changes)
 
 
-def pack(out: Path, to: Path) -> None:
-    """Write settings, results and curves of all finished runs under `out`."""
+def command_of(args: argparse.Namespace) -> str:
+    """What does these runs again, wherever it is started."""
+    options = ["--steps", args.steps, "--seeds", *args.seeds, "--evaluate", args.evaluate, "--pack", args.pack.name]
+    return shlex.join(["python", "benchmarks/family.py", *args.variants, *map(str, options)])
+
+
+def pack(args: argparse.Namespace, names: list[str]) -> None:
+    """Write settings, results and curves of the runs asked for, all finished, to `args.pack`."""
     runs = []
-    for path in sorted(out.glob("*/result.json")):
-        name, _, seed = path.parent.name.rpartition("-")
-        records = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
-        result = json.loads(path.read_text())
+    for name, seed in itertools.product(names, args.seeds):
+        folder = folder_of(args.out, name, seed)
+        records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        result = json.loads((folder / "result.json").read_text())
         runs.append(
             {
-                "name": name.replace("-", " "),
-                "seed": int(seed),
+                "name": name,
+                "seed": seed,
                 "result": {key: result[key] for key in RESULTS},
                 "curves": {key: [record[key] and round(record[key], 4) for record in records] for key in CURVES},
             }
         )
     packed = {
-        "command": f"python benchmarks/family.py --pack {to.name}",
-        "budget": BUDGET,
-        "variants": VARIANTS,
+        "command": command_of(args),
+        "budget": BUDGET | {"steps": args.steps, "evaluate": args.evaluate},
+        "variants": {name: VARIANTS[name] for name in names},
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
         "runs": runs,
     }
-    to.write_bytes(gzip.compress(json.dumps(packed).encode(), 9, mtime=0))
+    args.pack.write_bytes(gzip.compress(json.dumps(packed).encode(), 9, mtime=0))
 
 
 def main() -> None:
@@ -87,19 +95,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--evaluate", type=int, default=400, help="completions in each evaluation")
     parser.add_argument("--out", type=Path, default=Path("runs/family"))
-    parser.add_argument("--pack", type=Path, metavar="FILE", help="write what the lesson shows of the runs under --out")
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="write what the lesson shows of these runs")
     args = parser.parse_args()
     if unknown := set(args.variants) - set(VARIANTS):
         parser.error(f"unknown variants: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
 
+    names = args.variants or [*VARIANTS]
     print(f"{'variant':12}seed" + "".join(f"{key:>18}" for key in RESULTS), flush=True)
     for seed in args.seeds:
-        for name in args.variants or VARIANTS:
+        for name in names:
             config = config_of(name, seed, args.steps, args.evaluate)
             result = train(config, folder_of(args.out, name, seed), resume=True, say=quietly).result
             print(f"{name:12}{seed:4}" + "".join(f"{result[key]:18.3f}" for key in RESULTS), flush=True)
     if args.pack:
-        pack(args.out, args.pack)
+        pack(args, names)
 
 
 if __name__ == "__main__":

@@ -78,11 +78,13 @@ def test_the_family_s_runs_are_packed_for_the_lesson(benchmark, tmp_path, monkey
     out = benchmark("family", *given, "--pack", str(tmp_path / "packed.gz"))
     assert [line[:16].split() for line in out.splitlines()[1:]] == [["SAPO", "5"], ["Lite", "PPO", "5"]]
     packed = json.loads(gzip.decompress((tmp_path / "packed.gz").read_bytes()))
-    assert packed["budget"]["epochs"] == 2
-    assert packed["variants"].keys() == family.VARIANTS.keys()
-    assert [(run["name"], run["seed"]) for run in packed["runs"]] == [("Lite PPO", 5), ("SAPO", 5)]
+    assert (packed["budget"]["epochs"], packed["budget"]["evaluate"]) == (2, 4)
+    assert [*packed["variants"]] == ["SAPO", "Lite PPO"]
+    told = "python benchmarks/family.py SAPO 'Lite PPO' --steps 1 --seeds 5 --evaluate 4 --pack packed.gz"
+    assert packed["command"] == told
+    assert [(run["name"], run["seed"]) for run in packed["runs"]] == [("SAPO", 5), ("Lite PPO", 5)]
     result = json.loads((tmp_path / "runs/SAPO-5/result.json").read_text())
-    assert packed["runs"][1]["result"]["pass_rate_after"] == result["pass_rate_after"]
+    assert packed["runs"][0]["result"]["pass_rate_after"] == result["pass_rate_after"]
     assert all(len(curve) == 1 for run in packed["runs"] for curve in run["curves"].values())
     settings = json.loads((tmp_path / "runs/Lite-PPO-5/run.json").read_text())["config"]
     assert (settings["advantages"], settings["seed"], settings["group_size"]) == ("lite_ppo", 5, 4)

@@ -14,19 +14,24 @@ from pgnotes.classroom.passes import KS, curve
 from pgnotes.classroom.style import AFTER, BEFORE, ESTIMATE, EXACT, MUTED, label, panels
 from pgnotes.theory.pass_at_k import pass_rate_of_k, shared_rates
 
-Point = tuple[str, float, float, str, float]  # a name, degrees, noise; which side of its dot it stands on, how far up
+# a name, its marker, degrees, noise; which side of its mark it stands on, how far up
+Point = tuple[str, str, float, float, str, float]
+AVERAGES = {"^": "own length", "s": "all tokens", "o": "added up"}  # markers of `family_map`
 SUSPECT = ("#4b3fa0", "#8c6d1f")  # X and Y, as in lesson 07
 
 
 def family_map(points: Sequence[Point]) -> Figure:
-    """Each method's mean step: degrees off the exact gradient, and the noise of a step."""
+    """Each method's mean step: degrees off the exact gradient, and the noise of a step; its average by its marker."""
     fig, ax = panels(1, 1, 3.2)
-    title = "Own length turns a step most; three methods leave it alone"
+    title = "Here own length turns a step most; three rows leave it alone"
     label(ax, title, x="degrees off the exact gradient", y="noise of a step")
     ax.set(xlim=(-11, 40), ylim=(0.58, 1.16), xticks=[0, 10, 20, 30, 40])
     ax.axvline(0, color=EXACT)
-    for name, turned, noise, side, up in points:
-        ax.plot(turned, noise, "o", color=ESTIMATE)
+    for y, (marker, average) in zip((1.11, 1.07, 1.03), AVERAGES.items(), strict=True):
+        ax.plot(30, y, marker, color=ESTIMATE)
+        ax.text(31, y, average, color=MUTED, va="center", fontsize=9)
+    for name, marker, turned, noise, side, up in points:
+        ax.plot(turned, noise, marker, color=ESTIMATE)
         look = {"ha": "right" if side == "left" else "left", "va": "center", "color": EXACT, "fontsize": 9}
         ax.text(turned + (-0.7 if side == "left" else 0.7), noise + up, name, **look)
     return fig
@@ -70,7 +75,7 @@ def least_squares(x: Tensor, y: Tensor) -> tuple[Callable[[Tensor], Tensor], flo
 def entropy_dots(entropy: Tensor, rate: Tensor) -> Figure:
     """Pass rate against entropy, a dot a step [150], with a line in the entropy and one in its exponential."""
     fig, ax = panels(1, 1, 2.9)
-    label(ax, "What has to fall, falls", x="entropy of the policy, nats a token", y="pass rate")
+    label(ax, "As passes rise, entropy falls", x="entropy of the policy, nats a token", y="pass rate")
     ax.set(xlim=(0, 0.42), ylim=(0, 1.3))
     ax.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     ax.axhline(1, color=MUTED, linewidth=1, linestyle=":")
@@ -85,6 +90,7 @@ def entropy_dots(entropy: Tensor, rate: Tensor) -> Figure:
         ax, (0.32, 0.43, "steps 0 to 39", MUTED), (0.2, 0.75, "40 to 79", "#b8682f"), (0.135, 0.9, "80 to 149", AFTER)
     )
     ax.text(0.2, 1.03, "no pass rate is above 100 %", color=MUTED)
+    ax.text(0.075, 1.17, "solid: a line in H; dashed: in exp H", color=EXACT, fontsize=9)
     return fig
 
 

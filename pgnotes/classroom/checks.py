@@ -7,6 +7,7 @@ import dis
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
@@ -29,6 +30,10 @@ OTHER_TYPE = (
 HELP = {  # parts of what torch says, and what it means here
     "is ambiguous": "On tensors write & and | (each comparison in brackets), torch.where for `if`, "
     "torch.minimum for `min`.",
+    "must be Tensor": "Between a tensor and a number write w.clamp(max=c) or w.clamp(min=c).",
+    "invalid combination": "Between a tensor and a number write w.clamp(max=c) or w.clamp(min=c).",
+    "math domain error": "Here is no logarithm: which case has to be answered by itself, before?",
+    "negative values": "Here is no factorial: which case has to be answered by itself, before?",
     "Bool": "True and False have no mean: turn them into numbers first, with .double().",
     "same dtype": OTHER_TYPE,
     "scalar type": OTHER_TYPE,
@@ -228,6 +233,7 @@ def is_stub(function: Callable[..., Any]) -> bool:
 def as_tensor(value: Any) -> Tensor | None:
     """A float64 tensor without its gradient, or None for what can't be one."""
     value = value.copy() if isinstance(value, np.ndarray) else value  # a view that can't be written would warn
+    value = float(value) if isinstance(value, Fraction) else value
     try:
         return torch.as_tensor(value).detach().to(torch.float64)
     except (TypeError, ValueError, RuntimeError):

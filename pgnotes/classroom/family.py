@@ -1,4 +1,4 @@
-"""The family on the pocket task, recorded: how each method fared with the same seeds and the same budget (lesson 10)."""
+"""The family on the pocket task, recorded: how each method fared with equal seeds and budget (lesson 10)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Fared(NamedTuple):
 
 
 def recorded_family() -> dict[str, Any]:
-    """What `python benchmarks/family.py --pack …` wrote: command, budget, variants, versions, and the runs.
+    """What `python benchmarks/family.py … --pack …` wrote: command, budget, variants, versions, and the runs.
 
     A run: name, seed, result (pass rates before, after, on neighbours; log-probability; distinct texts), and curves, a
     number for each step.
@@ -58,7 +58,9 @@ def smoothed(curve: list[float]) -> Tensor:
 
 def family_curves(runs: list[dict], names: list[str]) -> Figure:
     """The pass rate of each method's samples as it trains, a panel each: its seeds over GRPO's."""
-    fig, grid = panels(-(-len(names) // 4), 4, 1.7 * -(-len(names) // 4) + 0.2, sharex=True, sharey=True, squeeze=False)
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    fig, grid = panels(rows, columns, 1.9 * rows + 0.2, sharex=True, sharey=True, squeeze=False)
     for ax, name in zip(grid.flat, names, strict=False):
         label(ax, name).set(ylim=(0, 1), xticks=[0, 20, 40])
         ax.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])

@@ -136,6 +136,8 @@ def rule_weights(kind: str, prompt: Completions, members: Tensor) -> Tensor:
     rewards = prompt.returns[members]
     if kind == "gigpo":  # both advantages only centred, and added
         return centred(rewards)[..., None] + centred_by_class(rewards, state_classes(prompt)[members])
+    if kind == "vine":
+        return value_steps(prompt)[members]
     if kind in CLASSES:
         return centred_by_class(rewards, CLASSES[kind](prompt)[members])
     return group_advantages(rewards, kind)[..., None].expand(-1, -1, prompt.mask.shape[1])
@@ -143,7 +145,7 @@ def rule_weights(kind: str, prompt: Completions, members: Tensor) -> Tensor:
 
 CLASSES: dict[str, Callable[[Completions], Tensor]] = {"same_length": length_classes, "same_state": state_classes}
 BATCH_RULES: dict[str, Callable[[Tensor], Tensor]] = BATCH_KINDS | {"group_mean_batch_std": batch_scaled}
-RULES = (*KINDS, "group_mean_batch_std", *CLASSES, "gigpo")
+RULES = (*KINDS, "group_mean_batch_std", *CLASSES, "gigpo", "vine")
 
 
 # the moments of a step
@@ -264,21 +266,26 @@ def true_values(prompt: Completions) -> Tensor:
     return values
 
 
+def value_steps(prompt: Completions) -> Tensor:
+    """By how much each token moves the value of what is written, V(after) - V(before), [M, T]; rule "vine"."""
+    values = true_values(prompt)
+    return values[:, 1:] - values[:, :-1]
+
+
 def vine_moments(listed: list[Completions], rollouts: int, size: int) -> Moments:
     """Exact moments of a step whose tokens are weighted with V̂(after) - V̂(before) (Kazemnejad et al. 2024, VinePPO).
 
     Each V̂ is a mean of K = `rollouts` fresh returns. They are independent of the completion, so the mean is the
     gradient; the error of V̂_t adds Var(R | prefix) / K times the square of the difference of the two scores beside it.
-    The finished text is not guessed: its value is its return.  size: completions a prompt.
+    The finished text is not guessed: its value is its return.  size: completions a prompt.  Tokens are added up; what
+    an average over tokens does to the mean, the rule "vine" of `step_moments` says, which has no error in its values.
     """
     parts = []
     for prompt in check_listed(listed):
-        values = true_values(prompt)
-        advantages = values[:, 1:] - values[:, :-1]
-        exact = moments_of(prompt.chances, (advantages[..., None] * prompt.scores).sum(1))
+        exact = moments_of(prompt.chances, (value_steps(prompt)[..., None] * prompt.scores).sum(1))
 
         # Var(R | prefix) / K of each V̂_t, which enters with +s of the token before and -s of the token after it
-        squares = true_values(prompt._replace(returns=prompt.returns**2))
+        values, squares = (true_values(prompt._replace(returns=prompt.returns**power)) for power in (1, 2))
         variances = (squares - values**2)[:, :-1].clamp(min=0) * prompt.mask / check_count("rollouts", rollouts)
         before = torch.cat([torch.zeros_like(prompt.scores[:, :1]), prompt.scores[:, :-1]], 1)
         apart = before - prompt.scores

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pgnotes.classroom import after_pictures
 from pgnotes.classroom.exercises.lesson_10 import SUSPECTS
+from pgnotes.classroom.family import family_curves, fared, over_seeds, recorded_family, smoothed
 from pgnotes.classroom.passes import KS, N, curve, recorded_passes
 from pgnotes.classroom.widgets import mismatch, token_weight
 from pgnotes.theory.mismatch import hotter
@@ -23,6 +24,14 @@ def test_the_weight_and_the_probability_it_speaks_of():
     assert (likely["ratio"], likely["now"]) == pytest.approx((1.25, 1.0)), "no probability is above 1"
     at = dict(zip(token_weight.GRID.tolist(), likely["curves"][0], strict=True))
     assert all(math.isnan(weight) == (ratio > 1.25) for ratio, weight in at.items())
+
+
+@pytest.mark.parametrize("method", token_weight.WHOLE)
+def test_a_sequence_s_ratio_says_nothing_of_one_token_s_probability(method):
+    seen = token_weight.numbers(method, (0.2, 0.2), 0.8, 2.0)
+    assert seen["now"] is None
+    assert seen["ratio"] == 2.0, "and 1/0.8 is no end for it"
+    assert not any(map(math.isnan, seen["curves"][0]))
 
 
 @pytest.mark.parametrize("method", [value for _, value in token_weight.METHODS])
@@ -95,8 +104,10 @@ def test_the_line_through_points():
 
 
 def test_the_pictures_draw_what_they_are_given():
-    fig = after_pictures.family_map([("RLOO", 0.0, 0.97, "left", 0.0), ("GRPO", 30.0, 0.85, "right", 0.0)])
-    assert [line.get_xydata().tolist() for line in fig.axes[0].lines[1:]] == [[[0.0, 0.97]], [[30.0, 0.85]]]
+    fig = after_pictures.family_map([("RLOO", "o", 0.0, 0.97, "left", 0.0), ("GRPO", "^", 30.0, 0.85, "right", 0.0)])
+    drawn = fig.axes[0].lines[-2:]
+    assert [line.get_xydata().tolist() for line in drawn] == [[[0.0, 0.97]], [[30.0, 0.85]]]
+    assert [line.get_marker() for line in drawn] == ["o", "^"]
     seen = {name: (torch.rand(40, 3).double(), [0.01 * i for i in range(40)]) for name in SUSPECTS}
     left, right = after_pictures.suspects(seen).axes
     assert torch.equal(torch.as_tensor(left.lines[2].get_ydata()), seen["X"][0].mean(1)), "the mean of all seeds"
@@ -109,3 +120,31 @@ def test_one_suspect_takes_the_trainer_s_and_one_the_sampler_s():
     taken = {name: old_of(trainer, sampler) for name, old_of in SUSPECTS.items()}
     assert taken["X"] is sampler, "the section's answer"
     assert taken["Y"] is trainer
+
+
+def test_the_family_s_record_says_what_the_lesson_says():
+    record = recorded_family()
+    runs, names = record["runs"], [*record["variants"]]
+    assert names == ["GRPO", "no ratio", "CISPO", "DPPO"]
+    assert [(run["name"], run["seed"]) for run in runs] == [*itertools.product(names, range(3))]
+    assert (record["budget"]["epochs"], record["budget"]["steps"], record["budget"]["evaluate"]) == (3, 40, 300)
+    assert all(len(run["curves"]["pass_rate"]) == 40 for run in runs)
+    before, after = (over_seeds(runs, "no ratio", f"pass_rate_{when}") for when in ("before", "after"))
+    assert (after < before).all(), "below their start"
+    told = [tuple(round(100 * x) for x in fared(runs, name).after) for name in names]
+    assert told == [(58, 4), (4, 1), (19, 2), (25, 9)]
+    assert (100 * over_seeds(runs, "DPPO")).round().sort().values.tolist() == [10, 24, 41]
+
+
+def test_how_a_method_fared_is_counted_seed_by_seed():
+    runs = [
+        {"name": name, "seed": seed, "result": {"pass_rate_after": rate}, "curves": {"pass_rate": [rate] * 7}}
+        for name, rates in (("GRPO", (0.2, 0.6)), ("CISPO", (0.1, 0.5)))
+        for seed, rate in reversed([*enumerate(rates)])
+    ]
+    found = fared(runs, "CISPO")
+    assert found.after == pytest.approx((0.3, 0.2))
+    assert found.difference == pytest.approx((-0.1, 0.0))
+    assert smoothed([0.0, 1.0, 1.0, 1.0, 1.0, 1.0]).tolist() == pytest.approx([0.0, 0.5, 2 / 3, 0.75, 0.8, 1.0])
+    (only,) = family_curves(runs, ["CISPO"]).axes
+    assert [line.get_ydata()[-1] for line in only.lines] == pytest.approx([0.6, 0.2, 0.5, 0.1])

@@ -169,6 +169,22 @@ def test_vine_is_unbiased_and_as_noisy_as_simulated(rollouts):
     assert abs(squares.mean() - exact.trace) < 4 * squares.std() / n**0.5
 
 
+def test_an_average_over_tokens_turns_vine_s_mean():
+    world, policy = small()
+    listed, exact = completions(world, policy), world.exact_gradient(policy).flatten()
+    steps = [true_values(prompt).diff() for prompt in listed]
+    wanted = every_step(world, policy, 2, lambda _, batch: torch.stack([*map(pick, steps, batch)]), "token")
+    found, added = step_moments(listed, "vine", 2, "token"), step_moments(listed, "vine", 2)
+    assert torch.allclose(found.mean, wanted.mean, atol=1e-12)
+    assert torch.allclose(added.mean, exact, atol=1e-12)
+    assert torch.allclose(added.covariance, vine_moments(listed, 10**12, 2).covariance, atol=1e-9)
+    assert torch.cosine_similarity(found.mean, exact, 0) < 0.9999
+
+
+def pick(values, members):
+    return values[members]
+
+
 @pytest.mark.parametrize(("size", "degrees"), [(4, 69.1), (8, 61.5), (32, 21.6), (64, 6.1), (128, 1.7)])
 def test_the_angle_of_the_division_shrinks_when_groups_hold_the_rare_answer(size, degrees):
     """Rewards 0, 0.1 and 1, the 1 rare: what lesson 08 and its quiz say."""

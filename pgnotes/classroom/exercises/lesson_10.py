@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pgnotes.classroom.checks import Exercise
+from pgnotes.classroom.checks import Exercise, as_tensor, same
 from pgnotes.theory.mismatch import sampler_weights
 from pgnotes.theory.objectives import kl_estimate, policy_loss
 from pgnotes.theory.ppo import silenced
@@ -72,6 +73,26 @@ def outside_is_zero(ratios: Tensor, advantage: float, clip: float) -> Tensor:
     return torch.where((ratios - 1).abs() > clip, 0.0, ratios * advantage)
 
 
+def below_only(ratios: Tensor, advantage: float, clip: float) -> Tensor:
+    """rA up to 1 + ε, 0 above it, whatever the sign of A."""
+    return torch.where(ratios > 1 + clip, 0.0, ratios * advantage)
+
+
+def rows_apart(case: tuple, value: Any) -> str | None:
+    """What is wrong with an attempt at 10.1, and before it which of its rows are right; None if all are."""
+    told, whole = weights.difference(case, value), as_tensor(value)
+    if told is None or (whole is not None and (whole.ndim == 0 or len(whole) != 3)):
+        return told
+    if not isinstance(value, list | tuple) and whole is None:
+        return told
+    rows = dict(zip(("PPO", "CISPO", "GSPO"), map(as_tensor, value if whole is None else whole), strict=False))
+    single = [name for name, row in rows.items() if row is not None and row.numel() == 1]
+    if whole is None and single:
+        return f"{single[0]}'s row is one number; each of the T tokens has an entry: `.expand_as(ratios)`."
+    right = [name for (name, row), wanted in zip(rows.items(), three(*case), strict=False) if same(row, wanted, 1e-5)]
+    return f"In this case {' and '.join(right)} {'is' if len(right) == 1 else 'are'} right. {told}" if right else told
+
+
 weights = Exercise(
     "10.1",
     "Write weights(ratios, advantage, clip)",
@@ -89,6 +110,38 @@ weights = Exercise(
             lambda r, a, e: torch.stack([outside_is_zero(r, a, e), capped(r, a, e), held(geometric_mean(r), a, e)]),
             "PPO's row silences both sides of the band. A ratio that A would bring back keeps its weight: silent is "
             "above the band for A > 0, below it for A < 0 (lesson 07).",
+        ),
+        "upper limit for both signs": (
+            lambda r, a, e: torch.stack([below_only(r, a, e), capped(r, a, e), below_only(geometric_mean(r), a, e)]),
+            "You silence what is above 1 + ε whatever the sign of A. With A < 0 a ratio above is being brought back, "
+            "and the limit is 1 − ε, below.",
+        ),
+        "clamped, not silenced": (
+            lambda r, a, e: torch.stack(
+                [r.clamp(1 - e, 1 + e) * a, capped(r, a, e), geometric_mean(r).clamp(1 - e, 1 + e) * a]
+            ),
+            "PPO's and GSPO's rows are the clamped ratio times A: a value, not a slope. Where the clamp holds the "
+            "objective its slope is 0, and on the side that A would bring back the min takes the ratio itself.",
+        ),
+        "clipped by the token": (
+            lambda r, a, e: torch.stack(
+                [held(r, a, e), capped(r, a, e), torch.where(held(r, a, e) == 0, 0.0, geometric_mean(r) * a)]
+            ),
+            "In GSPO's row each token's own ratio decides whether it is silent. There is one ratio for all: the "
+            "sequence speaks or is silent as a whole.",
+        ),
+        "no advantage": (
+            lambda r, a, e: three(r, a, e) / a,
+            "The advantage is missing: it multiplies what the clip leaves, and its sign says which side is silent.",
+        ),
+        "of the loss": (
+            lambda r, a, e: -three(r, a, e),
+            "The sign is turned: that is the slope of the loss. Asked for is the objective's, which is climbed.",
+        ),
+        "GSPO by the length": (
+            lambda r, a, e: torch.cat([three(r, a, e)[:2], three(r, a, e)[2:] / len(r)]),
+            "GSPO's row is divided by T. Its objective here is T times the clipped ratio of the sequence, and each "
+            "token moves the mean logarithm by 1/T: T and 1/T cancel.",
         ),
         "through the cap": (
             lambda r, a, e: torch.stack(
@@ -132,6 +185,7 @@ weights = Exercise(
         ),
     },
     "Three objectives of the family, and one question asked of each: how loudly does this token speak?",
+    fault=rows_apart,
 )
 
 leash = Exercise(
@@ -153,6 +207,10 @@ leash = Exercise(
         "sign": (
             lambda p, r: torch.stack([r - p, torch.expm1(r - p)]),
             "The sign is turned: d falls as log π rises, so the slope in log π is minus the slope in d.",
+        ),
+        "sign of k2": (
+            lambda p, r: torch.stack([r - p, -torch.expm1(r - p)]),
+            "k3's row is right. In k2's the sign is turned: its slope is d in d, and −d in log π.",
         ),
         "sign of k3": (
             lambda p, r: torch.stack([p - r, torch.expm1(r - p)]),
@@ -249,6 +307,18 @@ correction = Exercise(
             lambda p, s, a, m, c: truncated(p, s, a, m, c) * m.sum(),
             "You add up. Asked for is the mean over live tokens.",
         ),
+        "sequence weight": (
+            lambda p, s, a, m, c: weighted(
+                torch.where(m, p - s, 0.0).detach().sum(1, keepdim=True).exp().clamp(max=c).expand_as(p), p, a, m
+            ),
+            "That is the whole sequence's weight, the unbiased one. Asked for is the token's: each its own ratio.",
+        ),
+        "own length": (
+            lambda p, s, a, m, c: (
+                -(torch.where(m, raw(p, s).clamp(max=c) * a * p, 0.0).sum(1) / m.sum(1)).sum() / len(m)
+            ),
+            "You average within each completion first, by its own length. Asked for is one mean over all live tokens.",
+        ),
         "weights averaged away": (
             lambda p, s, a, m, c: (
                 (w := torch.where(m, raw(p, s).clamp(max=c), 0.0)).sum() ** -1 * -torch.where(m, w * a * p, 0.0).sum()
@@ -266,8 +336,8 @@ correction = Exercise(
             "the same.",
         ),
     },
-    "What the sampler draws too often counts less, exactly as it should; what it draws too rarely is cut off, and that "
-    "is the bias.",
+    "What the sampler draws too often counts less; what it draws too rarely counts more, up to the cap. What is cut "
+    "off there is one bias. A larger one is what a token's weight never sees: its prefix, and what follows.",
     gradient_of=(0,),
 )
 

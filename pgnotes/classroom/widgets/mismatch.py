@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from pgnotes.classroom.artists import fill, readouts, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
@@ -90,11 +91,18 @@ def rows(ax: Axes, title: str, top: float) -> None:
     ax.grid(visible=False, axis="y")
 
 
+def at_end(text: Text, value: float, colour: Any) -> None:
+    """The value beside the end of its bar; in it where the bar ends at the panel's edge."""
+    room = value < 0.88 * TOP
+    text.set(x=value + 0.015 if room else TOP * 0.99, ha="left" if room else "right")
+    text.set(color=colour if room else "white", text=f"{value:.2f}")
+
+
 def draw(fig: Figure) -> Moving:
     """Left bias and noise, right what is left of a batch; below the readouts."""
     error, left = two_panels(fig, 1.7, left=0.232, right=0.965, top=0.9, bottom=0.25, gap=0.12)
     rows(error, "A step's bias and noise ÷ ‖∇J‖", TOP)
-    rows(left, "What is left of a batch", 1)
+    rows(left, "Effective share", 1)
     error.set_yticklabels(RULES)
     left.set_yticklabels([])
     # again, for where the panels stand below each other; on the bars, which move
@@ -109,22 +117,24 @@ def draw(fig: Figure) -> Moving:
         )
     )
     look: dict[str, Any] = {"color": "white", "ha": "right", "va": "center", "fontsize": 9, "fontweight": "bold"}
-    beyond = [error.text(TOP * 0.99, y + shift, "", **look) for shift in (-half / 2, half / 2) for y in places]
+    ends = [error.text(0, y + shift, "", **look) for shift in (-half / 2, half / 2) for y in places]
+    told = [left.text(0.985, y, "", **look | {"color": EXACT, "fontweight": "normal"}) for y in places]
     fig.text(0.232, 0.115, "■ bias", color=WORSE, fontweight="bold")
-    fig.text(0.332, 0.115, "■ noise of so many sequences", color=ESTIMATE, fontweight="bold")
+    fig.text(0.332, 0.115, "■ noise of a step", color=ESTIMATE, fontweight="bold")
     names = (0.36, "cosine without correction"), (0.9, f"sequence weights of {LONG} such tokens leave")
     readings = readouts(fig, 0.025, *names)
 
     def update(n: dict) -> None:
-        for bars, texts, values in ((bias, beyond[: len(RULES)], n["bias"]), (noise, beyond[len(RULES) :], n["noise"])):
+        for bars, texts, values in ((bias, ends[: len(RULES)], n["bias"]), (noise, ends[len(RULES) :], n["noise"])):
             for bar, text, value in zip(bars, texts, values, strict=True):
                 bar.set_width(min(value, TOP))
-                text.set_text(f"{value:.1f}" if value > TOP else "")
-        for bar, value in zip(shares, n["left"], strict=True):
+                at_end(text, value, bar.get_facecolor())
+        for bar, text, value in zip(shares, told, n["left"], strict=True):
             bar.set_width(value)
+            text.set_text(f"{value:.2f}")
         fill(readings, (f"{n['cosine']:.3f}", f"{n['long']:.0%}" if n["long"] >= 0.01 else "< 1 %"))
 
-    return [*bias, *noise, *shares, *again, *beyond, *readings], update
+    return [*bias, *noise, *shares, *again, *ends, *told, *readings], update
 
 
 def mismatch() -> Live:
@@ -136,9 +146,10 @@ def mismatch() -> Live:
         ("A colder sampler, six tokens: sequence weights are the noisiest", {"horizon": 6, "temperature": 0.8}),
     )
     alt = (
-        "For no correction and five corrections bars of a step's bias and noise, and of the share of a batch that is "
-        "left. Only the whole sequence's weight has no bias. A token's weight takes away a third of it where the "
-        "sampler is at temperature 1.1, and hardly any where its weights are old; the geometric mask adds to it."
+        "For no correction and five corrections bars of a step's bias and noise, and of a batch's effective share. "
+        "The whole sequence's weight has no bias (and none reaches the cap of 2 at this setting). A token's weight "
+        "takes away a third of it where the sampler is at temperature 1.1, and hardly any where its weights are old; "
+        "the geometric mask adds to it."
     )
     recorded = {"temperature": (0.8, 1.0, 1.1, 1.3), "cap": (1.2, 2.0, 3.0)}
     return Live(numbers, draw, CONTROLS, 3.7, twin, alt, recorded=recorded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -34,14 +35,15 @@ BANDS = (
 CONTROLS = (
     Choice("method", "method", METHODS, "ppo"),
     Choice("band", "band ε", BANDS, (0.2, 0.2)),
-    Choice("chance", "probability when sampled", tuple((str(p), p) for p in (0.01, 0.1, 0.5, 0.8)), 0.01),
+    Choice("chance", "probability when sampled", tuple((str(p), p) for p in (0.01, 0.1, 0.5, 0.8, 0.9)), 0.01),
     Slider("ratio", "ratio r", 0.04, 2.0, 0.04, 1.0),
 )
+WHOLE = ("gspo", "gmpo")  # whose ratio is a sequence's, and says nothing of one token's probability
 TOP = 2.2
 
 
 @lru_cache(maxsize=64)
-def curves(method: str, band: tuple[float, float], chance: float) -> tuple[list[float], list[float]]:
+def curves(method: str, band: tuple[float, float], chance: float) -> tuple[list[float], ...]:
     """The weight over GRID, for A = +1 and for A = −1; NaN where no probability goes."""
     return tuple(token_weights.token_weight(GRID, sign, method, band, chance=chance).tolist() for sign in (1.0, -1.0))
 
@@ -52,12 +54,17 @@ def edges(method: str, band: tuple[float, float], chance: float) -> tuple[float,
     if method == "dppo":
         return max(0.0, 1 - low / chance), min(1 + high / chance, 1 / chance)
     if method == "gmpo":
-        return torch.tensor([-low, high]).exp().tolist()
+        return math.exp(-low), math.exp(high)
     return {"reinforce": None, "sapo": None, "cispo": (0.0, 1 + high)}.get(method, (1 - low, 1 + high))
 
 
 def numbers(method: str, band: tuple[float, float], chance: float, ratio: float) -> dict[str, Any]:
-    """Both curves, the band, and at one ratio both weights and where the probability has gone."""
+    """Both curves, the band, and at one ratio both weights and where the probability has gone.
+
+    None where the ratio is not that of one token.
+    """
+    if method in WHOLE:
+        chance = 0.01  # a sequence's ratio ends at none of the slider's
     r = min(round(ratio, 2), 1 / chance)  # no probability is above 1
     weights = [token_weights.token_weight([r], sign, method, band, chance=chance).item() for sign in (1.0, -1.0)]
     return {
@@ -66,7 +73,7 @@ def numbers(method: str, band: tuple[float, float], chance: float, ratio: float)
         "chance": chance,
         "ratio": r,
         "weights": weights,
-        "now": r * chance,
+        "now": None if method in WHOLE else r * chance,
     }
 
 
@@ -84,6 +91,10 @@ def strip(fig: Figure) -> Moving:
     ticks = [ax.plot([0, 0], [0, 1], color=c, linewidth=3, solid_capstyle="butt")[0] for c in (BEFORE, AFTER)]
 
     def move(n: dict) -> None:
+        for part in (way, *ticks):
+            part.set_visible(n["now"] is not None)
+        if n["now"] is None:
+            return
         way.set(x=min(n["chance"], n["now"]), width=abs(n["now"] - n["chance"]))
         for tick, x in zip(ticks, (n["chance"], n["now"]), strict=True):
             tick.set_xdata([x, x])
@@ -118,7 +129,7 @@ def draw(fig: Figure) -> Moving:
     axes[0].set_ylabel("weight of its score")
 
     on_strip, move_strip = strip(fig)
-    names = (0.07, "ratio"), (0.3, "weight, A = +1"), (0.54, "weight, A = −1"), (0.86, "probability moved by")
+    names = (0.07, "ratio"), (0.285, "weight, A = +1"), (0.545, "weight, A = −1"), (0.86, "probability moved by")
     readings = readouts(fig, 0.025, *names)
 
     def update(n: dict) -> None:
@@ -132,7 +143,8 @@ def draw(fig: Figure) -> Moving:
             dot.set_data([n["ratio"]], [weight])
         move_strip(n)
         told = [signed(f"{weight:+.2f}") if weight else "0" for weight in n["weights"]]
-        fill(readings, (f"{n['ratio']:.2f}", *told, signed(f"{n['now'] - n['chance']:+z.4f}")))
+        moved = "–" if n["now"] is None else signed(f"{n['now'] - n['chance']:+z.4f}")
+        fill(readings, (f"{n['ratio']:.2f}", *told, moved))
 
     return [*moving, *on_strip, *readings], update
 

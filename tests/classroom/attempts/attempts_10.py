@@ -94,6 +94,10 @@ def at_k_by_logs(n, c, k):
     return torch.tensor(-math.expm1(log[0] - log[1] - log[2] + log[3]))
 
 
+def at_k_in_fractions(n, c, k):
+    return 1 - Fraction(math.comb(n - c, k), math.comb(n, k))
+
+
 RIGHT = {
     "10.1": (
         weights_by_loops,
@@ -135,7 +139,7 @@ RIGHT = {
         at_k_by_products,
         at_k_over_failures,
         at_k_by_logs,
-        lambda n, c, k: float(1 - Fraction(math.comb(n - c, k), math.comb(n, k))),
+        at_k_in_fractions,
         lambda n, c, k: 1 - math.prod(max(n - k - i, 0) / (n - i) for i in range(c)),
     ),
 }
@@ -153,13 +157,22 @@ WRONG = {
         ("T-th root", lambda r, a, e: weights_of_product(r, a, e)),
         ("stopped", lambda r, a, e: weights_through_the_cap(r, a, e)),
         ("is ambiguous", lambda r, a, e: r * a if r > 1 + e else 0.0),
-        ("should be", lambda r, a, e: weights_in_numpy(r, a, e)[[0, 2, 1]]),
+        ("In this case PPO is right", lambda r, a, e: weights_in_numpy(r, a, e)[[0, 2, 1]]),
+        ("GSPO's row is one number", lambda r, a, e: (*weights_in_place(r, a, e)[:2], (r.log().mean().exp() * a))),
+        ("CISPO is right", lambda r, a, e: weights_of_two_slips(r, a, e)),
+        ("above 1 + ε whatever the sign", lambda r, a, e: weights_below(r, a, e)),
+        ("a value, not a slope", lambda r, a, e: weights_clamped(r, a, e)),
+        ("speaks or is silent as a whole", lambda r, a, e: weights_by_the_token(r, a, e)),
+        ("advantage is missing", lambda r, a, e: weights_in_numpy(r, a, e) / a),
+        ("slope of the loss", lambda r, a, e: -weights_in_numpy(r, a, e)),
+        ("T and 1/T cancel", lambda r, a, e: weights_in_numpy(r, a, e) / np.array([[1], [1], [len(r)]])),
     ),
     "10.2": (
         ("`return` missing", no_return),
         ("should be an array of shape [2, ", lambda p, r: p - r),
         ("In k3's the sign is turned", lambda p, r: torch.stack([p - r, r.exp() / p.exp() - 1])),
         ("estimates themselves", lambda p, r: torch.stack([(p - r) ** 2 / 2, (r - p).exp() - 1 - (r - p)])),
+        ("In k2's the sign is turned", lambda p, r: torch.stack([r - p, 1 - r.exp() / p.exp()])),
         ("swapped", lambda p, r: torch.stack([1 - (r - p).exp(), p - r])),
         ("should be", lambda p, r: torch.stack([torch.ones_like(p), 1 - (r - p).exp()])),
     ),
@@ -171,6 +184,10 @@ WRONG = {
         ("floor", lambda p, s, a, m, c: -(torch.clamp((p - s).exp().detach(), c) * a * p)[m].mean()),
         ("truncated ratio itself is differentiated", lambda p, s, a, m, c: -((p - s).exp().clamp(max=c) * a)[m].mean()),
         ("the gradient of your loss is", lambda p, s, a, m, c: -((s - p).detach().exp().clamp(max=c) * p)[m].mean()),
+        ("w.clamp(max=c)", lambda p, s, a, m, c: -(torch.minimum((p - s).exp().detach(), c) * a * p)[m].mean()),
+        ("w.clamp(max=c)", lambda p, s, a, m, c: -(torch.min((p - s).exp().detach(), c) * a * p)[m].mean()),
+        ("whole sequence's weight", lambda p, s, a, m, c: loss_of_sequences(p, s, a, m, c)),
+        ("by its own length", lambda p, s, a, m, c: loss_by_completion(p, s, a, m, c)),
         ("don't call `backward()`", lambda p, s, a, m, c: backward_on(p, s, a, m, c)),
     ),
     "10.4": (
@@ -178,7 +195,8 @@ WRONG = {
         ("right if c/n were the pass rate", lambda n, c, k: 1 - ((n - c) / n) ** k),
         ("ZeroDivisionError", lambda n, c, k: 1 - math.comb(n, k) / math.comb(n - c, k)),
         ("should be", lambda n, c, k: 1 - math.comb(n, k - c) / math.comb(n, k) if k >= c else 0.5),
-        ("raised ValueError", lambda n, c, k: 1 - math.factorial(n - c - k) / math.factorial(n - k)),
+        ("no logarithm", lambda n, c, k: -math.expm1(math.lgamma(n - c + 1) - math.lgamma(n - c - k + 1))),
+        ("no factorial", lambda n, c, k: 1 - math.factorial(n - c - k) / math.factorial(n - k)),
         ("too large for a float", lambda n, c, k: 1 - np.float64(math.comb(n - c, k)) / float(math.comb(n, k))),
     ),
 }
@@ -189,6 +207,41 @@ def weights_of_product(ratios, advantage, clip):
     product = ratios.cumprod(0)[-1]
     rows[2] = 0.0 if (product - 1) * np.sign(advantage) > clip else product * advantage
     return rows
+
+
+def weights_below(ratios, advantage, clip):
+    rows = torch.stack([ratios, ratios.clamp(max=1 + clip), ratios.log().mean().exp() + 0 * ratios]) * advantage
+    rows[0][ratios > 1 + clip] = 0
+    return rows if rows[2][0] / advantage <= 1 + clip else torch.stack([*rows[:2], 0 * ratios])
+
+
+def weights_clamped(ratios, advantage, clip):
+    root = ratios.prod() ** (1 / len(ratios)) + 0 * ratios
+    both = [each.clamp(1 - clip, 1 + clip) * advantage for each in (ratios, root)]
+    return torch.stack([both[0], ratios.clamp(max=1 + clip) * advantage, both[1]])
+
+
+def weights_by_the_token(ratios, advantage, clip):
+    rows = torch.as_tensor(weights_in_numpy(ratios, advantage, clip))
+    rows[2] = torch.where(rows[0] == 0, 0.0, ratios.prod() ** (1 / len(ratios)) * advantage)
+    return rows
+
+
+def weights_of_two_slips(ratios, advantage, clip):
+    rows = torch.as_tensor(weights_in_numpy(ratios, advantage, clip))
+    rows[0] = torch.where((ratios - 1).abs() > clip, 0.0, ratios * advantage)
+    rows[2] = ratios.prod() * advantage
+    return rows
+
+
+def loss_of_sequences(logp, drawn, worth, mask, cap):
+    weight = ((logp - drawn).detach() * mask).sum(1).exp().clamp(max=cap)
+    return -(weight[:, None] * worth * logp * mask).sum() / mask.sum()
+
+
+def loss_by_completion(logp, drawn, worth, mask, cap):
+    each = (logp - drawn).detach().exp().clamp(max=cap) * worth * logp
+    return -torch.stack([row[live].mean() for row, live in zip(each, mask, strict=True)]).mean()
 
 
 def weights_through_the_cap(ratios, advantage, clip):

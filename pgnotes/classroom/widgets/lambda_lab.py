@@ -159,7 +159,10 @@ def lambda_lab() -> Live:
             "The same critic and 4,096 sequences: at 0.2 bias is all that is left; λ = 1 is best",
             {"lam": 0.2, "size": 4096},
         ),
-        ("An exact critic: no bias (0 is below the axis), and λ = 0 has the least noise", {"critic": "exact", "lam": 0.0}),
+        (
+            "An exact critic: no bias (0 is below the axis), and λ = 0 has the least noise",
+            {"critic": "exact", "lam": 0.0},
+        ),
         ("A table of zeros, λ = 0: the first symbol hears nothing", {"critic": "0", "lam": 0.0, "size": 4096}),
     )
     alt = (

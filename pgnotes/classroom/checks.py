@@ -166,7 +166,7 @@ class Exercise:
         return None
 
     def outcome(self, function: Callable[..., Any], case: tuple) -> Any:
-        """What a function gives for a case: a tensor, the type of the exception it raises, or why it has no gradient."""
+        """What a function gives for a case: a tensor, the type of its exception, or why it has no gradient."""
         try:
             return as_tensor(self.run(function, case))
         except NoGradientError as error:

@@ -35,9 +35,9 @@ def train_with_weight(
 
     Both sums are a sequence's, averaged over the batch (lesson 11, claim C40; Mnih et al. 2016, arXiv 1602.01783).
     weight: c₁, above 0.  shared: logits and value of a prefix are linear in the same `HIDDEN` trained numbers; else
-    each has a table of its own.  optimiser: one of `OPTIMISERS`, with step size lr.  clip: the most that the length of a
-    run's gradient may be, actor and critic taken together.  The start and the random numbers depend on runs, batch and
-    seed alone.  ValueError naming the argument.
+    each has a table of its own.  optimiser: one of `OPTIMISERS`, with step size lr.  clip: the longest that a run's
+    gradient may be, actor and critic taken together.  The start and the random numbers depend on runs, batch and seed
+    alone.  ValueError naming the argument.
     """
     clip = None if clip is None else check_positive("clip", clip)
     weight, lr = check_positive("weight", weight), check_positive("lr", lr)

@@ -125,7 +125,7 @@ def test_actor_and_critic_may_be_late_apart(world, late, monkeypatch):
 
 
 def test_a_late_critic_is_what_goes_astray(world):
-    """Sixteen updates late, with a step of 0.2: a table that says much more than a return can be, the actor late or not."""
+    """Sixteen updates late, with a step of 0.2: a table that says much more than a return can be."""
     late = {each: curves(world, Settings(), 10, 200, every=200, late=each) for each in ((16, 0), (0, 16))}
     assert late[16, 0].start_value[:, -1].mean() < 1.1
     assert late[0, 16].start_value[:, -1].mean() > 20

@@ -370,7 +370,8 @@ detector = Exercise(
         "no padding": (
             agrees(rows=slice(1, 2)),
             "One suspect passes your test that takes, at the end, what stands in the next column for the next value. "
-            "In your example nothing stands there, or a 0. Let a sequence end early, with a value other than 0 behind it.",
+            "In your example nothing stands there, or a 0. Let a sequence end early, with a value other than 0 behind "
+            "it.",
         ),
         "all are right": (
             lambda estimate: True,

@@ -96,8 +96,8 @@ QUESTIONS = (
             Choice(
                 "r − V(s): it is over.",
                 False,
-                "Nothing ended. As if it had, the policy learns that no future beyond the cut is worth waiting for, and "
-                "takes risks.",
+                "Nothing ended. As if it had, the policy learns that no future beyond the cut is worth waiting for, "
+                "and takes risks.",
             ),
             Choice(
                 "r + γ V(where it had got to) − V(s).",
@@ -118,7 +118,8 @@ QUESTIONS = (
             Choice(
                 "By nothing: both share out the same R − J.",
                 False,
-                "The TD errors share it out: they add up to R − J once. The group's mean gives all of it to each token.",
+                "The TD errors share it out: they add up to R − J once. The group's mean gives all of it to each "
+                "token.",
             ),
             Choice("About twice.", False, "That would be so for texts of two tokens."),
             Choice(

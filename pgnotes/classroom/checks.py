@@ -39,6 +39,8 @@ HELP = {  # parts of what torch says, and what it means here
     "scalar type": OTHER_TYPE,
     "double !=": OTHER_TYPE,
     "!= double": OTHER_TYPE,
+    "with a bool tensor": "In place of 1 − mask write ~mask, or 1 − mask.double().",
+    "AssertionError": "Where a test is asked for, return False in place of a failed assert.",
 }
 NO_GRADIENT = (
     "No gradient flows from what you return: were the log-probabilities detached, or turned into plain numbers "
@@ -112,8 +114,9 @@ class Exercise:
             except NoGradientError as error:
                 return self.known(attempt) or self.wrong(str(error))
             except Exception as error:
-                raised = f"For {self.example(case)} your function raised {type(error).__name__}: {error}."
-                raised += next((f" {advice}" for part, advice in HELP.items() if part in str(error)), "")
+                said = f"{type(error).__name__}: {error}".rstrip(":. ")
+                advice = next((f" {advice}" for part, advice in HELP.items() if part in said), "")
+                raised = f"For {self.example(case)} your function raised {said}.{advice}"
                 return self.known(attempt) or self.wrong(raised)
             if value is Ellipsis or (value is None and is_stub(attempt)):
                 return self.untouched()
@@ -168,9 +171,11 @@ class Exercise:
         return None
 
     def outcome(self, function: Callable[..., Any], case: tuple) -> Any:
-        """What a function gives for a case: a tensor, or the type of the exception it raises."""
+        """What a function gives for a case: a tensor, the type of its exception, or why it has no gradient."""
         try:
             return as_tensor(self.run(function, case))
+        except NoGradientError as error:
+            return str(error)
         except Exception as error:
             return type(error)
 
@@ -244,10 +249,10 @@ def as_tensor(value: Any) -> Tensor | None:
 
 
 def same(a: Any, b: Any, tolerance: float) -> bool:
-    """True for equal shapes and values within the tolerance (NaN equals NaN), or the same exception."""
+    """True for equal shapes and values within the tolerance (NaN equals NaN), or the same failure."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
-    return a is b and a is not None
+    return type(a) is type(b) and a is not None and a == b
 
 
 def count(value: Any) -> int:

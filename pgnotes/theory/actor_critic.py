@@ -5,6 +5,7 @@ Two ways to get an end wrong are kept here too, to be looked for in curves.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -140,30 +141,39 @@ def actor_critic_many(
     seed: int,
     logits: Tensor | None = None,
     estimate: Estimator = right,
-    late: int = 0,
+    late: int | tuple[int, int] = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits [runs, rows, V] and values [runs, rows] of many runs before each update, without end (lesson 11).
 
     Each run does what `actor_critic` does, with samples of its own.  late: the batch of an update is that of a policy
     and a critic so many updates ago (in the first updates, of the first), which is what a worker of A3C may bring (Mnih
-    et al. 2016, arXiv 1602.01783); both gradients are taken there, and applied to those of today.
+    et al. 2016, arXiv 1602.01783); both gradients are taken there, and applied to those of today. Two numbers: the
+    delay of the actor's step and that of the critic's; where they differ, each has a batch of its own.
     ValueError naming the argument.
     """
     generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
     first, worth = starting_point(check_single_prompt(world), logits)
     theta = first.detach().repeat(check_count("runs", runs), 1, 1)
     values = worth.detach().repeat(runs, 1)
-    waiting = [(theta, values)] * check_count("late", late, 0)
+    delays = [check_count("late", each, 0) for each in (late if isinstance(late, tuple) else (late, late))]
+    past = deque([(theta, values)] * (1 + max(delays)), maxlen=1 + max(delays))
+
+    def judged(logits: Tensor, critic: Tensor) -> tuple[Rollout, Tensor, Tensor]:
+        """A batch of a policy, its rows, and what a critic makes of it."""
+        batch = rollouts(world, logits, settings.batch, generator)
+        rows = rows_of(batch.sequences, world.vocab_size)
+        return batch, rows, estimate(batch.rewards, pick(critic, rows), batch.mask, settings.lam)
 
     while True:
         yield theta, values
-        waiting.append((theta, values))
-        old, critic = waiting.pop(0)
-        batch = rollouts(world, old, settings.batch, generator)
-        rows = rows_of(batch.sequences, world.vocab_size)
-        advantages = estimate(batch.rewards, pick(critic, rows), batch.mask, settings.lam)
+        past.append((theta, values))
+        (old, its_critic), (its_policy, critic) = (past[-1 - delay] for delay in delays)
 
+        batch, rows, advantages = judged(old, its_critic)
         theta = theta + settings.step_size * mean_gradient(old, batch, rows, advantages, bonus=0.0)
+
+        if delays[0] != delays[1]:
+            batch, rows, advantages = judged(its_policy, critic)
         values = values + settings.value_step * mean_error(critic, rows, advantages, batch.mask)
 
 
@@ -185,7 +195,7 @@ def curves(
     seed: int = 0,
     every: int = 4,
     estimate: Estimator = right,
-    late: int = 0,
+    late: int | tuple[int, int] = 0,
 ) -> Curves:
     """Many runs before updates 0, `every`, 2 `every`, … and after the last of `steps`, a multiple of it (lesson 11).
 

@@ -55,11 +55,11 @@ class Survival:
         lost = 0.0 if left is None else kept ** check_count("left", left, 0)
         return earned * (1 - lost) / (1 - kept)
 
-    def preference(self, bold: Any, limit: int | None = None) -> Tensor:
+    def preference(self, bold: Any, limit: int | None = None, at_cut: float = 0.0) -> Tensor:
         """How much better a bold step is than a careful one, Q(bold) - Q(careful), for policies in any shape.
 
-        limit: as it looks where lives are cut at so many steps and the cut is taken for death, averaged over the steps
-        lived.
+        limit: as it looks by returns (λ = 1) where lives are cut at so many steps, averaged over the steps lived.
+        at_cut: what the critic says that a life is still worth at the cut; 0 takes it for death.
         """
         share = check_shares(bold)
         extra = BOLD - CAREFUL
@@ -67,7 +67,8 @@ class Survival:
             return extra - self.gamma * self.risk * self.value(share)
 
         lived = torch.stack([(1 - self.risk * share) ** t for t in range(check_count("limit", limit))])
-        after = torch.stack([self.value(share, limit - 1 - t) for t in range(limit)])
+        kept = self.gamma * (1 - self.risk * share)
+        after = torch.stack([self.value(share, left) + kept**left * at_cut for left in reversed(range(limit))])
         return extra - self.gamma * self.risk * (lived * after).sum(0) / lived.sum(0)
 
     def rollout(self, bold: Tensor, n: int, limit: int, generator: torch.Generator) -> Lives:

@@ -29,14 +29,17 @@ def train_with_weight(
     steps: int = 200,
     batch: int = 16,
     lam: float = 0.95,
+    clip: float | None = None,
 ) -> Tensor:
     """The logits of many runs after training, [runs, rows, V], by the loss -Σ Â log π + c₁ Σ (V - Â - V_old)².
 
     Both sums are a sequence's, averaged over the batch (lesson 11, claim C40; Mnih et al. 2016, arXiv 1602.01783).
     weight: c₁, above 0.  shared: logits and value of a prefix are linear in the same `HIDDEN` trained numbers; else
-    each has a table of its own.  optimiser: one of `OPTIMISERS`, with step size lr.  The start and the random numbers
-    depend on runs, batch and seed alone.  ValueError naming the argument.
+    each has a table of its own.  optimiser: one of `OPTIMISERS`, with step size lr.  clip: the longest that a run's
+    gradient may be, actor and critic taken together.  The start and the random numbers depend on runs, batch and seed
+    alone.  ValueError naming the argument.
     """
+    clip = None if clip is None else check_positive("clip", clip)
     weight, lr = check_positive("weight", weight), check_positive("lr", lr)
     generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
     parameters = start_of(check_single_prompt(world), check_count("runs", runs), shared, generator)
@@ -53,8 +56,19 @@ def train_with_weight(
         critic = ((expected - (advantages + expected).detach()).square() * rollout.mask).sum()
         optimise.zero_grad()
         ((actor + weight * critic) / batch).backward()  # a sum over runs, so that each has its own gradient
+        if clip is not None:
+            shorten(parameters, clip)
         optimise.step()
     return heads(parameters)[0].detach()
+
+
+def shorten(parameters: list[Tensor], clip: float) -> None:
+    """Cut each run's gradient, all its parameters [runs, …] together, down to the length `clip`, in place."""
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    length = torch.stack([each.flatten(1).square().sum(1) for each in gradients]).sum(0).sqrt()
+    factor = (clip / length.clamp(min=clip))[:, None, None]
+    for each in gradients:
+        each.mul_(factor)
 
 
 def start_of(world: TokenWorld, runs: int, shared: bool, generator: torch.Generator) -> list[Tensor]:

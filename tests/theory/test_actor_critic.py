@@ -99,6 +99,39 @@ def test_a_late_batch_is_that_of_an_earlier_policy(world, monkeypatch):
             torch.testing.assert_close(states[k + 1][1][run], states[k][1][run] + moved, **CLOSE)
 
 
+@pytest.mark.parametrize("late", [(2, 0), (0, 2)])
+def test_actor_and_critic_may_be_late_apart(world, late, monkeypatch):
+    """Each has a batch of its own, the actor's first; who is late takes policy and table of two updates ago."""
+    seen, draw, settings = [], module.rollouts, Settings(0.5, 9.0, 0.9, 4)
+
+    def recorded(world, logits, *given):
+        seen.append(draw(world, logits, *given))
+        return seen[-1]
+
+    monkeypatch.setattr(module, "rollouts", recorded)
+    states = list(islice(actor_critic_many(world, settings, 1, 0, late=late), 6))
+    for k in range(5):
+        for batch, delay, actor in zip(seen[2 * k : 2 * k + 2], late, (True, False), strict=True):
+            theta, values = (each[0] for each in states[max(0, k - delay)])
+            sequences, mask, rewards = (each[0] for each in batch)
+            rows = prefix_rows(sequences, 4)
+            advantages = gae(rewards, values[rows], mask, lam=0.5)
+            if actor:
+                moved = 9.0 * PrefixPolicy(theta).score(sequences, advantages).mean(0)
+                torch.testing.assert_close(states[k + 1][0][0], states[k][0][0] + moved, **CLOSE)
+            else:
+                moved = 0.9 * mean_error(values, rows, advantages, mask)
+                torch.testing.assert_close(states[k + 1][1][0], states[k][1][0] + moved, **CLOSE)
+
+
+def test_a_late_critic_is_what_goes_astray(world):
+    """Sixteen updates late, with a step of 0.2: a table that says much more than a return can be."""
+    late = {each: curves(world, Settings(), 10, 200, every=200, late=each) for each in ((16, 0), (0, 16))}
+    assert late[16, 0].start_value[:, -1].mean() < 1.1
+    assert late[0, 16].start_value[:, -1].mean() > 20
+    assert late[16, 0].earned[:, -1].mean() > late[0, 16].earned[:, -1].mean() + 0.1
+
+
 def test_the_seed_decides_everything(world):
     def last(run, seed):
         torch.manual_seed(seed + 10)

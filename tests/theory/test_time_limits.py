@@ -43,6 +43,27 @@ def test_the_preference_is_an_average_over_the_steps_lived():
     assert world.preference(p, limit=3).item() == pytest.approx(wanted)
 
 
+def test_a_critic_s_word_at_the_cut_counts_whole():
+    """With the exact value nothing is lost; a table of zeros is the cut taken for death."""
+    world = survival_world(0.01)
+    torch.testing.assert_close(world.preference(SHARES, 20, at_cut=0.0), world.preference(SHARES, 20))
+    for p in SHARES.tolist():
+        true = world.value(p).item()
+        torch.testing.assert_close(world.preference(p, 20, at_cut=true), world.preference(p))
+    assert world.preference(0.5, 20, at_cut=20.0).item() == pytest.approx(-0.155, abs=5e-4)
+
+    # by the returns of lives: r, then what the table says at the cut
+    lives = world.rollout(torch.tensor([0.5]).double(), 200_000, 3, seeded())
+    kept = 0.99 ** torch.arange(3).double()
+    found = (lives.rewards[0] * kept).sum(1) + 0.99**3 * 7.0 * lives.alive[0]
+    after = [world.value(0.5, left) + (0.99 * 0.995) ** left * 7.0 for left in (2, 1, 0)]
+    bold_first, lived = lives.actions[0, :, 0] == 1, 0.995 ** torch.arange(3).double()
+    gap = found[bold_first].mean() - found[~bold_first].mean()
+    assert gap.item() == pytest.approx((0.1 - 0.0099 * after[0]).item(), abs=0.01)
+    wanted = (lived * torch.stack([0.1 - 0.0099 * each for each in after])).sum() / lived.sum()
+    torch.testing.assert_close(world.preference(0.5, 3, at_cut=7.0), wanted)
+
+
 def test_lives_end_where_a_bold_step_kills_and_at_the_limit():
     world, bold = Survival(risk=0.3), torch.tensor([0.0, 0.6], dtype=torch.float64)
     lives = world.rollout(bold, 4000, 3, seeded())

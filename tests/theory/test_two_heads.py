@@ -6,7 +6,7 @@ import torch
 from pgnotes.theory import two_heads as module
 from pgnotes.theory.many import expected_returns, rollouts
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.two_heads import heads, start_of, train_with_weight
+from pgnotes.theory.two_heads import heads, shorten, start_of, train_with_weight
 from pgnotes.theory.worlds import sum_world
 
 WORLD = sum_world()
@@ -22,6 +22,25 @@ def test_separate_tables_under_adam_do_not_see_the_weight():
     assert gap(False, "adam", 0.05) < 1e-6
     assert gap(False, "sgd", 0.5) > 0.01
     assert gap(True, "adam", 0.01) > 0.01
+
+
+def test_one_clip_over_both_lets_adam_see_the_weight():
+    """The critic's part lengthens the gradient, and the clip then shortens the actor's with it."""
+    low, high = (train_with_weight(WORLD, c1, False, "adam", 0.05, 3, 0, 60, clip=0.5) for c1 in (0.5, 50.0))
+    assert (low - high).abs().max() > 0.01
+    loose = train_with_weight(WORLD, 0.5, False, "adam", 0.05, 3, 0, 10, clip=1e9)
+    assert torch.equal(loose, train_with_weight(WORLD, 0.5, False, "adam", 0.05, 3, 0, 10))
+
+
+def test_each_run_is_clipped_by_its_own_length():
+    parameters = [torch.zeros(3, 2, 2, requires_grad=True), torch.zeros(3, 2, 1, requires_grad=True)]
+    parameters[0].grad, parameters[1].grad = torch.zeros(3, 2, 2), torch.zeros(3, 2, 1)
+    parameters[0].grad[0, 0, 0], parameters[1].grad[0, 1, 0] = 3.0, -4.0  # of length 5
+    parameters[0].grad[1, 1, 1] = 0.2
+    shorten(parameters, 0.5)
+    assert parameters[0].grad[:, 0, 0].tolist() == pytest.approx([0.3, 0.0, 0.0])
+    assert parameters[1].grad[:, 1, 0].tolist() == pytest.approx([-0.4, 0.0, 0.0])
+    assert parameters[0].grad[1, 1, 1].item() == pytest.approx(0.2)
 
 
 def test_it_learns():
@@ -62,7 +81,16 @@ def test_both_start_as_uniform_with_values_of_zero():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("weight", 0), ("optimiser", "adagrad"), ("lr", -1), ("runs", 0), ("steps", 0), ("seed", -1), ("lam", 2)],
+    [
+        ("weight", 0),
+        ("optimiser", "adagrad"),
+        ("lr", -1),
+        ("runs", 0),
+        ("steps", 0),
+        ("seed", -1),
+        ("lam", 2),
+        ("clip", 0),
+    ],
 )
 def test_bad_arguments_are_named(name, value):
     given = {"weight": 0.5, "shared": False, "optimiser": "adam", "lr": 0.1, "runs": 1, "seed": 0, "steps": 1}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
-from pgnotes.classroom.exercises.suspects import Suspect, next_column, through_returns
+from pgnotes.classroom.exercises.suspects import Suspect, deltas, forwards, next_column, through_returns, uncut
 from pgnotes.theory.actor_critic import after_reset, late_mask, right, shifted
 from pgnotes.theory.critics import gae, summed_ahead, td_errors
 
@@ -21,7 +21,7 @@ VALUES = torch.tensor([[0.4, 0.7, 0.9, 2.0], [0.1, -0.3, 0.6, 0.8], [0.6, 0.5, 4
 MASK = torch.tensor([[True, True, True, False], [True] * 4, [True, True, False, False]])
 BATCHES = ((REWARDS[:1], VALUES[:1], MASK[:1]), (REWARDS, VALUES, MASK), (REWARDS[2:], VALUES[2:], MASK[2:]))
 ERRORS = torch.tensor([0.5, -0.2, 0.4, 0.1], dtype=torch.float64)
-ADVANTAGES = torch.tensor([[0.3, -0.1, 0.2, 4.0], [0.6, 0.4, -0.5, 0.1], [0.2, -0.7, 3.0, 3.0]], dtype=torch.float64)
+ADVANTAGES = torch.tensor([[0.3, -0.1, 0.2, 4.0], [1.6, 0.4, -0.5, 0.1], [0.2, -0.7, 3.0, 3.0]], dtype=torch.float64)
 STEP = (
     torch.tensor([1.0, 0.0, -1.0, 0.5], dtype=torch.float64),  # what each step paid
     torch.tensor([3.0, 2.0, 0.5, 1.0], dtype=torch.float64),  # V where it was taken
@@ -35,24 +35,6 @@ STEP = (
 def with_gamma(gamma: float, *batches: tuple) -> tuple:
     """The batches, each with a discount."""
     return tuple((*batch, gamma) for batch in batches)
-
-
-def deltas(rewards: Tensor, values: Tensor, nexts: Tensor, mask: Tensor, gamma: float) -> Tensor:
-    """r + γ · what is put for the next value - V, 0 where the mask is False."""
-    return torch.where(mask, rewards + gamma * nexts - values, 0.0)
-
-
-def uncut(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
-    """GAE whose sum runs on into what stands after the end."""
-    nexts = torch.where(shifted(mask), shifted(values), 0.0)
-    everywhere = torch.ones_like(mask)
-    return torch.where(mask, summed_ahead(rewards + gamma * nexts - values, everywhere, gamma * lam), 0.0)
-
-
-def forwards(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
-    """The TD errors *before* a step, added up in place of those after it."""
-    backwards = td_errors(rewards, values, mask, gamma).flip(-1)
-    return summed_ahead(backwards, mask.flip(-1), gamma * lam).flip(-1)
 
 
 td = Exercise(
@@ -74,6 +56,10 @@ td = Exercise(
         "mask on the wrong step": (
             lambda r, v, m, g: deltas(r, v, torch.where(shifted(shifted(m)), shifted(v), 0.0), m, g),
             "Your mask cuts one step too early: the last live step but one has a next state, and bootstraps from it.",
+        ),
+        "the last step lost": (
+            lambda r, v, m, g: deltas(r, v, shifted(v), m & shifted(m), g),
+            "You lose the last live step: it has no next value, but it has a reward.",
         ),
         "wraps around": (
             lambda r, v, m, g: deltas(r, v, v.roll(-1, 1), m, g),
@@ -146,6 +132,14 @@ estimate = Exercise(
         "δ alone": (
             lambda r, v, m, g, lam: td_errors(r, v, m, g),
             "Those are the TD errors, which is GAE at λ = 0 only.",
+        ),
+        "one look ahead": (
+            lambda r, v, m, g, lam: td_errors(r, v, m, g) + g * lam * shifted(td_errors(r, v, m, g)),
+            "You add the next TD error, and stop there. The sum goes on to the end: carry your own result on, not δ.",
+        ),
+        "not reversed": (
+            lambda r, v, m, g, lam: gae(r, v, m, g, lam).flip(-1),
+            "Your numbers are right and in the wrong order: the loop begins at the last step, so turn the list round.",
         ),
         "(1 − λ) in front": (
             lambda r, v, m, g, lam: (1 - lam) * gae(r, v, m, g, lam),
@@ -264,7 +258,13 @@ target = Exercise(
         ),
         "sign": (
             lambda v, a, m: squared(v, (v - a).detach(), m),
-            "Your target is V − A: the critic would move away from what it saw. It is V + A.",
+            "The gradient is turned round: the critic would move away from what it saw. Is your target V − A, is there "
+            "a minus before the loss, or is V detached and the target not?",
+        ),
+        "no V in it": (
+            lambda v, a, m: (a**2)[m].mean(),
+            "No gradient flows from what you return. V − (A + V), worked out by hand, is −A: V has dropped out. Write "
+            "V − target and detach the target alone. (`.item()`, `float()` and NumPy cut the gradient off as well.)",
         ),
         "absolute": (
             lambda v, a, m: (v - (a + v).detach())[m].abs().mean(),
@@ -369,8 +369,9 @@ detector = Exercise(
         ),
         "no padding": (
             agrees(rows=slice(1, 2)),
-            "In your example no sequence is shorter than the array, so nothing stands after the end. One suspect "
-            "takes what stands there for the next value. Try a sequence that ends early, with other numbers behind it.",
+            "One suspect passes your test that takes, at the end, what stands in the next column for the next value. "
+            "In your example nothing stands there, or a 0. Let a sequence end early, with a value other than 0 behind "
+            "it.",
         ),
         "all are right": (
             lambda estimate: True,

@@ -1,4 +1,4 @@
-"""Functions that claim to be GAE, to be told apart by a test (lesson 11, exercise 11.6)."""
+"""Functions that claim to be GAE: wrong answers to exercise 11.2, and suspects for the test of 11.6 (lesson 11)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pgnotes.theory.actor_critic import shifted
-from pgnotes.theory.critics import summed_ahead
+from pgnotes.theory.critics import summed_ahead, td_errors
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,27 @@ class Suspect:
         return self.name
 
 
+def deltas(rewards: Tensor, values: Tensor, nexts: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """r + γ · what is put for the next value - V, 0 where the mask is False."""
+    return torch.where(mask, rewards + gamma * nexts - values, 0.0)
+
+
+def uncut(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
+    """GAE whose sum runs on into what stands after the end."""
+    nexts = torch.where(shifted(mask), shifted(values), 0.0)
+    everywhere = torch.ones_like(mask)
+    return torch.where(mask, summed_ahead(rewards + gamma * nexts - values, everywhere, gamma * lam), 0.0)
+
+
+def forwards(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
+    """The TD errors *before* a step, added up in place of those after it."""
+    backwards = td_errors(rewards, values, mask, gamma).flip(-1)
+    return summed_ahead(backwards, mask.flip(-1), gamma * lam).flip(-1)
+
+
 def next_column(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:
     """Bootstraps, at the last live step, from whatever stands behind it."""
-    deltas = torch.where(mask, rewards + shifted(values) - values, 0.0)
-    return summed_ahead(deltas, mask, lam)
+    return summed_ahead(deltas(rewards, values, shifted(values), mask, 1.0), mask, lam)
 
 
 def through_returns(rewards: Tensor, values: Tensor, mask: Tensor, lam: float) -> Tensor:

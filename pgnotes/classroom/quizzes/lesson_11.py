@@ -4,11 +4,11 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "You use GAE with λ = 0.9. The table is too high by 1 in one state, and right everywhere else. Which choices "
-        "does it judge wrongly, on average?",
+        "You use GAE with λ = 0.9 on texts. The table is too high by 1 at one prefix, and right everywhere else. Which "
+        "choices does it judge wrongly, on average?",
         (
             Choice(
-                "Those made in that state.",
+                "Those made at that prefix.",
                 False,
                 "There the error is subtracted from every choice alike. Scores average to zero, so it is noise and no "
                 "bias.",
@@ -21,8 +21,8 @@ QUESTIONS = (
             Choice(
                 "Those made after it.",
                 False,
-                "What is added up for a choice are TD errors from that choice on. The state's entry lies behind it, "
-                "and is in none of them.",
+                "What is added up for a choice are TD errors from that choice on. The prefix lies behind it and never "
+                "comes again, so that its entry is in none of them.",
             ),
         ),
     ),
@@ -68,7 +68,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A trainer bootstraps, after the last token, from the value of the first state. At λ = 1 it learns well. Why?",
+        "A trainer bootstraps, after the last token, from the value of the first state. At λ = 1 its mean return is "
+        "nearly that of a right one. Why is there no bias?",
         (
             Choice(
                 "Because at λ = 1 the table is not used.",
@@ -78,8 +79,8 @@ QUESTIONS = (
             Choice(
                 "Because each token's sum then holds the same bonus, V(start), whatever it chose.",
                 True,
-                "A number that does not depend on the choice leaves the mean as it is. It adds noise, and with λ < 1 "
-                "it becomes a prize for stopping early.",
+                "A number that does not depend on the choice leaves the mean as it is. It adds noise, which costs some "
+                "runs, and with λ < 1 it becomes a prize for stopping early.",
             ),
             Choice(
                 "Because V(start) is small.",
@@ -95,7 +96,8 @@ QUESTIONS = (
             Choice(
                 "r − V(s): it is over.",
                 False,
-                "Nothing ended. As if it had, the policy learns that no future is worth waiting for, and takes risks.",
+                "Nothing ended. As if it had, the policy learns that no future beyond the cut is worth waiting for, "
+                "and takes risks.",
             ),
             Choice(
                 "r + γ V(where it had got to) − V(s).",
@@ -113,7 +115,12 @@ QUESTIONS = (
         "“A group's mean does what the critic did.” Of two sets of credit, (R − J for all tokens) and (the exact TD "
         "errors), the first has the larger sum of squares, on average. By how much, for texts of 50 tokens?",
         (
-            Choice("By nothing: both add up to R − J.", False, "They add up to the same. Their squares do not."),
+            Choice(
+                "By nothing: both share out the same R − J.",
+                False,
+                "The TD errors share it out: they add up to R − J once. The group's mean gives all of it to each "
+                "token.",
+            ),
             Choice("About twice.", False, "That would be so for texts of two tokens."),
             Choice(
                 "50 times.",

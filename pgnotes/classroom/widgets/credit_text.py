@@ -63,7 +63,7 @@ def axes_of(fig: Figure, places: int) -> tuple[Axes, Axes]:
     credit.axhline(0, color=QUIET, linewidth=0.8)
     words = "dashed: R − V(start), what a group's mean gives to each"
     legend(credit, (0.99, 0.05, words, MUTED), transform=credit.transAxes, ha="right")
-    label(worth, "V: the chance to pass, before each character and at the end").set(ylim=(0, 1.08), yticks=[0, 0.5, 1])
+    label(worth, "V: the chance to pass, before each character; at the end, R").set(ylim=(0, 1.08), yticks=[0, 0.5, 1])
     for ax in (credit, worth):
         ax.set_xticks([])
     return credit, worth
@@ -82,7 +82,7 @@ def draw(fig: Figure) -> Moving:
     wide = WIDTH * (RIGHT - LEFT) / (places + 0.8)
     look: dict[str, Any] = {"ha": "left", "va": "top", "family": "monospace", "fontsize": wide * 72 / 0.602}
     letters = credit.text(-0.5, LOW - 0.05, "", color=EXACT, **look)
-    names = (0.195, "credit of the first"), (0.4, "settled after"), (0.93, "squared credit in the largest five")
+    names = (0.195, "credit of the first"), (0.43, "settled after"), (0.93, "squared credit in the largest five")
     readings = readouts(fig, 0.035, *names)
 
     def update(n: dict) -> None:
@@ -106,22 +106,22 @@ def controls() -> tuple[Choice, Slider]:
     """Which text, with its verdict, and λ."""
     names = [("passes: " if text["passed"] else "fails: ") + "".join(written(text)[:-1]) for text in recorded()]
     options = tuple((name, place) for place, name in enumerate(names))
-    return Choice("text", "the text", options, 0), Slider("lam", "λ", 0.0, 1.0, 0.05, 1.0)
+    return Choice("text", "the text", options, 0), Slider("lam", "λ", 0.0, 1.0, 0.05, 0.0)
 
 
 def credit_text() -> Live:
     """The widget."""
     twin = (
-        ("λ = 1: nearly all characters hear nearly all of the success", {}),
-        ("λ = 0.95: the first character hears a seventh of it", {"lam": 0.95}),
-        ("λ = 0: each character hears what it changed itself, and most changed nothing", {"lam": 0.0}),
+        ("λ = 0: each character hears what it changed itself, and most changed nothing", {}),
+        ("λ = 0.95: the first character hears a seventh of the success", {"lam": 0.95}),
+        ("λ = 1: nearly all characters hear nearly all of it", {"lam": 1.0}),
         ("Another text, λ = 0: the 3 in it costs all that was left, and what follows is not to blame", FAILED),
     )
     alt = (
         "The characters of a text that passed, with what GAE credits each of them with, and below them the chance to "
-        "pass: about 0.1 for thirty characters, then in three steps, at a digit, at “in” and at “an”, to 1. At λ = 1 "
-        "all characters before the last step are credited with a third or more, most with 0.9; at 0.95 the first with "
-        "0.13; at 0 those three with 0.19, 0.24 and 0.35, and most others with next to nothing. In a text that failed "
+        "pass: about 0.1 for thirty characters, then in three steps, at a digit, at “in” and at “an”, to 1. At λ = 0 "
+        "those three are credited with 0.19, 0.24 and 0.35, and most others with next to nothing; at 0.95 the first "
+        "character with 0.13; at 1 all before the last step with a third or more, most with 0.9. In a text that failed "
         "one digit takes the chance from 0.2 to 0."
     )
     return Live(numbers, draw, controls(), 4.0, twin, alt)

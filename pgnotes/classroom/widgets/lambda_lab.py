@@ -29,7 +29,7 @@ CRITICS = (
     ("has seen 25 batches", "25"),
     ("has seen 100 batches", "100"),
     ("is exact", "exact"),
-    ("is exact for step 120", "late"),
+    ("is exact, for a later policy (step 120)", "late"),
     ("random, between 0 and 1", "random"),
 )
 SIZES = tuple((f"{n:,}", n) for n in (16, 64, 256, 1024, 4096))
@@ -159,7 +159,10 @@ def lambda_lab() -> Live:
             "The same critic and 4,096 sequences: at 0.2 bias is all that is left; λ = 1 is best",
             {"lam": 0.2, "size": 4096},
         ),
-        ("An exact critic: no bias anywhere, and λ = 0 has the least noise", {"critic": "exact", "lam": 0.0}),
+        (
+            "An exact critic: no bias (0 is below the axis), and λ = 0 has the least noise",
+            {"critic": "exact", "lam": 0.0},
+        ),
         ("A table of zeros, λ = 0: the first symbol hears nothing", {"critic": "0", "lam": 0.0, "size": 4096}),
     )
     alt = (

@@ -239,6 +239,42 @@ def uncut_deltas(rewards, values, mask, gamma, lam):
     return found * mask
 
 
+def td_of_live_pairs(rewards, values, mask, gamma):
+    """Masked by whether the *next* step is live."""
+    found = torch.zeros_like(rewards)
+    pair = mask[:, 1:] & mask[:, :-1]
+    found[:, :-1] = torch.where(pair, rewards[:, :-1] + gamma * values[:, 1:] - values[:, :-1], 0.0)
+    return found
+
+
+def gae_in_the_loop_s_order(rewards, values, mask, gamma, lam):
+    deltas, found, ahead = td_padded(rewards, values, mask, gamma), [], 0.0
+    for t in reversed(range(rewards.shape[1])):
+        ahead = (deltas[:, t] + gamma * lam * ahead) * mask[:, t]
+        found.append(ahead)
+    return torch.stack(found, 1)
+
+
+def gae_two_terms(deltas, weight):
+    found = deltas.clone()
+    found[:, :-1] += weight * deltas[:, 1:]
+    return found
+
+
+def asserted(estimate):
+    assert tested_by_hand(estimate)
+    return True
+
+
+def with_zeros_behind(estimate):
+    """The same, with a value of 0 where the text has ended."""
+
+    def emptied(rewards, values, mask, lam):
+        return estimate(rewards, values * mask, mask, lam)
+
+    return emptied
+
+
 WRONG = {
     "11.1": (
         ("`return` missing", forgets(td_loop)),
@@ -246,6 +282,7 @@ WRONG = {
         ("an array of shape [3]", lambda r, v, m, g: td_loop(r, v, m, g)[:, 0][:3].expand(3)),
         ("should be", lambda r, v, m, g: td_loop(r, v, m, g).abs()),
         ("raised", lambda r, v, m, g: r + g * v[:, 1:] - v),
+        ("lose the last live step", td_of_live_pairs),
         ("should be", lambda r, v, m, g: td_loop(r, v, m, 1 - g)),
     ),
     "11.2": (
@@ -254,6 +291,8 @@ WRONG = {
         ("should be", lambda r, v, m, g, lam: gae_of_sums(r, v, m, g, 1 - lam)),
         ("should be", lambda r, v, m, g, lam: gae_of_sums(r, v, m, g, lam).cumsum(1)),
         ("should be an array of shape", lambda r, v, m, g, lam: gae_of_sums(r, v, m, g, lam).sum()),
+        ("in the wrong order", gae_in_the_loop_s_order),
+        ("stop there", lambda r, v, m, g, lam: gae_two_terms(td_padded(r, v, m, g), g * lam)),
         ("with γ alone", lambda r, v, m, g, lam: (reward_to_go(r, g, m) - v) * m),
     ),
     "11.3": (
@@ -266,7 +305,15 @@ WRONG = {
     ),
     "11.4": (
         ("`return` missing", forgets(loss_by_name)),
-        ("No gradient", lambda v, a, m: loss_by_name(v.detach(), a, m)),
+        ("V has dropped out", lambda v, a, m: loss_by_name(v.detach(), a, m)),
+        ("V has dropped out", lambda v, a, m: (a[m] ** 2).mean()),
+        ("V has dropped out", lambda v, a, m: loss_by_name(v, a, m).item()),
+        ("V detached and the target not", lambda v, a, m: ((v.detach() - (a + v))[m] ** 2).mean()),
+        ("a minus before the loss", lambda v, a, m: -loss_by_name(v, a, m)),
+        (
+            "the gradient of your loss",
+            lambda v, a, m: torch.nn.functional.smooth_l1_loss(v[m], (v + a).detach()[m]),
+        ),
         ("a loss is one number", lambda v, a, m: (v - (v + a).detach()) ** 2),
         ("the gradient of your loss", lambda v, a, m: loss_by_name(v, a, m).sqrt()),
         ("the gradient of your loss", lambda v, a, m: loss_by_name(v, a.abs(), m)),
@@ -278,7 +325,7 @@ WRONG = {
         ("should be", lambda r, v, f, s, over, cut, g: r + g * torch.where(over, v, f) - v),
         ("should be", lambda r, v, f, s, over, cut, g: r + g * f * ~over),
         ("should be an array of shape [4]", lambda r, v, f, s, over, cut, g: (r + g * f * ~over - v)[~over]),
-        ("raised", lambda r, v, f, s, over, cut, g: r + g * f * (1 - over) - v),
+        ("write ~mask", lambda r, v, f, s, over, cut, g: r + g * f * (1 - over) - v),
     ),
     "11.6": (
         ("`return` missing", forgets(tested_by_hand)),
@@ -287,6 +334,8 @@ WRONG = {
         ("Upside down", lambda estimate: not tested_by_hand(estimate)),
         ("an array of shape [1, 3]", lambda estimate: estimate(*EXAMPLE, 0.0) == 0.3),
         ("raised", lambda estimate: estimate(EXAMPLE, 0.0)),
+        ("return False in place of", asserted),
+        ("a value other than 0 behind it", lambda estimate: tested_by_hand(with_zeros_behind(estimate))),
         ("Nobody passes", lambda estimate: bool((estimate(*EXAMPLE, 0.0) > 0).all())),
     ),
 }

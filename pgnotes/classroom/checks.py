@@ -29,6 +29,7 @@ OTHER_TYPE = (
 HELP = {  # parts of what torch says, and what it means here
     "is ambiguous": "On tensors write & and | (each comparison in brackets), torch.where for `if`, "
     "torch.minimum for `min`.",
+    "Dimension out of range": "A tensor of shape [n] has one axis, which is dim=0 and dim=-1.",
     "Bool": "True and False have no mean: turn them into numbers first, with .double().",
     "same dtype": OTHER_TYPE,
     "scalar type": OTHER_TYPE,

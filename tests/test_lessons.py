@@ -183,6 +183,28 @@ def test_cells_are_short(lesson):
             assert max(map(len, cell.source.splitlines())) <= 120, cell.id
 
 
+def is_folded(cell):
+    """Whether it is code that is hidden, or a text that begins with a fold."""
+    if cell.cell_type == "markdown":
+        return cell.source.startswith("<details>")
+    return cell.metadata.get("jupyter", {}).get("source_hidden", False)
+
+
+def test_no_more_than_sixty_cells_lie_open(lesson):
+    _, notebook = lesson
+    lie_open = [cell.id for cell in notebook.cells if not is_folded(cell)]
+    assert len(lie_open) <= 60, f"{len(lie_open)} cells are not folded: {lie_open}"
+
+
+def test_what_jupyter_hides_colab_hides_under_a_title(lesson):
+    """And what is hidden says what it is: Colab shows the title where the code was."""
+    _, notebook = lesson
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and is_folded(cell):
+            assert cell.metadata.get("cellView") == "form", cell.id
+            assert re.match(r"# @title \S", cell.source), cell.id
+
+
 def test_links_lead_somewhere(lesson):
     path, notebook = lesson
     for target in re.findall(r"\]\(([^)#]+)\)", prose(notebook)):

@@ -34,6 +34,7 @@ HELP = {  # parts of what torch says, and what it means here
     "invalid combination": "Between a tensor and a number write w.clamp(max=c) or w.clamp(min=c).",
     "math domain error": "Here is no logarithm: which case has to be answered by itself, before?",
     "negative values": "Here is no factorial: which case has to be answered by itself, before?",
+    "Dimension out of range": "A tensor of shape [n] has one axis, which is dim=0 and dim=-1.",
     "Bool": "True and False have no mean: turn them into numbers first, with .double().",
     "same dtype": OTHER_TYPE,
     "scalar type": OTHER_TYPE,

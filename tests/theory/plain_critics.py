@@ -7,8 +7,7 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-
-from tests.theory.plain import outcomes, prefixes
+from plain import outcomes, prefixes
 
 
 class Tree(NamedTuple):

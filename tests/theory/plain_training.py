@@ -1,8 +1,7 @@
 """Actor and critic trained on the sum world, many runs at once, in plain NumPy; nothing here comes from `pgnotes`."""
 
 import numpy as np
-
-from tests.theory.plain_critics import chances_of, softmax_rows, sum_tree
+from plain_critics import chances_of, softmax_rows, sum_tree
 
 WORLD = sum_tree()
 PAYS = np.zeros((WORLD.n_rows, 4))  # of each symbol after each prefix

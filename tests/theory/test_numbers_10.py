@@ -5,6 +5,8 @@ import math
 from functools import partial
 
 import numpy as np
+import plain_critics as plain
+import plain_groups as groups
 import pytest
 import torch
 
@@ -20,8 +22,6 @@ from pgnotes.theory.several_rewards import distinct, every_group, normalised_fir
 from pgnotes.theory.token_baseline import place_baselines, with_places
 from pgnotes.theory.token_weights import token_weight
 from pgnotes.theory.worlds import sum_world
-from tests.theory import plain_critics as plain
-from tests.theory import plain_groups as groups
 
 WORLD, PACKAGED = plain.sum_tree(), sum_world()
 POLICY = next(itertools.islice(reinforce(PACKAGED, Recipe(normalise=True), seed=0), 20, None))

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import plain_critics as plain
 import pytest
 import torch
 
@@ -24,7 +25,6 @@ from pgnotes.theory.policies import StatePolicy
 from pgnotes.theory.reinforce import Recipe, reinforce
 from pgnotes.theory.time_limits import Survival
 from pgnotes.theory.worlds import icy_path, sum_world
-from tests.theory import plain_critics as plain
 
 WORLD, PACKAGED = plain.sum_tree(), sum_world()
 # the lesson's policy is data: 20 steps of one run

@@ -3,13 +3,13 @@
 import itertools
 
 import numpy as np
+import plain_critics as plain
+import plain_training as training
 import pytest
 
 from pgnotes.theory.actor_critic import Settings, actor_critic_many, after_reset, late_mask, right
 from pgnotes.theory.reinforce import Recipe, reinforce
 from pgnotes.theory.worlds import sum_world
-from tests.theory import plain_critics as plain
-from tests.theory import plain_training as training
 
 ESTIMATES = {"": right, "reset": after_reset, "late": late_mask}
 

@@ -11,7 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pgnotes.classroom.style import AFTER, BEFORE, label, panels
+from pgnotes.classroom.artists import legend
+from pgnotes.classroom.style import AFTER, BEFORE, MUTED, label, panels
 
 AGAINST = "GRPO"  # what the others are compared with
 SMOOTH = 5  # steps that a drawn pass rate is averaged over
@@ -62,11 +63,12 @@ def family_curves(runs: list[dict], names: list[str]) -> Figure:
     rows = -(-len(names) // columns)
     fig, grid = panels(rows, columns, 1.9 * rows + 0.2, sharex=True, sharey=True, squeeze=False)
     for ax, name in zip(grid.flat, names, strict=False):
-        label(ax, name).set(ylim=(0, 1), xticks=[0, 20, 40])
-        ax.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+        label(ax, name, x="step").set(ylim=(0, 0.7), xticks=[0, 20, 40])
+        ax.set_yticks([0, 0.25, 0.5], ["0", "25 %", "50 %"])
         for shown, colour, width in ((AGAINST, BEFORE, 1.2), (name, AFTER, 1.8)):
             for run in (run for run in runs if run["name"] == shown):
                 ax.plot(smoothed(run["curves"]["pass_rate"]), color=colour, linewidth=width)
+    legend(grid.flat[0], (13, 0.47, AGAINST, MUTED))
     for ax in grid.flat[len(names) :]:
         ax.set_visible(False)
     return fig

@@ -13,6 +13,7 @@ from pgnotes.classroom.family import family_curves, fared, over_seeds, recorded_
 from pgnotes.classroom.passes import KS, N, curve, recorded_passes
 from pgnotes.classroom.widgets import mismatch, token_weight
 from pgnotes.theory.mismatch import hotter
+from pgnotes.theory.pass_at_k import pass_rate_of_k, shared_rates
 
 
 def test_the_weight_and_the_probability_it_speaks_of():
@@ -148,3 +149,11 @@ def test_how_a_method_fared_is_counted_seed_by_seed():
     assert smoothed([0.0, 1.0, 1.0, 1.0, 1.0, 1.0]).tolist() == pytest.approx([0.0, 0.5, 2 / 3, 0.75, 0.8, 1.0])
     (only,) = family_curves(runs, ["CISPO"]).axes
     assert [line.get_ydata()[-1] for line in only.lines] == pytest.approx([0.6, 0.2, 0.5, 0.1])
+
+
+def test_a_bonus_would_have_kept_pass_at_64():
+    """What the quiz says: with β times the entropy, P(A) = σ((0.45 - 0.3) / β), the best of a concave goal."""
+    share = 1 / (1 + math.exp(-0.15 / 0.1))
+    one, many, most = (pass_rate_of_k(shared_rates(p), k).mean() for p, k in ((share, 1), (share, 64), (1.0, 1)))
+    assert many == pytest.approx(0.99, abs=0.005)
+    assert most - one == pytest.approx(0.03, abs=0.005)

@@ -73,7 +73,7 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             ([(0.0, 0.0), (0.6, 0.6), (1.0, 0.6)], ESTIMATE),
         ],
     }),
-    ("11", "Actor–critic", "what each symbol changed,\nby a table that\nmay be wrong", {
+    ("11", "Actor–critic", "what each symbol changed,\nby a table that may be wrong", {
         "lines": [
             ([(0.0, 0.12), (0.34, 0.12), (0.34, 0.4), (0.62, 0.4), (0.62, 0.92), (1.0, 0.92)], ESTIMATE),
         ],
@@ -199,7 +199,7 @@ HISTORY = (
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),
     (2025, 2, "CISPO", "MiniMax, June", "10"), (2025, 2, "GSPO", "Zheng et al., July", "10"),
-    (2025, 2, "SAPO", "Qwen team, November", "10"),
+    (2025, 2, "SAPO", "Gao et al., Nov.", "10"),
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from pgnotes.theory.policies import PrefixPolicy
 from pgnotes.theory.worlds import TokenWorld
 
 NEWTON_STEPS = 100
+HALVINGS = 44  # of a range of 24 powers of ten, to a millionth of a millionth
 SETTLED = 1e-10  # nats: how far the last Newton step may still move a score
 
 # comparisons, and the reward that explains them
@@ -123,6 +124,29 @@ def tilted(chances: Any, rewards: Any, beta: float) -> Tensor:
     chances = check_distributions("chances", check_real("chances", chances, 1))
     rewards = check_shape("rewards", check_real("rewards", rewards, 1), chances.shape)
     return torch.softmax(chances.log() + rewards / check_positive("beta", beta), 0)
+
+
+def tilted_to(chances: Any, rewards: Any, kl: float) -> Tensor:
+    """The tilted distribution that is `kl` nats from the reference, [N]: the highest reward at that price (lesson 13).
+
+    Beyond what can be spent, which is -log of the best answers' chance, it is the reference among the best answers.
+    kl: from 0.  Found by halving β's range; other arguments as in `tilted`.
+    """
+    chances = check_distributions("chances", check_real("chances", chances, 1))
+    rewards = check_shape("rewards", check_real("rewards", rewards, 1), chances.shape)
+    kl = check_between("kl", kl, 0.0, float("inf"))
+    best = torch.where(rewards == rewards[chances > 0].max(), chances, 0.0)
+    if kl >= -best.sum().log().item():
+        return best / best.sum()
+
+    low, high = -12.0, 12.0  # of log10 β, in the spread of the rewards
+    unit = (rewards.max() - rewards.min()).item() or 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        policy = tilted(chances, rewards, unit * 10**middle)
+        spent = torch.where(policy > 0, policy * (policy / chances).log(), 0.0).sum()
+        low, high = (middle, high) if spent > kl else (low, middle)
+    return tilted(chances, rewards, unit * 10**high)
 
 
 def soft_values(world: TokenWorld, reference: PrefixPolicy, beta: float) -> Tensor:

@@ -4,35 +4,107 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "TODO: A pays 0.2 and B pays 1. Where is the slope of the expected reward largest?",
+        "You add 5 to the reward model's scores of all answers to one prompt. What changes?",
         (
-            Choice("Where B is certain.", False, "There is nothing left to gain there: the slope is all but 0."),
-            Choice("Where both are equally likely.", True, "The slope is π(A) π(B) times 0.8, largest at ½ each."),
-            Choice("Where A is certain.", False, "B is hardly ever tried there: the slope is all but 0."),
+            Choice(
+                "Neither its loss nor the best policy.",
+                True,
+                "The loss sees differences of two answers to the same prompt, and e^{5/β} stands in the sum Z as well.",
+            ),
+            Choice(
+                "The best policy leaves the reference further on this prompt.",
+                False,
+                "All answers are multiplied by the same e^{5/β}, and dividing by Z takes it away again.",
+            ),
+            Choice(
+                "The reward model's agreement with the judges.",
+                False,
+                "Agreement looks at which of two answers to a prompt has the higher score. Both rise by 5.",
+            ),
         ),
     ),
     Question(
-        "TODO: B pays as much as A. What is the slope?",
+        "A reward model agrees with the judges in 77.4 % of fresh pairs, another one in 77.0 %. What do you know about "
+        "the policies that are optimised on them?",
         (
-            Choice("0, at every logit.", True, "Whatever is pressed, the reward is the same, and so is its average."),
-            Choice("0, but only at logit 0.", False, "The expected reward is the same at every logit: a flat line."),
-            Choice("0.2, what both pay.", False, "That is the expected reward itself, not its slope."),
+            Choice(
+                "The first will be the better one.",
+                False,
+                "In section 2 one with 77.4 % ends at a true return of 0, and one with the same 77.4 % at 1.",
+            ),
+            Choice(
+                "Both will be good, if the best possible is near 78 %.",
+                False,
+                "The pairs come from the reference. Neither number says anything about answers that it hardly ever "
+                "writes, and that is where the optimum may lie.",
+            ),
+            Choice(
+                "Nothing, if they are optimised hard enough.",
+                True,
+                "The end is decided by the answers that score highest, however rare they are among the pairs.",
+            ),
         ),
     ),
     Question(
-        "TODO: 1 is added to both rewards. What happens to the exact gradient?",
+        "What does β choose?",
         (
-            Choice("It grows.", False, "The expected reward grows by 1 at every logit, and its slope stays as it is."),
-            Choice("It changes its sign.", False, "The better button is still the better one."),
-            Choice("Nothing.", True, "A constant moves the whole curve up, and a curve moved up has the same slope."),
+            Choice(
+                "A point on the reward model's own curve of return by KL.",
+                True,
+                "Every β gives the policy with the highest score at its KL. Which curve it is, and whether the truth "
+                "falls along it, the reward model decides.",
+            ),
+            Choice(
+                "How much the policy may trust the reward model in each state.",
+                False,
+                "It is one number for all answers, and knows nothing about where the reward model is wrong.",
+            ),
+            Choice(
+                "Whether the policy hacks the reward.",
+                False,
+                "It chooses how far to go; a smaller step in the wrong direction is in the wrong direction.",
+            ),
         ),
     ),
     Question(
-        "TODO: what does the score of an action average to, under the policy?",
+        "Chosen and rejected are swapped in your DPO data. What do you see in the loss?",
         (
-            Choice("To the gradient.", False, "Reward times score does; the score alone knows no reward."),
-            Choice("To 0.", True, "One-hot averages to π, and π is what is subtracted."),
-            Choice("To 1.", False, "Its entries even add up to 0: what one logit gains, the others lose."),
+            Choice(
+                "It rises.",
+                False,
+                "It falls: the swapped pairs are learned as well as the right ones.",
+            ),
+            Choice(
+                "It stays at log 2 = 0.693.",
+                False,
+                "This is what a reference that moves along shows: the margin is 0 for ever.",
+            ),
+            Choice(
+                "Nothing that looks wrong.",
+                True,
+                "In section 9 the two curves never differ by more than 0.006. What the policy writes shows it at once.",
+            ),
+        ),
+    ),
+    Question(
+        "During DPO log π of the chosen answers falls, while the margin grows. What do you conclude?",
+        (
+            Choice(
+                "Chosen and rejected are swapped.",
+                False,
+                "Then the rejected would gain on the chosen. Here the rejected fall further.",
+            ),
+            Choice(
+                "The loss looks at the difference alone; the probability went to answers in no pair.",
+                True,
+                "If the two are alike, both can fall. Whether what rose instead is good, the pairs do not say.",
+            ),
+            Choice(
+                "The implementation is wrong: a gradient step on a chosen answer makes it likelier.",
+                False,
+                "It would, alone. The step also goes down the rejected one, and where their scores are alike, this "
+                "takes the chosen along.",
+            ),
         ),
     ),
 )

@@ -14,12 +14,29 @@ from pgnotes.classroom.atlas import arrow, box, paper
 from pgnotes.classroom.diagrams import plate
 from pgnotes.classroom.style import BAND, BETTER, EXACT, MUTED, QUIET, WORSE, label, panels
 
+# its name, what it is, and what it is in the glass world
 STEPS = (
-    ("1 pretraining", "continue texts, of\nwhich there are\nvery many", "no counterpart:\nthe logits are\ngiven"),
-    ("2 fine-tuning", "write as in some\ngood answers", "the reference: pours\n1 most often, fills a\nfifth of the glass"),
-    ("3 reward model", "which of two answers\ndo people prefer?", "judges compare two\nglasses; two or three\nnumbers are fitted"),
-    ("4 learning", "write, be scored,\nand pay for every\nnat of KL", "a policy that pours\nwhat the model of\nstep 3 likes best"),
-)  # fmt: skip
+    (
+        "1 pretraining",
+        "continue texts, of\nwhich there are\nvery many",
+        "no counterpart:\nthe logits are\ngiven",
+    ),
+    (
+        "2 fine-tuning",
+        "write as in some\nthousands of good\nanswers",
+        "the reference: pours\n1 most often, and\nearns 0.2 of 1",
+    ),
+    (
+        "3 reward model",
+        "which of two\nanswers do people\nprefer?",
+        "judges compare two\nglasses; two or three\nnumbers are fitted",
+    ),
+    (
+        "4 learning",
+        "write, be scored,\nand pay for every\nnat of KL",
+        "a policy that pours\nwhat the model of\nstep 3 likes best",
+    ),
+)
 
 
 def four_steps() -> tuple[Figure, str]:

@@ -26,6 +26,7 @@ from pgnotes.theory.preferences import (
     soft_values,
     tilted,
     tilted_policy,
+    tilted_to,
 )
 from pgnotes.theory.returns import reward_to_go
 from pgnotes.theory.worlds import TokenWorld, sum_world
@@ -78,6 +79,24 @@ def test_no_policy_nearby_is_better_than_the_tilted_one():
 
 def test_rewards_a_thousand_times_beta_overflow_nothing():
     assert tilted([0.5, 0.5], [1000.0, 999.0], 1.0).tolist() == pytest.approx([sigmoid(1), sigmoid(-1)])
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.1, 0.45])
+def test_the_tilt_at_a_kl_has_that_kl_and_no_other_policy_there_has_more_reward(kl):
+    chances, rewards = chances_of(5), numbers(5, seed=3)
+    policy = tilted_to(chances, rewards, kl)
+    assert torch.xlogy(policy, policy / chances).sum().item() == pytest.approx(kl, abs=1e-9)
+    for seed in range(100):
+        other = (policy.log() + 0.1 * numbers(5, seed=seed)).softmax(0)
+        if (other * (other / chances).log()).sum() <= kl:
+            assert other @ rewards <= policy @ rewards + 1e-9
+
+
+def test_beyond_its_end_the_tilt_is_the_reference_among_the_best():
+    end = tilted_to([0.2, 0.1, 0.7], [1.0, 1.0, 0.0], 50.0)
+    assert end.tolist() == pytest.approx([2 / 3, 1 / 3, 0.0])
+    assert tilted_to([0.2, 0.1, 0.7], [1.0, 1.0, 0.0], 1.2).tolist() != end.tolist()
+    assert tilted_to([0.5, 0.5], [1.0, 1.0], 0.0).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("beta", [0.2, 1.0])

@@ -29,7 +29,7 @@ CLAIMS = {
     "07": {"C4", "C17", "C21", "C27", "C31"},
     "08": {"C8", "C9", "C12", "C18", "C22"},
     "09": {"C13", "C15", "C30"},
-    "13": {"C33"},
+    "13": {"C49", "C50", "C51", "C52", "C53", "C54", "C55", "C56", "C57", "C58", "C59", "C60"},
 }
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")

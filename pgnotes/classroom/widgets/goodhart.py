@@ -76,7 +76,7 @@ def numbers(sight: str, noise: float, kl: float, draws: bool) -> dict[str, Any]:
 def draw(fig: Figure) -> Moving:
     """Left what the reward model says and what is true, over the KL; right what is poured; below, the readouts."""
     ends, amounts = two_panels(fig, 1.2, bottom=0.27, top=0.9, gap=0.17)
-    label(ends, "The harder, the better? Not in truth").set(xlim=(-0.15, MOST + 0.15), ylim=(-0.03, 1.22))
+    label(ends, "Its score rises. Does the truth?").set(xlim=(-0.15, MOST + 0.15), ylim=(-0.03, 1.22))
     ends.set_xlabel("KL from the reference (nats)", labelpad=1)
     ends.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     legend(ends, (0.0, 1.11, "what the model says", ESTIMATE), (5.7, 1.11, "what is true", EXACT))

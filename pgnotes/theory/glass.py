@@ -49,9 +49,8 @@ def paying(world: TokenWorld, scores: Any) -> TokenWorld:
 
     def reward(sequences: Tensor, prompt: int) -> Tensor:
         ends = sequences == (-1 if world.eos is None else world.eos)
-        ends[:, -1] = True
-        first = ends & (ends.cumsum(1) == 1)  # what follows is masked
-        return found[spelled(sequences, world.vocab_size)][:, None] * first
+        ends[:, -1] = True  # of those that never stop; else what follows the first stop is masked
+        return found[spelled(sequences, world.vocab_size)][:, None] * ends
 
     return TokenWorld(world.vocab_size, world.horizon, reward, world.eos)
 

@@ -98,10 +98,10 @@ def fit_bradley_terry(features: Any, wins: Any, ridge: float = 0.0) -> Tensor:
 
 
 def has_finite_scores(wins: Any) -> bool:
-    """Whether free scores that explain the wins best are finite (lesson 13; Ford 1957).
+    """Whether wins fix free scores, up to a constant, and at finite values (lesson 13; Ford 1957).
 
-    They are if every answer has beaten every other one by a chain of wins; else some group of answers never loses to
-    the rest, and its lead grows without end.
+    They do if every answer has beaten every other one by a chain of wins; else some group of answers never loses to
+    the rest. If it has won against them its lead grows without end; if the two never met, it is not fixed.
     wins: [N, N], none below 0.
     """
     wins = check_real("wins", wins, 2)
@@ -205,9 +205,10 @@ def best_of_kl(n: int) -> float:
 
 
 def kl_in_reward(rewards: Tensor, logp: Tensor, logp_ref: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """r_t - β (log π - log π_ref) of each symbol, [n, T], 0 where masked (lesson 13; Ziegler et al. 2019, eq. 2).
+    """r_t - β (log π - log π_ref) of each symbol, [n, T], 0 where masked (lesson 13; Ouyang et al. 2022).
 
-    It is a reward: no gradient flows through it. Its sum over a sequence has the mean J - β KL.
+    It is a reward: no gradient flows through it. Its sum over a sequence, Ziegler et al. 2019, eq. 2, has the mean
+    J - β KL.
     rewards, logp, logp_ref: [n, T]; log-probabilities in nats of the symbols that were chosen.  mask: [n, T] bool.
     beta: from 0.  ValueError naming the argument.
     """

@@ -151,7 +151,7 @@ best_policy = Exercise(
 
 best_of_n = Exercise(
     "13.3",
-    "Write best_of(chances, scores, n)",
+    "Write best_of_n(chances, scores, n)",
     best_of,
     (
         (CHANCES, PAYS, 2),
@@ -204,7 +204,7 @@ best_of_n = Exercise(
 
 dpo = Exercise(
     "13.4",
-    "Write dpo_loss(logp_w, logp_l, ref_w, ref_l, mask_w, mask_l, beta)",
+    "Write dpo_from_tokens(logp_w, logp_l, ref_w, ref_l, mask_w, mask_l, beta)",
     lambda w, loser, ref_w, ref_l, mask_w, mask_l, beta: dpo_terms(
         masked(w, mask_w), masked(loser, mask_l), masked(ref_w, mask_w), masked(ref_l, mask_l), beta
     ).mean(),
@@ -219,8 +219,9 @@ dpo = Exercise(
             lambda w, loser, ref_w, ref_l, mask_w, mask_l, beta: (
                 -logsigmoid(beta * (masked(w, mask_w) - masked(loser, mask_l))).mean()
             ),
-            "The reference is missing: the margin is of log π/π_ref. Without it the loss pulls towards winners that "
-            "were likely already, and β no longer says how far to go.",
+            "The reference is missing: the margin is of log π/π_ref. Without it a winner that was rare is pulled "
+            "harder, and one that was likely hardly: the goal is e^{R/β} beside equal chances, and not beside the "
+            "reference.",
         ),
         "mean over tokens": (
             lambda *a: -logsigmoid(a[6] * per_token(*a[:6])).mean(),
@@ -251,7 +252,7 @@ dpo = Exercise(
             "The logarithm is missing: −log σ. Without it a pair that is badly wrong has no slope.",
         ),
     },
-    "Its gradient is β σ(−margin) (s_l − s_w): of a pair that is right by far, hardly anything is learned.",
+    "A pair's gradient is β σ(−margin) (s_l − s_w): of a pair that is right by far, hardly anything is learned.",
     gradient_of=(0, 1),
 )
 
@@ -285,7 +286,7 @@ penalised = Exercise(
         "not detached": (
             lambda r, logp, ref, mask, beta: at_last(r, mask) - beta * (logp - ref) * mask,
             "The numbers are right, but a gradient flows through them. A reward is a number that was paid: "
-            "`.detach()` it, or the loss differentiates the penalty a second time, as if it were a k1 loss.",
+            "`.detach()` it, or the loss also gets the gradient of an entropy bonus of β (claim C52).",
         ),
         "reward on every token": (
             lambda r, logp, ref, mask, beta: (r[:, None] - beta * (logp - ref).detach()) * mask,
@@ -331,7 +332,7 @@ def above(logp: Tensor, ref: Tensor, mask: Tensor, beta: float, anchor: float) -
 
 kto = Exercise(
     "13.6",
-    "Write kto_loss(logp, ref, mask, good, beta, anchor)",
+    "Write kto_from_tokens(logp, ref, mask, good, beta, anchor)",
     lambda logp, ref, mask, good, beta, anchor: kto_terms(
         masked(logp, mask), masked(ref, mask), good, beta, anchor
     ).mean(),

@@ -52,7 +52,7 @@ QUESTIONS = (
                 "A point on the reward model's own curve of return by KL.",
                 True,
                 "Every β gives the policy with the highest score at its KL. Which curve it is, and whether the truth "
-                "falls along it, the reward model decides.",
+                "falls along it, the reward model and the reference decide.",
             ),
             Choice(
                 "How much the policy may trust the reward model in each state.",
@@ -62,7 +62,8 @@ QUESTIONS = (
             Choice(
                 "Whether the policy hacks the reward.",
                 False,
-                "It chooses how far to go; a smaller step in the wrong direction is in the wrong direction.",
+                "It chooses how far to go along the curve. In section 5 the first 1.4 nats help and the rest harms; "
+                "which β stops there cannot be seen in the score.",
             ),
         ),
     ),
@@ -82,7 +83,7 @@ QUESTIONS = (
             Choice(
                 "Nothing that looks wrong.",
                 True,
-                "In section 9 the two curves never differ by more than 0.006. What the policy writes shows it at once.",
+                "In section 9 the two curves never differ by more than 0.003. What the policy writes shows it at once.",
             ),
         ),
     ),
@@ -92,18 +93,20 @@ QUESTIONS = (
             Choice(
                 "Chosen and rejected are swapped.",
                 False,
-                "Then the rejected would gain on the chosen. Here the rejected fall further.",
+                "It does not follow, and cannot be excluded: with swapped labels the margin of what is *called* chosen "
+                "grows as well (A in section 9: −0.4 and −1.7 nats). Right pairs do the same (B: −1.4 and −2.7).",
             ),
             Choice(
-                "The loss looks at the difference alone; the probability went to answers in no pair.",
+                "The loss looks at the difference alone; the probability went elsewhere.",
                 True,
-                "If the two are alike, both can fall. Whether what rose instead is good, the pairs do not say.",
+                "Both can fall if the two are alike, or if other pairs pull elsewhere. Whether what rose instead is "
+                "good, the loss does not say.",
             ),
             Choice(
                 "The implementation is wrong: a gradient step on a chosen answer makes it likelier.",
                 False,
-                "It would, alone. The step also goes down the rejected one, and where their scores are alike, this "
-                "takes the chosen along.",
+                "It would, alone. The step also goes down the rejected one, and along all other pairs; where their "
+                "scores are alike, this takes the chosen along.",
             ),
         ),
     ),

@@ -251,6 +251,12 @@ dpo = Exercise(
             lambda *a: -torch.sigmoid(a[6] * margin(*a[:6])).mean(),
             "The logarithm is missing: −log σ. Without it a pair that is badly wrong has no slope.",
         ),
+        "token against token": (
+            lambda w, loser, ref_w, ref_l, mask_w, mask_l, beta: (
+                -logsigmoid(beta * ((w - ref_w) * mask_w - (loser - ref_l) * mask_l)).mean()
+            ),
+            "You compare token by token. People compared whole answers: add up first, then one σ for each pair.",
+        ),
     },
     "A pair's gradient is β σ(−margin) (s_l − s_w): of a pair that is right by far, hardly anything is learned.",
     gradient_of=(0, 1),
@@ -354,6 +360,12 @@ kto = Exercise(
         "no labels": (
             lambda logp, ref, mask, good, beta, anchor: torch.sigmoid(-above(logp, ref, mask, beta, anchor)).mean(),
             "All answers are treated as liked. For the others the sign of what stands in σ is turned.",
+        ),
+        "liked ones alone": (
+            lambda logp, ref, mask, good, beta, anchor: (
+                torch.sigmoid(-above(logp, ref, mask, beta, anchor)) * good
+            ).mean(),
+            "Answers that were not liked add nothing. They push too: σ of +β(log π/π_ref − z), to be made small.",
         ),
         "anchor forgotten": (
             lambda logp, ref, mask, good, beta, anchor: torch.sigmoid(

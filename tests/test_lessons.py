@@ -31,6 +31,7 @@ CLAIMS = {
     "09": {"C13", "C15", "C30"},
     "10": {"C10", "C14", "C84", "C85", "C86", "C87", "C88", "C89", "C90"},
     "11": {"C33", "C34", "C35", "C36", "C37", "C38", "C39", "C40"},
+    "13": {"C49", "C50", "C51", "C52", "C53", "C54", "C55", "C56", "C57", "C58", "C59", "C60"},
 }
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")

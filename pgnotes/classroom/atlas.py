@@ -79,6 +79,12 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
         ],
         "bars": [(0.28, 0.28, BETTER), (0.56, 0.52, BETTER)],
     }),
+    ("13", "RLHF, preferences", "a reward from comparisons,\nand what a policy makes\nof it", {
+        "lines": [
+            (curve(lambda x: 0.1 + 0.85 * x**0.5), ESTIMATE),
+            (curve(lambda x: 0.1 + 3.4 * x**0.8 * (1 - x) ** 2), EXACT),
+        ],
+    }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
 GROUPS = (
@@ -86,7 +92,7 @@ GROUPS = (
     ("sequences", "02", "03"),
     ("less noise", "04", "06"),
     ("from PPO to GRPO", "07", "09"),
-    ("side trips", "10", "11"),
+    ("side trips", "10", "13"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve"}
 TALL = 1.36
@@ -191,10 +197,10 @@ HISTORY = (
     (2004, 1, "Optimal baselines", "Greensmith et al.", "05"),
     (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "07"),
     (2015, 1, "GAE", "Schulman et al.", "11"), (2016, 0, "A3C", "Mnih et al.", "11"),
-    (2017, 0, "PPO", "Schulman et al.", "07"), (2017, 0, "Human preferences", "Christiano et al.", ""),
+    (2017, 0, "PPO", "Schulman et al.", "07"), (2017, 0, "Human preferences", "Christiano et al.", "13"),
     (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
     (2019, 2, "Preferences for text", "Ziegler et al.", "07"), (2020, 1, "Beyond variance", "Chung et al.", "05"),
-    (2022, 2, "InstructGPT", "Ouyang et al.", ""), (2023, 2, "DPO", "Rafailov et al.", ""),
+    (2022, 2, "InstructGPT", "Ouyang et al.", "13"), (2023, 2, "DPO", "Rafailov et al.", "13"),
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),

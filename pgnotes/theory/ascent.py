@@ -1,11 +1,14 @@
-"""Gradient ascent with the gradient itself, which every estimate of it tries to be."""
+"""Gradient steps with the gradient itself, which every estimate of it tries to be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
 
 from pgnotes.theory.arguments import check_positive
-from pgnotes.theory.policies import SoftmaxPolicy
+from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
 
 
@@ -19,3 +22,21 @@ def exact_ascent(bandit: Bandit, policy: SoftmaxPolicy, step_size: float) -> Ite
     while True:
         yield policy
         policy = SoftmaxPolicy(policy.logits + size * bandit.exact_gradient(policy))
+
+
+def descent(
+    loss: Callable[[PrefixPolicy], Tensor], policy: PrefixPolicy, step_size: float
+) -> Iterator[tuple[PrefixPolicy, float]]:
+    """The policy and its loss before each step θ ← θ - α ∇loss, without end (lesson 13).
+
+    loss: of a policy, one number with a gradient.  policy: where to start.  step_size: α, above 0.  ValueError naming
+    the argument.
+    """
+    size, logits = check_positive("step_size", step_size), policy.logits.detach().clone()
+    while True:
+        with torch.enable_grad():
+            now = PrefixPolicy(logits.requires_grad_())
+            value = loss(now)
+            (gradient,) = torch.autograd.grad(value, logits)
+        logits = (logits - size * gradient).detach()
+        yield PrefixPolicy(now.logits.detach()), value.item()

@@ -22,7 +22,9 @@ from pgnotes.theory.arguments import (
 from pgnotes.theory.learning import prefix_values, symbol_values
 from pgnotes.theory.objectives import Clip, check_mask, clip_range, live_only, policy_loss
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
+from pgnotes.theory.preferences import kl_in_reward
 from pgnotes.theory.reinforce import mean_entropy
+from pgnotes.theory.returns import reward_to_go
 from pgnotes.theory.worlds import Rollout, TokenWorld
 
 # (logp, logp_old, advantages, mask) -> a scalar to be minimised
@@ -167,6 +169,8 @@ class Settings:
     value_weight: float = 0.0
     entropy_bonus: float = 0.0  # c₂: nats of entropy at a visited prefix are worth so much reward
     reference_weight: float = 0.0  # β: nats of log(π/π_start) of a sequence cost so much reward
+    # what a symbol answers for: its own nats, later ones and what is still paid (lesson 13), or the whole sequence
+    by_symbol: bool = False
 
     def __post_init__(self) -> None:
         """Check each field."""
@@ -266,20 +270,24 @@ def starting_point(world: TokenWorld, logits: Tensor | None) -> tuple[Tensor, Te
 
 
 def advantages_of(returns: Tensor, values: Tensor, settings: Settings) -> Tensor:
-    """Return [n] less the prefix's value [n, T] or, without values, less the batch's mean: [n, T]."""
-    expected = values.detach() if settings.value_weight else returns.mean().expand(values.shape)
-    return returns[:, None] - expected
+    """Return [n, T] less the prefix's value [n, T] or, without values, less the batch's mean at each place: [n, T]."""
+    return returns - (values.detach() if settings.value_weight else returns.mean(0))
 
 
 def squared_error(returns: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """(return - value)² over live symbols, a sequence's on average. returns [n], values and mask [n, T]."""
-    return torch.where(mask, returns[:, None] - values, 0.0).square().sum() / len(returns)
+    """(return - value)² over live symbols, a sequence's on average. All [n, T]."""
+    return torch.where(mask, returns - values, 0.0).square().sum() / len(returns)
 
 
 def returns_of(batch: Rollout, policy: PrefixPolicy, reference: PrefixPolicy, settings: Settings) -> Tensor:
-    """What each sequence earned, less β times its log-probability over the reference's, [n]."""
-    returns = batch.rewards.sum(1)
+    """What each symbol answers for, [n, T]: all that its sequence earned, or what is paid from it on.
+
+    Each symbol's reward is less β times its log-probability over the reference's.
+    """
+    rewards = batch.rewards
     if settings.reference_weight:
-        excess = policy.log_prob(batch.sequences) - reference.log_prob(batch.sequences)
-        returns = returns - settings.reference_weight * torch.where(batch.mask, excess, 0.0).sum(1)
-    return returns
+        logp, logp_ref = policy.log_prob(batch.sequences), reference.log_prob(batch.sequences)
+        rewards = kl_in_reward(rewards, logp, logp_ref, batch.mask, settings.reference_weight)
+    if settings.by_symbol:
+        return reward_to_go(rewards, mask=batch.mask)
+    return rewards.sum(1, keepdim=True).expand(rewards.shape)

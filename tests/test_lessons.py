@@ -29,6 +29,7 @@ CLAIMS = {
     "07": {"C4", "C17", "C21", "C27", "C31"},
     "08": {"C8", "C9", "C12", "C18", "C22"},
     "09": {"C13", "C15", "C30"},
+    "12": {"C33"},
 }
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")

@@ -67,6 +67,7 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             ([(0.35 + 0.6 * x, 0.95 * y) for x, y in BELL], AFTER),
         ],
     }),
+    ("12", "Natural gradient", "TODO: what it adds\nto those before it", {}),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
 GROUPS = (

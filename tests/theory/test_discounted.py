@@ -105,7 +105,8 @@ def test_a_mixture_gains_what_it_is_promised_and_no_other_share_is_promised_more
         largest = (new * mdp.advantages(old)).sum(1).abs().max().item()
         shares = [i / 1000 for i in range(1001)]
         best = max(a * gain - 2 * largest * 0.9 / 0.01 * a * a for a in shares)
-        assert promised == pytest.approx(best, rel=0.05) and promised >= best - 1e-12
+        assert promised == pytest.approx(best, rel=0.05)
+        assert promised >= best - 1e-12
 
 
 def test_no_mixture_with_what_is_no_better():
@@ -128,14 +129,16 @@ def test_greedy_takes_the_best_action_surely():
 
 def test_random_worlds_depend_on_their_seed_and_are_what_they_say():
     first, again, other = (random_discounted(5, 3, 0.9, seed) for seed in (0, 0, 1))
-    assert torch.equal(first.transitions, again.transitions) and torch.equal(first.rewards, again.rewards)
+    assert torch.equal(first.transitions, again.transitions)
+    assert torch.equal(first.rewards, again.rewards)
     assert not torch.equal(first.transitions, other.transitions)
     rows = torch.cat([random_discounted(5, 3, 0.9, seed).transitions.flatten(0, 1) for seed in range(200)])
     # Dirichlet(½) over 5: mean 1/5, variance (1/5)(4/5) / (5/2 + 1)
     assert rows.mean().item() == pytest.approx(0.2)
     assert rows.var().item() == pytest.approx(0.16 / 3.5, rel=0.05)
     rewards = torch.cat([random_discounted(5, 3, 0.9, seed).rewards.flatten() for seed in range(200)])
-    assert rewards.min() >= 0 and rewards.max() < 1 and rewards.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert rewards.min() >= 0 and rewards.max() < 1
+    assert rewards.mean().item() == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize(

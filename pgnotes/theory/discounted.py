@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pgnotes.theory.arguments import check_between, check_count, check_distributions, check_real, check_shape
+from pgnotes.theory.geometry import trust_step
 from pgnotes.theory.ppo import divergence
 
 
@@ -121,6 +122,42 @@ def mixture_promise(mdp: DiscountedMDP, old: Any, other: Any) -> tuple[float, fl
         return 0.0, 0.0
     share = (gain / (2 * bend)).clamp(max=1.0) if bend > 0 else torch.ones(())
     return share.item(), (share * gain - bend * share**2).item()
+
+
+class Update(NamedTuple):
+    """What a trust-region step makes of a policy: the new one [S, A], its mean KL, its surrogate's gain, and J's."""
+
+    new: Tensor
+    kl: Tensor
+    surrogate: Tensor
+    gain: Tensor
+
+
+def shared_update(mdp: DiscountedMDP, features: Any, weights: Any, delta: float) -> Update:
+    """TRPO's step with nothing estimated, where states share parameters: π = softmax(features · weights) (lesson 12).
+
+    F and ∇J by solving, the natural direction, scaled to a quadratic KL of δ, then halved until the KL, averaged over
+    the discounted visits, is at most δ and the surrogate gains.
+    features: φ [S, A, D].  weights: [D].  delta: nats.  ValueError naming the argument.
+    """
+    features, weights = check_real("features", features, 3), check_real("weights", weights, 1)
+    check_shape("features", features, (*mdp.rewards.shape, len(weights)))
+    old = torch.softmax(features @ weights, 1)
+    seen, advantages = mdp.visits(old), mdp.advantages(old)
+    share = seen / seen.sum()
+
+    scores = features - (old[..., None] * features).sum(1, keepdim=True)  # of each action, [S, A, D]
+    fisher = torch.einsum("s,sa,sai,saj->ij", share, old, scores, scores)
+    gradient = torch.einsum("s,sa,sai->i", seen, old * advantages, scores)
+    step = trust_step(torch.linalg.pinv(fisher, hermitian=True) @ gradient, lambda v: fisher @ v, delta)
+
+    for _ in range(50):
+        new = torch.softmax(features @ (weights + step), 1)
+        kl, surrogate = share @ divergence(old, new), surrogate_gain(mdp, old, new)
+        if kl <= delta and surrogate > 0:
+            break
+        step = step / 2
+    return Update(new, kl, surrogate, mdp.expected_return(new) - mdp.expected_return(old))
 
 
 def greedy(mdp: DiscountedMDP, policy: Any) -> Tensor:

@@ -105,7 +105,7 @@ def clip_band(probs: Any, clip: float) -> Tensor:
     return torch.tensor(sorted(corners, key=angle), dtype=torch.float64)
 
 
-def ppo_rest(probs: Any, rewards: Any, clip: float, length: float = 0.004, most: int = 2000) -> tuple[Tensor, bool]:
+def ppo_rest(probs: Any, rewards: Any, clip: float, length: float = 0.004, most: int = 1200) -> tuple[Tensor, bool]:
     """Where PPO's exact clipped objective leads a policy [K] in small steps, and whether it rests there (lesson 12).
 
     Steps along the gradient of E_old[min(rA, clip(r) A)] in the logits, every action listed and the old policy kept, as

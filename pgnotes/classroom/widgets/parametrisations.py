@@ -28,7 +28,9 @@ FORMS = (
     ("squares: π ∝ φ²", "squares"),
 )
 CONTROLS = (
-    Choice("how", "the step", (("plain gradient", "plain"), ("natural gradient", "natural"), ("Adam", "adam")), "plain"),
+    Choice(
+        "how", "the step", (("plain gradient", "plain"), ("natural gradient", "natural"), ("Adam", "adam")), "plain"
+    ),
     Choice("form", "how the policy is written", FORMS, "logits"),
     Choice("size", "step size (Adam: a tenth of it)", tuple((f"{size:g}", size) for size in SIZES), 0.5),
     Slider("steps", "steps", 0, 100, 1, 20),
@@ -67,12 +69,12 @@ def numbers(how: str, form: str, size: float, steps: int) -> dict[str, Any]:
 
 def draw(fig: Figure) -> Moving:
     """Left the path in the triangle, right π(A) by step, in each form; below, the readouts."""
-    plane, curve = two_panels(fig, 0.85, left=0.01, top=0.9, bottom=0.25, gap=0.2)
-    label(plane, "The way there").set(xlim=(-0.16, 1.16), ylim=(-0.14, 0.98), anchor="C")
+    plane, curve = two_panels(fig, 1.1, left=0.01, right=0.965, top=0.9, bottom=0.22, gap=0.16)
+    label(plane, "The way there").set(xlim=(-0.16, 1.16), ylim=(-0.12, 0.9), anchor="C")
     triangle(plane)
     for (x, y), (right, up, ha), text in zip(
         CORNERS.tolist(),
-        ((-0.02, -0.11, "left"), (0.02, -0.11, "right"), (0.06, -0.02, "left")),
+        ((-0.02, -0.1, "left"), (0.02, -0.1, "right"), (0.06, -0.02, "left")),
         ("A pays 1", "B pays 0.7", "C pays 0"),
         strict=True,
     ):
@@ -89,11 +91,11 @@ def draw(fig: Figure) -> Moving:
     curve.set_yticks([0, 0.5, GOAL], ["0", "50 %", "99 %"])
     curve.minorticks_off()
     curve.axhline(GOAL, color=QUIET, linewidth=0.8, linestyle="--")
-    curve.text(1.15, 0.9, "faint: the other four forms", color=MUTED)
+    fig.text(0.985, 0.03, "faint: the other four forms", color=MUTED, ha="right")
     lines = [empty_line(curve, color="#c3cad6", linewidth=1.3) for _ in FORMS]
     bold = empty_line(curve, color=AFTER, linewidth=2.4)
     mark = empty_line(curve, "o", color=AFTER, markersize=8, zorder=4)
-    readings = readouts(fig, 0.03, (0.17, "steps to 99 %"), (0.53, "now A, B, C"))
+    readings = readouts(fig, 0.03, (0.17, "steps to 99 %"), (0.4, "A, B, C"))
 
     def update(n: dict) -> None:
         for line, other, values, points in zip(lines, ways, n["curves"], n["ways"], strict=True):
@@ -104,7 +106,7 @@ def draw(fig: Figure) -> Moving:
         mark.set_data([max(1, n["steps"])], [n["probs"][0]])
         way.set_data([x for x, _ in n["path"]], [y for _, y in n["path"]])
         dot.set_data([n["path"][-1][0]], [n["path"][-1][1]])
-        fill(readings, (n["taken"], ", ".join(f"{100 * p:.1f} %" for p in n["probs"])))
+        fill(readings, (n["taken"], ", ".join(f"{100 * p:.1f}" for p in n["probs"]) + " %"))
 
     return [*ways, way, dot, *lines, bold, mark, *readings], update
 

@@ -10,15 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from torch import Tensor
 
-from pgnotes.classroom.artists import empty_bars, empty_line, fill, legend, readouts, two_panels
+from pgnotes.classroom.artists import empty_line, fill, legend, readouts, two_panels
 from pgnotes.classroom.live import Choice, Live, Moving, Slider
-from pgnotes.classroom.style import BEFORE, BETTER, ESTIMATE, EXACT, MUTED, WORSE, label
+from pgnotes.classroom.style import BEFORE, ESTIMATE, EXACT, MUTED, QUIET, label
 from pgnotes.classroom.widgets.score_arrows import CORNERS, triangle
 from pgnotes.theory.ppo import divergence
 from pgnotes.theory.trust_regions import best_within, clip_band, kl_circle, ppo_rest, step_of_kl
 
 OLD = {"rare": (0.05, 0.75, 0.20), "even": (1 / 3, 1 / 3, 1 / 3), "half": (0.2, 0.2, 0.6)}
-PLAIN, PPO = WORSE, BETTER
+PLAIN, PPO = "#8c6d1f", "#4b3fa0"  # which mean nothing elsewhere
+ROOM = 0.2  # around the old policy, in the triangle's side
 COLOURS = (BEFORE, PLAIN, ESTIMATE, EXACT, PPO)
 CONTROLS = (
     Choice(
@@ -28,7 +29,7 @@ CONTROLS = (
         "rare",
     ),
     Slider("reward", "B pays (A pays 1, C nothing)", 0.0, 1.0, 0.1, 0.6),
-    Slider("delta", "budget δ in nats", 0.01, 0.2, 0.01, 0.01),
+    Slider("delta", "budget δ in nats", 0.005, 0.05, 0.005, 0.01),
     Slider("clip", "PPO's band ε", 0.1, 0.5, 0.05, 0.2),
 )
 
@@ -47,7 +48,7 @@ def rest(old: str, reward: float, clip: float) -> tuple[Tensor, bool]:
 
 def numbers(old: str, reward: float, delta: float, clip: float) -> dict[str, Any]:
     """The old policy and the four new ones, where they are drawn, the ball and the band."""
-    reward, delta, clip = round(reward, 2), round(delta, 2), round(clip, 2)
+    reward, delta, clip = round(reward, 2), round(delta, 3), round(clip, 2)
     probs = torch.tensor(OLD[old], dtype=torch.float64)
     rewards = torch.tensor([1.0, reward, 0.0], dtype=torch.float64)
     advantages = rewards - probs @ rewards
@@ -71,46 +72,52 @@ def numbers(old: str, reward: float, delta: float, clip: float) -> dict[str, Any
 
 
 def draw(fig: Figure) -> Moving:
-    """Left the triangle with ball, band and steps, right how likely the best action is after each; below readouts."""
-    plane, bars = two_panels(fig, 1.15, left=0.01, right=0.985, top=0.91, bottom=0.24, gap=0.18)
-    label(plane, "Which policies a step may reach").set(xlim=(-0.1, 1.1), ylim=(-0.13, 0.98), anchor="C")
-    triangle(plane)
-    for (x, y), (right, up, ha), name in zip(
-        CORNERS.tolist(), ((0, -0.11, "left"), (0, -0.11, "right"), (0.05, -0.03, "left")), "ABC", strict=True
-    ):
-        plane.text(x + right, y + up, name, ha=ha, color=EXACT, fontweight="bold")
-    disc = plane.add_patch(Polygon([(0, 0)] * 3, facecolor=ESTIMATE, alpha=0.18, edgecolor="none"))
-    rim = plane.add_patch(Polygon([(0, 0)] * 3, fill=False, edgecolor=ESTIMATE, linewidth=1.2))
-    band = plane.add_patch(Polygon([(0, 0)] * 3, fill=False, edgecolor=PPO, linewidth=1.4, linestyle="--"))
-    shafts = [empty_line(plane, color=colour, linewidth=2) for colour in COLOURS[1:]]
-    dots = [empty_line(plane, "o", color=c, markersize=6, markeredgecolor="white", zorder=4) for c in COLOURS]
+    """Left the triangle with ball, band and steps, right the same around the old policy, larger; below, readouts."""
+    whole, near = two_panels(fig, 1.0, left=0.01, right=0.985, top=0.92, bottom=0.2, gap=0.06)
+    label(whole, "Every policy over A, B and C").set(xlim=(-0.16, 1.1), ylim=(-0.12, 1.02), anchor="C")
+    triangle(whole)
+    places = ((0, -0.1, "left"), (0, -0.1, "right"), (0.05, -0.03, "left"))
+    for (x, y), (right, up, ha), name in zip(CORNERS.tolist(), places, "ABC", strict=True):
+        whole.text(x + right, y + up, name, ha=ha, color=EXACT, fontweight="bold")
+    words = ("plain step", PLAIN), ("natural step", ESTIMATE), ("best within δ", EXACT), ("PPO", PPO)
+    legend(whole, *((-0.16, 0.94 - 0.1 * i, word, colour) for i, (word, colour) in enumerate(words)))
 
-    names = ("old", "plain", "natural", "best", "PPO")
-    label(bars, "How likely A, the best, becomes").set(xlim=(-0.6, 4.6), ylim=(0, 1))
-    bars.set_xticks(range(5), names)
-    bars.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
-    heights = [empty_bars(bars, [x], 0.62, color=colour) for x, colour in enumerate(COLOURS)]
-    shares = [bars.text(x, 0, "", ha="center", color=EXACT, fontweight="bold") for x in range(5)]
-    legend(plane, (0.0, 0.9, "KL(old ‖ new) ≤ δ", ESTIMATE), (0.0, 0.8, "PPO's band", PPO))
-    readings = readouts(fig, 0.03, (0.23, "PPO's ratios of A, B, C"), (0.71, "its KL"))
-    fig.text(0.0, 0, "", color=MUTED)
+    label(near, "The same, larger").set(xlim=(-ROOM, ROOM), ylim=(-ROOM, ROOM), anchor="C", aspect="equal")
+    near.set(xticks=[], yticks=[])
+    near.grid(visible=False)
+    (dx, dy), far = (CORNERS[2] - CORNERS[1]).tolist(), 0.6
+    near.plot([-far * dx, far * dx], [-far * dy, far * dy], color=QUIET, linewidth=1, linestyle="--")
+    near.text(-0.96 * ROOM, -0.93 * ROOM, "A likelier", color=MUTED)
+    near.text(0.96 * ROOM, 0.86 * ROOM, "A rarer", color=MUTED, ha="right")
+    near.text(-0.96 * ROOM, 0.86 * ROOM, "KL ≤ δ", color=ESTIMATE, fontweight="bold")
+    near.text(-0.96 * ROOM, 0.73 * ROOM, "PPO's band", color=PPO, fontweight="bold")
+
+    both = (whole, near)
+    discs = [ax.add_patch(Polygon([(0, 0)] * 3, facecolor="#cfe3f1", edgecolor=ESTIMATE)) for ax in both]
+    bands = [ax.add_patch(Polygon([(0, 0)] * 3, fill=False, edgecolor=PPO, linestyle="--")) for ax in both]
+    shafts = [[empty_line(ax, color=colour, linewidth=2) for colour in COLOURS[1:]] for ax in both]
+    look: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 4}
+    dots = [[empty_line(ax, "o", color=c, markersize=m, **look) for c in COLOURS] for ax, m in ((whole, 5), (near, 8))]
+    names = (0.13, "A in %: old"), (0.295, "plain"), (0.49, "natural"), (0.655, "best"), (0.9, "PPO at its end")
+    shares = readouts(fig, 0.11, *names)
+    readings = readouts(fig, 0.025, (0.26, "PPO's ratios of A, B, C"), (0.68, "its KL"))
 
     def update(n: dict) -> None:
-        disc.set_xy(n["ball"])
-        rim.set_xy(n["ball"])
-        band.set_xy(n["band"])
-        start = n["places"][0]
-        for shaft, (x, y) in zip(shafts, n["places"][1:], strict=True):
-            shaft.set_data([start[0], x], [start[1], y])
-        for dot, (x, y) in zip(dots, n["places"], strict=True):
-            dot.set_data([x], [y])
-        for (bar,), share, policy in zip(heights, shares, n["policies"], strict=True):
-            bar.set_height(policy[0])
-            share.set(text=f"{100 * policy[0]:.1f}", y=policy[0] + 0.02)
+        for disc, rim, lines, marks, (x0, y0) in zip(
+            discs, bands, shafts, dots, ((0.0, 0.0), n["places"][0]), strict=True
+        ):
+            disc.set_xy([(x - x0, y - y0) for x, y in n["ball"]])
+            rim.set_xy([(x - x0, y - y0) for x, y in n["band"]])
+            points = [(x - x0, y - y0) for x, y in n["places"]]
+            for line, (x, y) in zip(lines, points[1:], strict=True):
+                line.set_data([points[0][0], x], [points[0][1], y])
+            for mark, (x, y) in zip(marks, points, strict=True):
+                mark.set_data([x], [y])
+        fill(shares, (f"{100 * policy[0]:.1f}" for policy in n["policies"]))
         ratios = ", ".join(f"{ratio:.2f}" for ratio in n["ratios"])
         fill(readings, (ratios, f"{n['kl']:.2f} nats, at rest" if n["rests"] else "grows without end"))
 
-    moving = [disc, rim, band, *shafts, *dots, *(bar for (bar,) in heights), *shares, *readings]
+    moving = [*discs, *bands, *shafts[0], *shafts[1], *dots[0], *dots[1], *shares, *readings]
     return moving, update
 
 
@@ -118,7 +125,7 @@ def step_simplex() -> Live:
     """The widget."""
     twin = (
         ("δ = 0.01: the plain step makes the best action rarer, the natural one likelier", {}),
-        ("δ = 0.05: the same, further; the natural step is no longer the best", {"delta": 0.05}),
+        ("δ = 0.05: the same, further; the natural step falls short of the best", {"delta": 0.05}),
         ("ε = 0.3: A and B, 80 % together, can't all rise by 30 %; PPO never rests", {"clip": 0.3}),
     )
     alt = (
@@ -129,7 +136,7 @@ def step_simplex() -> Live:
     )
     recorded = {
         "reward": (0.0, 0.3, 0.6, 0.9, 1.0),
-        "delta": (0.01, 0.02, 0.05, 0.1, 0.2),
+        "delta": (0.01, 0.02, 0.03, 0.05),
         "clip": (0.1, 0.2, 0.3, 0.5),
     }
-    return Live(numbers, draw, CONTROLS, 3.5, twin, alt, recorded=recorded)
+    return Live(numbers, draw, CONTROLS, 3.9, twin, alt, recorded=recorded)

@@ -29,7 +29,7 @@ CLAIMS = {
     "07": {"C4", "C17", "C21", "C27", "C31"},
     "08": {"C8", "C9", "C12", "C18", "C22"},
     "09": {"C13", "C15", "C30"},
-    "12": {"C33"},
+    "12": {"C41", "C42", "C43", "C44", "C45", "C46", "C47", "C48"},
 }
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")

@@ -67,7 +67,13 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             ([(0.35 + 0.6 * x, 0.95 * y) for x, y in BELL], AFTER),
         ],
     }),
-    ("12", "Natural gradient", "TODO: what it adds\nto those before it", {}),
+    ("12", "Natural gradient", "steps measured by what\nthe policy does", {
+        "lines": [
+            ([(0.5 + 0.46 * math.cos(t / 6.2), 0.5 + 0.3 * math.sin(t / 6.2)) for t in range(40)], ESTIMATE),
+            ([(0.5, 0.5), (0.8, 0.7)], AFTER),
+        ],
+        "dots": [(0.5, 0.5, BEFORE)],
+    }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
 GROUPS = (

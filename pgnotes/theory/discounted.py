@@ -61,7 +61,8 @@ class DiscountedMDP:
 def random_discounted(states: int, actions: int, gamma: float, seed: int) -> DiscountedMDP:
     """A process drawn at random, with a uniform start: most moves lead to few states (lesson 12).
 
-    Transitions are Dirichlet(½), rewards uniform in [0, 1).  A Dirichlet(½) row is made of squared normal numbers, divided by their sum.
+    Transitions are Dirichlet(½), rewards uniform in [0, 1).  A Dirichlet(½) row is made of squared normal numbers,
+    divided by their sum.
     """
     noise = torch.Generator().manual_seed(check_count("seed", seed, 0))
     shape = check_count("states", states), check_count("actions", actions)

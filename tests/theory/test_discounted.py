@@ -137,7 +137,8 @@ def test_random_worlds_depend_on_their_seed_and_are_what_they_say():
     assert rows.mean().item() == pytest.approx(0.2)
     assert rows.var().item() == pytest.approx(0.16 / 3.5, rel=0.05)
     rewards = torch.cat([random_discounted(5, 3, 0.9, seed).rewards.flatten() for seed in range(200)])
-    assert rewards.min() >= 0 and rewards.max() < 1
+    assert rewards.min() >= 0
+    assert rewards.max() < 1
     assert rewards.mean().item() == pytest.approx(0.5, abs=0.02)
 
 

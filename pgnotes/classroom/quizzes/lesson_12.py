@@ -30,10 +30,10 @@ QUESTIONS = (
             Choice(
                 "Directions in which the return is flat.",
                 False,
-                "F knows nothing of rewards. A direction may change the policy and leave the return, or change neither.",
+                "F knows nothing of rewards. A direction may change the policy and leave the return as it was.",
             ),
             Choice(
-                "Directions that change nothing about the policy: a constant on a row, and rows that are never reached.",
+                "Directions that leave the policy as it is: a constant on a row, and rows that are never reached.",
                 True,
                 "85 rows, of which 40 are reached, and in each of these a constant is ignored: 40 · 3 = 120 are left.",
             ),

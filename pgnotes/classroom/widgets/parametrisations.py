@@ -121,8 +121,8 @@ def parametrisations() -> Live:
     alt = (
         "A path in the triangle of all policies over A, B and C, and the probability of A by step, for one policy "
         "written five ways. Plain gradient steps take 405 steps to 99 % in the logits, 16 scaled, 754 as sums, 19 as "
-        "cubes, 13 as squares, on different paths, and in cubes A first falls to 4 %. Natural steps take 45, 45, 45, 43 "
-        "and 44, on nearly the same path."
+        "cubes, 13 as squares, on different paths, and in cubes A first falls to 4 %. Natural steps take 45, 45, 45, "
+        "43 and 44, on nearly the same path."
     )
     recorded = {"steps": (0, 5, 10, 20, 40, 60, 100), "size": (0.25, 0.5, 1.0)}
     return Live(numbers, draw, CONTROLS, 3.3, twin, alt, recorded=recorded)

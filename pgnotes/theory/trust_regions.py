@@ -105,7 +105,7 @@ def clip_band(probs: Any, clip: float) -> Tensor:
     return torch.tensor(sorted(corners, key=angle), dtype=torch.float64)
 
 
-def ppo_rest(probs: Any, rewards: Any, clip: float, length: float = 0.004, most: int = 1200) -> tuple[Tensor, bool]:
+def ppo_rest(probs: Any, rewards: Any, clip: float, length: float = 0.004, most: int = 4000) -> tuple[Tensor, bool]:
     """Where PPO's exact clipped objective leads a policy [K] in small steps, and whether it rests there (lesson 12).
 
     Steps along the gradient of E_old[min(rA, clip(r) A)] in the logits, every action listed and the old policy kept, as
@@ -113,7 +113,7 @@ def ppo_rest(probs: Any, rewards: Any, clip: float, length: float = 0.004, most:
     path is that of tiny gradient steps, in fewer of them.
     A policy rests once every action has left the band on the side that its advantage asks for. Where those with
     positive advantage hold more than 1/(1 + ε) together they can't all leave it, and the others sink for ever: False,
-    and where it is after `most` steps, longer ones.
+    and where one of them is down to a fiftieth.  After `most` steps it gives up: False.
     probs: [K], all above 0.  rewards: [K].  clip: ε.  ValueError naming the argument.
     """
     policy = check_policy(probs)
@@ -121,8 +121,8 @@ def ppo_rest(probs: Any, rewards: Any, clip: float, length: float = 0.004, most:
     clip, length = check_positive("clip", clip), check_positive("length", length)
     old, worth = policy.tolist(), (paid - policy @ paid).tolist()
     now, logits = list(old), [math.log(p) for p in old]
-    if (1 + clip) * sum(p for p, a in zip(old, worth, strict=True) if a > 0) > 1:
-        length = 5 * length  # it has far to go
+    sinks = (1 + clip) * sum(p for p, a in zip(old, worth, strict=True) if a > 0) >= 1
+    length = 5 * length if sinks else length  # it has far to go
 
     for _ in range(check_count("most", most)):
         pushes = [
@@ -136,6 +136,8 @@ def ppo_rest(probs: Any, rewards: Any, clip: float, length: float = 0.004, most:
             return torch.tensor(now, dtype=torch.float64), True
         logits = [x + length * g / size for x, g in zip(logits, gradient, strict=True)]
         now = softened(logits)
+        if sinks and min(p / q for p, q in zip(now, old, strict=True)) < 0.02:
+            break
     return torch.tensor(now, dtype=torch.float64), False
 
 

@@ -63,7 +63,7 @@ def numbers(how: str, form: str, size: float, steps: int) -> dict[str, Any]:
         "ways": [(paths()[how, name][0][place] @ CORNERS)[:: 1 + ENDS[how] // 150].tolist() for name in FIVE],
         "steps": steps,
         "probs": at.tolist(),
-        "taken": f"{taken}" if taken >= 0 else f"more than {ENDS[how]}",
+        "taken": f"{taken}" if taken >= 0 else f"over {ENDS[how]}",
     }
 
 

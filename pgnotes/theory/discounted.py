@@ -68,7 +68,9 @@ def random_discounted(states: int, actions: int, gamma: float, seed: int) -> Dis
     shape = check_count("states", states), check_count("actions", actions)
     moves = torch.randn(*shape, states, dtype=torch.float64, generator=noise).square()
     rewards = torch.rand(*shape, dtype=torch.float64, generator=noise)
-    return DiscountedMDP(moves / moves.sum(-1, keepdim=True), rewards, torch.full((states,), 1 / states), gamma)
+    return DiscountedMDP(
+        moves / moves.sum(-1, keepdim=True), rewards, torch.full((states,), 1 / states, dtype=torch.float64), gamma
+    )
 
 
 # what is promised of a new policy
@@ -126,8 +128,9 @@ def mixture_promise(mdp: DiscountedMDP, old: Any, other: Any) -> tuple[float, fl
 
 
 class Update(NamedTuple):
-    """What a trust-region step makes of a policy: the new one [S, A], its mean KL, its surrogate's gain, and J's."""
+    """What a trust-region step makes of a policy: its weights [D], the policy [S, A], mean KL, surrogate's and J's gain."""
 
+    weights: Tensor
     new: Tensor
     kl: Tensor
     surrogate: Tensor
@@ -158,7 +161,7 @@ def shared_update(mdp: DiscountedMDP, features: Any, weights: Any, delta: float)
         if kl <= delta and surrogate > 0:
             break
         step = step / 2
-    return Update(new, kl, surrogate, mdp.expected_return(new) - mdp.expected_return(old))
+    return Update(weights + step, new, kl, surrogate, mdp.expected_return(new) - mdp.expected_return(old))
 
 
 def greedy(mdp: DiscountedMDP, policy: Any) -> Tensor:

@@ -96,7 +96,7 @@ def test_the_bound_s_terms_one_by_one():
 def test_a_mixture_gains_what_it_is_promised_and_no_other_share_is_promised_more():
     for seed in range(20):
         mdp = random_discounted(5, 3, 0.9, seed)
-        old = torch.full((5, 3), 1 / 3).double()
+        old = torch.full((5, 3), 1 / 3, dtype=torch.float64)
         new = greedy(mdp, old)
         share, promised = mixture_promise(mdp, old, new)
         mixed = (1 - share) * old + share * new
@@ -111,10 +111,10 @@ def test_a_mixture_gains_what_it_is_promised_and_no_other_share_is_promised_more
 
 def test_no_mixture_with_what_is_no_better():
     mdp = random_discounted(5, 3, 0.9, 0)
-    best = torch.full((5, 3), 1 / 3).double()
+    best = torch.full((5, 3), 1 / 3, dtype=torch.float64)
     for _ in range(10):
         best = greedy(mdp, best)  # policy iteration
-    worse = torch.full((5, 3), 1 / 3).double()
+    worse = torch.full((5, 3), 1 / 3, dtype=torch.float64)
     assert mixture_promise(mdp, best, worse) == (0.0, 0.0)
     assert (mdp.advantages(best) < 1e-9).all()
 

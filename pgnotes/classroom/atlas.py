@@ -84,6 +84,12 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             (curve(lambda x: 0.1 + 0.85 * x**0.5), ESTIMATE),
             (curve(lambda x: 0.1 + 3.4 * x**0.8 * (1 - x) ** 2), EXACT),
         ],
+    ("12", "Natural gradient", "steps measured by what\nthe policy does", {
+        "lines": [
+            ([(0.5 + 0.46 * math.cos(t / 6.2), 0.5 + 0.3 * math.sin(t / 6.2)) for t in range(40)], ESTIMATE),
+            ([(0.5, 0.5), (0.8, 0.7)], AFTER),
+        ],
+        "dots": [(0.5, 0.5, BEFORE)],
     }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row

@@ -1,0 +1,391 @@
+"""Lesson 12's exercises: a Fisher matrix, its product, a step's length, a mirror step, a line search, a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pgnotes.classroom.checks import Exercise
+from pgnotes.theory.geometry import fisher, fisher_product, mirror_step
+from pgnotes.theory.policies import SoftmaxPolicy
+from pgnotes.theory.ppo import divergence
+
+
+def vector(*values: float) -> Tensor:
+    """A float64 tensor."""
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def matrix(*rows: tuple[float, ...]) -> Tensor:
+    """A float64 tensor of rows."""
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def scores(probs: Tensor) -> Tensor:
+    """The score of each action, one a row."""
+    return torch.eye(len(probs), dtype=torch.float64) - probs
+
+
+def centred(probs: Tensor, v: Tensor) -> Tensor:
+    """A table less each row's mean under the policy."""
+    return v - (probs * v).sum(1, keepdim=True)
+
+
+# 12.6 and section 9: products with a Fisher matrix by differentiating a KL twice
+
+
+def kl_product(logits: Tensor, visits: Tensor, v: Tensor, keep: bool, forward: bool = True) -> Tensor:
+    """F v as trainers take it: the gradient of (∇KL)·v.  keep: whether the old policy is held fixed."""
+    with torch.enable_grad():
+        theta = logits.detach().requires_grad_()
+        now = theta.log_softmax(-1)
+        old = now.detach() if keep else now
+        first, second = (old, now) if forward else (now, old)
+        kl = (visits * (first.exp() * (first - second)).sum(-1)).sum()
+        (slope,) = torch.autograd.grad(kl, theta, create_graph=True)
+        if not slope.requires_grad:
+            return torch.zeros_like(v)
+        return torch.autograd.grad((slope * v).sum(), theta)[0]
+
+
+SUSPECTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "X": lambda logits, visits, v: kl_product(logits, visits, v, keep=False),
+    "Y": lambda logits, visits, v: kl_product(logits, visits, v, keep=True),
+}
+
+
+@dataclass(frozen=True)
+class Product:
+    """v [K] -> F v + damping · v of one softmax row, by one of several ways."""
+
+    name: str
+    logits: tuple[float, ...]
+    damping: float
+    keep: bool = True
+    forward: bool = True
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """What conjugate gradients are given."""
+        v = torch.as_tensor(v, dtype=torch.float64)
+        curved = kl_product(vector(*self.logits), vector(1.0)[0], v, self.keep, self.forward)
+        return curved + self.damping * v
+
+    def __repr__(self) -> str:
+        """Its name alone: which is broken is to be found out."""
+        return self.name
+
+
+PRODUCTS = (
+    Product("first", (0.0, 1.0, 2.0), 0.1),
+    Product("second", (0.0, 1.0, 2.0), 0.1, keep=False),
+    Product("third", (1.0, 1.0, -1.0, 0.0), 0.1, forward=False),
+    Product("fourth", (1.0, 1.0, -1.0, 0.0), 0.01, keep=False, forward=False),
+    Product("fifth", (3.0, 0.0), 0.5),
+)
+
+
+def is_broken(product: Callable, size: int, damping: float) -> float:
+    """1.0 if a product is nothing but damping."""
+    basis = torch.eye(size, dtype=torch.float64)
+    return float(all(torch.allclose(product(v), damping * v) for v in basis))
+
+
+PROBS, EVEN = vector(0.6, 0.3, 0.1), vector(0.25, 0.25, 0.25, 0.25)
+
+fisher_matrix = Exercise(
+    "12.1",
+    "Write fisher_of(probs)",
+    lambda probs: fisher(SoftmaxPolicy(probs.log())),
+    ((PROBS,), (EVEN,), (vector(0.9, 0.1),)),
+    {
+        "diagonal": (
+            lambda p: p.diag(),
+            "That is diag π alone. When one logit rises the others' probabilities fall: −ππᵀ is missing, and without "
+            "it a constant added to all logits would seem to change the policy.",
+        ),
+        "variances": (
+            lambda p: (p * (1 - p)).diag(),
+            "The diagonal is right, π(1 − π). Outside it stand −π(a)π(b), not zeros: the entries of a score move "
+            "together.",
+        ),
+        "not weighted": (
+            lambda p: scores(p).T @ scores(p),
+            "You add up s sᵀ over the actions as if each were taken once. It is a mean under the policy: weight each "
+            "by π(a).",
+        ),
+        "plain mean": (
+            lambda p: scores(p).T @ scores(p) / len(p),
+            "You average over the actions as if all were equally likely. Weight each by π(a).",
+        ),
+        "outer": (
+            lambda p: torch.outer(p, p),
+            "That is ππᵀ. The covariance of a one-hot vector is the mean of its square, diag π, *less* that.",
+        ),
+        "sign": (
+            lambda p: torch.outer(p, p) - p.diag(),
+            "The sign is turned: this is the mean Hessian of log π, and F is minus it. A mean of squares has no "
+            "negative entry on its diagonal.",
+        ),
+        "other side": (
+            lambda p: (p[:, None] * scores(p)) @ scores(p).T,
+            "You multiply the rows by each other: entry (a, b) is π(a) s(a)·s(b), from action to action. F goes from "
+            "logit to logit: Σ_a π(a) s(a)s(a)ᵀ, the scores' transpose on the left.",
+        ),
+    },
+    "Its rows add up to zero: a constant added to all logits changes nothing.",
+)
+
+TABLE = matrix((0.6, 0.3, 0.1), (0.2, 0.2, 0.6))
+SEEN, ALONG = vector(1.0, 0.3), matrix((1.0, 0.0, -2.0), (0.5, 3.0, 1.0))
+OTHER = (matrix((0.5, 0.5), (0.9, 0.1), (0.3, 0.7)), vector(0.2, 2.0, 0.0), matrix((1.0, 1.0), (0.0, 4.0), (1.0, -1.0)))
+
+product_of = Exercise(
+    "12.2",
+    "Write fisher_times(probs, visits, v)",
+    fisher_product,
+    ((TABLE, SEEN, ALONG), OTHER),
+    {
+        "no visits": (
+            lambda p, d, v: p * centred(p, v),
+            "You leave the visits out. A row that is seldom passed changes the policy seldom: its block is multiplied "
+            "by d(s).",
+        ),
+        "no mean": (
+            lambda p, d, v: d[:, None] * p * v,
+            "That is d(s) π ∘ v, with the −ππᵀ forgotten: take the row's mean under the policy, π·v, away from v "
+            "first.",
+        ),
+        "visits squared": (
+            lambda p, d, v: d[:, None] ** 2 * p * centred(p, v),
+            "The visits count twice. F's block is d(s) times (diag π − ππᵀ).",
+        ),
+        "plain mean": (
+            lambda p, d, v: d[:, None] * p * (v - v.mean(1, keepdim=True)),
+            "You take the plain mean of each row of v away. It is the mean under the policy, Σ_a π(a) v(a).",
+        ),
+        "whole mean": (
+            lambda p, d, v: d[:, None] * p * (v - (p * v).sum()),
+            "You take one number away from all rows. Each row has a mean of its own: `sum(1, keepdim=True)`.",
+        ),
+        "shares": (
+            lambda p, d, v: (d / d.sum())[:, None] * p * centred(p, v),
+            "You divide the visits by their sum, which makes them a mean over states. That is how many trainers do it; "
+            "here d(s) is how often a sequence passes the row.",
+        ),
+        "not weighted": (
+            lambda p, d, v: d[:, None] * centred(p, v),
+            "Half of it: v less its mean. diag π multiplies each entry by its probability as well.",
+        ),
+    },
+    "One pass over the table, whatever its size: the matrix would have (S · V)² entries.",
+)
+
+STEEP = (vector(1.0, -2.0, 0.5), vector(0.2, -0.3, 0.1), 0.01)
+
+trust_scale = Exercise(
+    "12.3",
+    "Write trust_scale(x, fx, delta)",
+    lambda x, fx, delta: (2 * delta / (x @ fx)).sqrt(),
+    (STEEP, (vector(3.0, 4.0), vector(3.0, 4.0), 0.5), (vector(0.1, 0.0), vector(5.0, 1.0), 2.0)),
+    {
+        "without the 2": (
+            lambda x, fx, delta: (delta / (x @ fx)).sqrt(),
+            "The KL of a step is *half* of ΔᵀFΔ. Set ½ c² xᵀFx = δ: as it is, your step's KL is δ/2.",
+        ),
+        "2 on the other side": (
+            lambda x, fx, delta: (delta / (2 * x @ fx)).sqrt(),
+            "The 2 stands on the wrong side: ½ c² xᵀFx = δ, so c² = 2δ / xᵀFx.",
+        ),
+        "plain length": (
+            lambda x, fx, delta: (2 * delta / (x @ x)).sqrt(),
+            "You measure x by its own length. The budget is in nats: measure with F, x·Fx.",
+        ),
+        "of the product": (
+            lambda x, fx, delta: (2 * delta / (fx @ fx)).sqrt(),
+            "You measure Fx by its own length. xᵀFx is x times Fx.",
+        ),
+        "no root": (
+            lambda x, fx, delta: 2 * delta / (x @ fx),
+            "The KL grows with the square of the scale: take the root.",
+        ),
+        "upside down": (
+            lambda x, fx, delta: (x @ fx / (2 * delta)).sqrt(),
+            "Upside down: the longer x is, the less of it fits into the budget.",
+        ),
+        "sign": (
+            lambda x, fx, delta: -((2 * delta / (x @ fx)).sqrt()),
+            "The sign is turned. Return is to rise: a step goes along x (minimising a loss, its gradient has the minus "
+            "already).",
+        ),
+        "the step": (
+            lambda x, fx, delta: (2 * delta / (x @ fx)).sqrt() * x,
+            "That is the whole step. Return the number that x is multiplied with.",
+        ),
+    },
+    "The one number in TRPO that has nats as its unit.",
+)
+
+BETTER_BY = vector(0.5, 0.1, -0.5)
+
+mirror = Exercise(
+    "12.4",
+    "Write mirror(probs, advantages, eta)",
+    mirror_step,
+    (
+        (vector(0.05, 0.75, 0.20), BETTER_BY, 1.0),
+        (PROBS, vector(-1.0, 2.0, 0.0), 0.5),
+        (vector(0.5, 0.5), vector(3.0, 3.0), 2.0),
+    ),
+    {
+        "added": (
+            lambda p, a, eta: p + eta * a,
+            "You add ηA to the probabilities, which then may fall below 0. Add it to the *logarithms*: multiply each "
+            "probability by e^{ηA}.",
+        ),
+        "linear": (
+            lambda p, a, eta: p * (1 + eta * a),
+            "1 + ηA is e^{ηA} to first order. It sums to one by luck if π·A = 0, and falls below 0 for large steps.",
+        ),
+        "linear, normalised": (
+            lambda p, a, eta: p * (1 + eta * a) / (p * (1 + eta * a)).sum(),
+            "1 + ηA is e^{ηA} to first order only; with large steps it falls below 0.",
+        ),
+        "not normalised": (
+            lambda p, a, eta: p * (eta * a).exp(),
+            "These don't add up to 1: divide by their sum.",
+        ),
+        "old forgotten": (
+            lambda p, a, eta: torch.softmax(eta * a, 0),
+            "That is softmax(ηA), wherever the policy was. Multiply by the old probabilities: a step starts from them.",
+        ),
+        "plain step": (
+            lambda p, a, eta: torch.softmax(p.log() + eta * p * a, 0),
+            "You add η π A to the logits, the plain gradient's step. The natural gradient has divided by π: add η A.",
+        ),
+        "temperature": (
+            lambda p, a, eta: torch.softmax(p.log() + a / eta, 0),
+            "You divide by η, as if it were a temperature. A larger step moves further: multiply.",
+        ),
+    },
+    "Whoever is better than average grows, at a rate that does not ask how rare it is.",
+)
+
+
+def gain_of(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor) -> Tensor:
+    """The surrogate's gain after a step: Σ d(s) π_new(a|s) A(s, a)."""
+    return visits @ ((theta + step).softmax(1) * advantages).sum(1)
+
+
+def nats_of(theta: Tensor, step: Tensor, visits: Tensor) -> Tensor:
+    """KL(old ‖ new) after a step."""
+    return visits @ divergence(theta.softmax(1), (theta + step).softmax(1))
+
+
+def searched(accept: Callable[..., bool], start: int = 0) -> Callable[..., float]:
+    """A line search with a rule for what to accept, of theta, a step, visits, advantages and δ."""
+
+    def search(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor, delta: float) -> float:
+        for k in range(start, 11):
+            if accept(theta, 0.5**k * step, visits, advantages, delta):
+                return 0.5**k
+        return 0.0
+
+    return search
+
+
+def both(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor, delta: float) -> bool:
+    """TRPO's rule."""
+    return bool(nats_of(theta, step, visits) <= delta and gain_of(theta, step, visits, advantages) > 0)
+
+
+def judged(theta: Tensor, step: Tensor, visits: Tensor, worth: Tensor, delta: float) -> tuple:
+    """A case: what each action is worth, less its row's mean under the old policy."""
+    return theta, step, visits, centred(theta.softmax(1), worth), delta
+
+
+TWO, UP = matrix((0.0, 0.0, 0.0), (1.0, 0.0, -1.0)), matrix((1.0, -1.0, 0.0), (0.5, 0.0, 0.0))
+WORTH, PASSED = matrix((1.0, -1.0, 0.0), (0.4, -0.3, 0.0)), vector(1.0, 0.5)
+SEARCHES = (
+    judged(TWO, UP, PASSED, WORTH, 0.086),
+    judged(TWO, UP, PASSED, WORTH, 5.0),
+    judged(TWO, -UP, PASSED, WORTH, 0.1),  # downhill, whatever its length
+    # the whole step is short enough, and gains nothing: all of its gain is near
+    judged(matrix((0.0, 0.0, 0.0)), matrix((1.0, 1.6, 0.0)), vector(1.0), matrix((1.0, -0.55, -0.45)), 0.5),
+    # the KL the other way round is longer
+    judged(matrix((0.0, 4.0)), matrix((3.0, 0.0)), vector(1.0), matrix((1.0, 0.0)), 0.3),
+)
+
+line_search = Exercise(
+    "12.5",
+    "Write line_search(theta, step, visits, advantages, delta)",
+    searched(both),
+    SEARCHES,
+    {
+        "surrogate not looked at": (
+            searched(lambda t, s, d, a, delta: bool(nats_of(t, s, d) <= delta)),
+            "You accept the first step that is short enough, whether it gains or not. Look at the surrogate, too: "
+            "Σ d π_new A must be above 0.",
+        ),
+        "KL not looked at": (
+            searched(lambda t, s, d, a, delta: bool(gain_of(t, s, d, a) > 0)),
+            "You accept whatever gains, however far it goes. The KL must be at most δ as well.",
+        ),
+        "either": (
+            searched(lambda t, s, d, a, delta: bool(nats_of(t, s, d) <= delta or gain_of(t, s, d, a) > 0)),
+            "You accept a step that is short enough *or* gains. It must do both.",
+        ),
+        "KL the other way": (
+            searched(
+                lambda t, s, d, a, delta: bool(
+                    d @ divergence((t + s).softmax(1), t.softmax(1)) <= delta and gain_of(t, s, d, a) > 0
+                )
+            ),
+            "Your KL goes from the new policy to the old one. To second order both are the same; a whole step is not "
+            "so short. TRPO's limit is KL(old ‖ new).",
+        ),
+        "no visits": (
+            searched(
+                lambda t, s, d, a, delta: bool(
+                    divergence(t.softmax(1), (t + s).softmax(1)).sum() <= delta and gain_of(t, s, d, a) > 0
+                )
+            ),
+            "You add up the KL of the rows without the visits. A row that half of the sequences pass counts half.",
+        ),
+        "halved first": (
+            searched(both, start=1),
+            "You halve before you look: the whole step is to be tried first.",
+        ),
+    },
+    "Two questions to the batch itself; neither asks what the quadratic model believes.",
+)
+
+broken = Exercise(
+    "12.6",
+    "Write broken(product, size, damping)",
+    is_broken,
+    tuple((product, len(product.logits), product.damping) for product in PRODUCTS),
+    {
+        "never": (
+            lambda product, size, damping: 0.0,
+            "You call none of them broken. Two are: what they give is damping times v, for every v. (A product of 0 is "
+            "not to be found, the damping is in it; and that F's rows add up to 0 is true of an empty one, too.)",
+        ),
+        "a constant": (
+            lambda product, size, damping: float(
+                torch.allclose(product(torch.ones(size).double()), damping * torch.ones(size).double())
+            ),
+            "You try a constant vector, which every softmax ignores: F times it is 0 in a sound product as well. Try "
+            "one-hot vectors.",
+        ),
+        "turned": (
+            lambda product, size, damping: 1 - is_broken(product, size, damping),
+            "Turned round: 1 is for the broken ones.",
+        ),
+    },
+    "Third and fourth are KLs the other way round: only the one with nothing held fixed is broken.",
+)
+
+EXERCISES = (fisher_matrix, product_of, trust_scale, mirror, line_search, broken)

@@ -128,7 +128,10 @@ def mixture_promise(mdp: DiscountedMDP, old: Any, other: Any) -> tuple[float, fl
 
 
 class Update(NamedTuple):
-    """What a trust-region step makes of a policy: its weights [D], the policy [S, A], mean KL, surrogate's and J's gain."""
+    """What a trust-region step makes of a policy: weights [D] and probabilities [S, A], how far, what for.
+
+    kl: averaged over the old visits, nats.  surrogate, gain: what was promised, and what J gains.
+    """
 
     weights: Tensor
     new: Tensor
@@ -153,7 +156,8 @@ def shared_update(mdp: DiscountedMDP, features: Any, weights: Any, delta: float)
     scores = features - (old[..., None] * features).sum(1, keepdim=True)  # of each action, [S, A, D]
     fisher = torch.einsum("s,sa,sai,saj->ij", share, old, scores, scores)
     gradient = torch.einsum("s,sa,sai->i", seen, old * advantages, scores)
-    step = trust_step(torch.linalg.pinv(fisher, hermitian=True) @ gradient, lambda v: fisher @ v, delta)
+    inverse = torch.linalg.pinv(fisher, atol=1e-12, hermitian=True)  # of a policy that is all but sure: 0, no step
+    step = trust_step(inverse @ gradient, lambda v: fisher @ v, delta)
 
     for _ in range(50):
         new = torch.softmax(features @ (weights + step), 1)

@@ -274,31 +274,28 @@ mirror = Exercise(
 )
 
 
-def gain_of(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor) -> Tensor:
-    """The surrogate's gain after a step: Σ d(s) π_new(a|s) A(s, a)."""
-    return visits @ ((theta + step).softmax(1) * advantages).sum(1)
+def nats(old: Tensor, new: Tensor, visits: Tensor) -> Tensor:
+    """KL(old ‖ new) of a sequence."""
+    return visits @ divergence(old, new)
 
 
-def nats_of(theta: Tensor, step: Tensor, visits: Tensor) -> Tensor:
-    """KL(old ‖ new) after a step."""
-    return visits @ divergence(theta.softmax(1), (theta + step).softmax(1))
+def gained(new: Tensor, visits: Tensor, advantages: Tensor) -> Tensor:
+    """What the surrogate promises: Σ d(s) π_new(a|s) A(s, a)."""
+    return visits @ (new * advantages).sum(1)
 
 
-def searched(accept: Callable[..., bool], start: int = 0) -> Callable[..., float]:
-    """A line search with a rule for what to accept, of theta, a step, visits, advantages and δ."""
+def search(kl: Callable = nats, gain: Callable = gained, join: Callable = all, start: int = 0) -> Callable[..., float]:
+    """A line search, by what it takes for the KL and for the gain, and whether it asks `all` or `any`."""
 
-    def search(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor, delta: float) -> float:
+    def searched(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor, delta: float) -> float:
+        old = theta.softmax(1)
         for k in range(start, 11):
-            if accept(theta, 0.5**k * step, visits, advantages, delta):
+            new = (theta + 0.5**k * step).softmax(1)
+            if join((kl(old, new, visits) <= delta, gain(new, visits, advantages) > 0)):
                 return 0.5**k
         return 0.0
 
-    return search
-
-
-def both(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor, delta: float) -> bool:
-    """TRPO's rule."""
-    return bool(nats_of(theta, step, visits) <= delta and gain_of(theta, step, visits, advantages) > 0)
+    return searched
 
 
 def judged(theta: Tensor, step: Tensor, visits: Tensor, worth: Tensor, delta: float) -> tuple:
@@ -316,48 +313,54 @@ SEARCHES = (
     judged(matrix((0.0, 0.0, 0.0)), matrix((1.0, 1.6, 0.0)), vector(1.0), matrix((1.0, -0.55, -0.45)), 0.5),
     # the KL the other way round is longer
     judged(matrix((0.0, 4.0)), matrix((3.0, 0.0)), vector(1.0), matrix((1.0, 0.0)), 0.3),
+    # a row that is hardly ever passed goes furthest and loses more than the common one gains
+    judged(matrix((0, 0), (0, 0)), matrix((1, 0), (0, 2)), vector(1.0, 0.1), matrix((1, 0), (3, 0)), 0.2),
+    # two rows of 0.12 nats each: their sum is too long, their mean and their largest are not
+    judged(
+        matrix((0.0, 0.0), (0.0, 0.0)), matrix((1.0, 0.0), (1.0, 0.0)), vector(1.0, 1.0), matrix((1, 0), (1, 0)), 0.2
+    ),
 )
 
 line_search = Exercise(
     "12.5",
     "Write line_search(theta, step, visits, advantages, delta)",
-    searched(both),
+    search(),
     SEARCHES,
     {
         "surrogate not looked at": (
-            searched(lambda t, s, d, a, delta: bool(nats_of(t, s, d) <= delta)),
+            search(gain=lambda new, d, a: 1.0),
             "You accept the first step that is short enough, whether it gains or not. Look at the surrogate, too: "
             "Σ d π_new A must be above 0.",
         ),
         "KL not looked at": (
-            searched(lambda t, s, d, a, delta: bool(gain_of(t, s, d, a) > 0)),
+            search(kl=lambda old, new, d: 0.0),
             "You accept whatever gains, however far it goes. The KL must be at most δ as well.",
         ),
-        "either": (
-            searched(lambda t, s, d, a, delta: bool(nats_of(t, s, d) <= delta or gain_of(t, s, d, a) > 0)),
-            "You accept a step that is short enough *or* gains. It must do both.",
-        ),
+        "either": (search(join=any), "You accept a step that is short enough *or* gains. It must do both."),
         "KL the other way": (
-            searched(
-                lambda t, s, d, a, delta: bool(
-                    d @ divergence((t + s).softmax(1), t.softmax(1)) <= delta and gain_of(t, s, d, a) > 0
-                )
-            ),
+            search(kl=lambda old, new, d: nats(new, old, d)),
             "Your KL goes from the new policy to the old one. To second order both are the same; a whole step is not "
             "so short. TRPO's limit is KL(old ‖ new).",
         ),
         "no visits": (
-            searched(
-                lambda t, s, d, a, delta: bool(
-                    divergence(t.softmax(1), (t + s).softmax(1)).sum() <= delta and gain_of(t, s, d, a) > 0
-                )
-            ),
+            search(kl=lambda old, new, d: divergence(old, new).sum()),
             "You add up the KL of the rows without the visits. A row that half of the sequences pass counts half.",
         ),
-        "halved first": (
-            searched(both, start=1),
-            "You halve before you look: the whole step is to be tried first.",
+        "mean KL": (
+            search(kl=lambda old, new, d: nats(old, new, d / d.sum())),
+            "You divide the KL by the number of visits: that is the mean of a state, and many trainers' limit. Here "
+            "the limit is on a sequence, Σ d KL.",
         ),
+        "largest KL": (
+            search(kl=lambda old, new, d: divergence(old, new).max()),
+            "You take the row with the largest KL, as the theorem does. The limit here is on their sum, Σ d KL.",
+        ),
+        "gain without visits": (
+            search(gain=lambda new, d, a: (new * a).sum()),
+            "Your surrogate adds up the rows without the visits. What happens in a row that is hardly ever passed "
+            "hardly counts: Σ d π_new A.",
+        ),
+        "halved first": (search(start=1), "You halve before you look: the whole step is to be tried first."),
     },
     "Two questions to the batch itself; neither asks what the quadratic model believes.",
 )

@@ -4,13 +4,13 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "You write the same policy with parameters φ = 10 θ and take one natural step of the same size. What changes?",
+        "You write the same policy with parameters φ, θ = 10 φ, and take one natural step of the same size. What changes?",
         (
             Choice(
                 "It goes a hundred times as far.",
                 False,
-                "A plain step does something like that: gradient and logits each carry a factor. F carries both, and "
-                "its inverse takes them out.",
+                "A plain step does: the gradient in φ is ten times as large, and θ moves ten times as far as φ. F "
+                "carries both factors, and its inverse takes them out.",
             ),
             Choice(
                 "Nothing: a linear change of parameters leaves a natural step as it was.",
@@ -69,7 +69,7 @@ QUESTIONS = (
             Choice(
                 "A policy that does not learn.",
                 False,
-                "It learns nearly as well: the direction is the plain gradient's, and the line search keeps the KL "
+                "It learns nearly as surely: the direction is the plain gradient's, and the line search keeps the KL "
                 "below δ.",
             ),
             Choice(
@@ -86,8 +86,8 @@ QUESTIONS = (
             Choice(
                 "The clip.",
                 False,
-                "It silences the token beyond a ratio of 1.2: 0.00012. The clip asks for ratios, and a rare token's "
-                "ratio is quickly large.",
+                "On its own it is silent beyond a ratio of 1.2: 0.00012. The clip asks for ratios, and a rare token's "
+                "ratio is quickly large. (Others may push it further, as in section 4's widget.)",
             ),
             Choice(
                 "The KL budget: about a hundred times as far.",

@@ -103,7 +103,7 @@ def draw(fig: Figure) -> Moving:
             other.set_data([x for x, _ in points], [y for _, y in points])
         chosen = n["curves"][n["chosen"]]
         bold.set_data(range(1, len(chosen) + 1), chosen)
-        mark.set_data([max(1, n["steps"])], [n["probs"][0]])
+        mark.set_data([n["steps"]] if n["steps"] else [], [n["probs"][0]] if n["steps"] else [])
         way.set_data([x for x, _ in n["path"]], [y for _, y in n["path"]])
         dot.set_data([n["path"][-1][0]], [n["path"][-1][1]])
         fill(readings, (n["taken"], ", ".join(f"{100 * p:.1f}" for p in n["probs"]) + " %"))

@@ -250,6 +250,8 @@ WRONG = {
         ("`return` missing", forgets(search_loop)),
         ("it should be", search_last),
         ("it should be", search_count),
+        ("Σ d KL", lambda t, s, d, a, delta: search_loop(t, s, d / d.sum(), a * d.sum(), delta)),
+        ("Σ d π_new A", lambda t, s, d, a, delta: search_loop(t, s, d, a / d[:, None], delta)),
         ("it should be", lambda t, s, d, a, delta: 1.0),
         ("it should be", lambda t, s, d, a, delta: search_loop(t, s, d, a, delta) * s),
         ("it should be", lambda t, s, d, a, delta: search_loop(t, s, d, -a, delta)),

@@ -79,17 +79,18 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
         ],
         "bars": [(0.28, 0.28, BETTER), (0.56, 0.52, BETTER)],
     }),
-    ("13", "RLHF, preferences", "a reward from comparisons,\nand what a policy makes\nof it", {
-        "lines": [
-            (curve(lambda x: 0.1 + 0.85 * x**0.5), ESTIMATE),
-            (curve(lambda x: 0.1 + 3.4 * x**0.8 * (1 - x) ** 2), EXACT),
-        ],
     ("12", "Natural gradient", "steps measured by what\nthe policy does", {
         "lines": [
             ([(0.5 + 0.46 * math.cos(t / 6.2), 0.5 + 0.3 * math.sin(t / 6.2)) for t in range(40)], ESTIMATE),
             ([(0.5, 0.5), (0.8, 0.7)], AFTER),
         ],
         "dots": [(0.5, 0.5, BEFORE)],
+    }),
+    ("13", "RLHF, preferences", "a reward from comparisons,\nand what a policy makes\nof it", {
+        "lines": [
+            (curve(lambda x: 0.1 + 0.85 * x**0.5), ESTIMATE),
+            (curve(lambda x: 0.1 + 3.4 * x**0.8 * (1 - x) ** 2), EXACT),
+        ],
     }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
@@ -100,7 +101,7 @@ GROUPS = (
     ("from PPO to GRPO", "07", "09"),
     ("side trips", "10", "13"),
 )
-IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve"}
+IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen", 15: "fifteen", 16: "sixteen"}
 TALL = 1.36
 
 
@@ -198,7 +199,7 @@ LANES = (("policies and values", 0.76), ("variance and baselines", 2.95), ("lang
 # year, lane, what, who, the lessons that meet it
 HISTORY = (
     (1992, 0, "REINFORCE", "Williams", "03"), (2000, 0, "Policy gradient theorem", "Sutton et al.", "02"),
-    (2001, 0, "Natural policy gradient", "Kakade", ""), (2001, 1, "GPOMDP", "Baxter & Bartlett", ""),
+    (2001, 0, "Natural policy gradient", "Kakade", "12"), (2001, 1, "GPOMDP", "Baxter & Bartlett", ""),
     (2002, 0, "Conservative policy iteration", "Kakade & Langford", "07"),
     (2004, 1, "Optimal baselines", "Greensmith et al.", "05"),
     (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "07"),

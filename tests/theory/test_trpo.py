@@ -8,9 +8,9 @@ from plain import numbers, seeded
 
 from pgnotes.classroom.exercises.lesson_12 import SUSPECTS
 from pgnotes.theory.geometry import fisher_product
-from pgnotes.theory.many import expected_returns, rollouts
+from pgnotes.theory.many import expected_returns, mean_gradient, rollouts
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
-from pgnotes.theory.trpo import TrustRegion, row_divergence, trpo
+from pgnotes.theory.trpo import TrustRegion, line_search, row_divergence, trpo
 from pgnotes.theory.worlds import sum_world
 
 WORLD = sum_world()
@@ -86,6 +86,19 @@ def test_without_halvings_what_is_too_long_is_not_taken():
     assert refused.any()
     assert torch.equal(at.now[refused], at.old[refused])
     assert (at.kl[refused] == 0).all()
+
+
+def test_a_step_downhill_is_refused_however_short():
+    theta = numbers(85, 4).repeat(2, 1, 1)
+    batch = rollouts(WORLD, theta, 64, seeded())
+    returns = batch.rewards.sum(-1)
+    worth = (returns - returns.mean(1, keepdim=True))[..., None].expand(batch.rewards.shape)
+    rows = prefix_rows(batch.sequences.flatten(0, 1), 4).view(batch.sequences.shape)
+    uphill = mean_gradient(theta, batch, rows, worth, 0.0)
+    step = torch.stack([-uphill[0], uphill[1]])
+    found = line_search(theta, step, batch, rows, worth, TrustRegion())
+    assert found.share.tolist() == [0.0, 1.0]
+    assert found.halved.tolist() == [11, 0]
 
 
 def test_equal_returns_give_no_step_and_no_search():

@@ -4,7 +4,7 @@ from pgnotes.classroom.quiz import Choice, Question
 
 QUESTIONS = (
     Question(
-        "You write the same policy with parameters φ, θ = 10 φ, and take one natural step of the same size. What changes?",
+        "You write the same policy with parameters φ, θ = 10 φ, and take a natural step of equal size. What changes?",
         (
             Choice(
                 "It goes a hundred times as far.",

@@ -331,7 +331,7 @@ def test_nothing_is_drawn_and_no_graph_is_left():
 def test_natural_steps_into_a_corner_never_lose():
     """With exact advantages no step of a table does; a rare symbol's gradient is rounding, and is not magnified."""
     world = sum_world()
-    policy = PrefixPolicy(random_logits(0, 4, 4)[0])
+    policy = PrefixPolicy(random_logits(1, 4, 4)[0])
     earned = [world.expected_return(policy)]
     for _ in range(5):
         step = 30 * natural(policy, world.exact_gradient(policy), world=world)

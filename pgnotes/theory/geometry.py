@@ -22,7 +22,7 @@ from pgnotes.theory.policies import PrefixPolicy, SoftmaxPolicy, prefix_rows
 from pgnotes.theory.worlds import TokenWorld, check_token_world
 
 Policy = SoftmaxPolicy | PrefixPolicy
-RAREST = 1e-12  # what comes more rarely has a gradient that is float64's rounding
+RAREST = 1e-12  # a symbol that is rarer in its row has a gradient that is float64's rounding of the others'
 
 # the matrix
 
@@ -70,7 +70,7 @@ def natural(policy: Policy, gradient: Any, damping: float = 0.0, world: TokenWor
 
     Row by row, in closed form: (diag π - ππᵀ)⁺ = P diag(1/π) P, where P takes a row's mean away; with damping it is the
     Sherman-Morrison formula.  A row that is never reached has F = 0: without damping its entries are 0.  So are
-    those of actions that come less than once in 10¹² sequences, where g ÷ (d π) would be nothing but rounding.
+    those of symbols that a row takes less than once in 10¹² times, where g ÷ (d π) would be nothing but rounding.
     gradient: in the shape of the logits.  damping: 0 or more.  world: for a PrefixPolicy.  ValueError naming the
     argument.
     """
@@ -84,7 +84,7 @@ def natural(policy: Policy, gradient: Any, damping: float = 0.0, world: TokenWor
         left = (probs * damping / slack).sum(-1, keepdim=True)  # 1 - d π·(π/slack), without a difference
         return solved + d * ones * (probs * solved).sum(-1, keepdim=True) / left
     solved = (gradient - gradient.mean(-1, keepdim=True)) / (d * probs)
-    solved = solved.where(d * probs > RAREST, 0.0)
+    solved = solved.where((d > 0) & (probs > RAREST), 0.0)
     return solved - solved.mean(-1, keepdim=True)
 
 

@@ -73,7 +73,7 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             ([(0.0, 0.0), (0.6, 0.6), (1.0, 0.6)], ESTIMATE),
         ],
     }),
-    ("11", "Actor–critic", "what each symbol changed,\nby a table that may be wrong", {
+    ("11", "Actor–critic", "what each symbol changed,\nby a table that may err", {
         "lines": [
             ([(0.0, 0.12), (0.34, 0.12), (0.34, 0.4), (0.62, 0.4), (0.62, 0.92), (1.0, 0.92)], ESTIMATE),
         ],
@@ -99,7 +99,8 @@ GROUPS = (
     ("sequences", "02", "03"),
     ("less noise", "04", "06"),
     ("from PPO to GRPO", "07", "09"),
-    ("side trips", "10", "13"),
+    ("side trips", "10", "12"),
+    ("further afield", "13", "13"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen", 15: "fifteen", 16: "sixteen"}
 TALL = 1.36

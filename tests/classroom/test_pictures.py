@@ -79,7 +79,7 @@ def test_the_map_has_room_for_more_lessons(monkeypatch, more, many):
     assert all(f"; {number} {name}" in alt for number, name, *_ in new)
 
     boxes = [text.get_window_extent() for text in fig.axes[0].texts]
-    assert len(boxes) == 5 + 3 * (14 + more) + 2, "groups, lessons, the thread"
+    assert len(boxes) == 6 + 3 * (14 + more) + 2, "groups, lessons, the thread"
     for box in boxes:
         assert fig.bbox.x0 <= box.x0 < box.x1 <= fig.bbox.x1
         assert fig.bbox.y0 <= box.y0 < box.y1 <= fig.bbox.y1

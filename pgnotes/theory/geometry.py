@@ -74,7 +74,8 @@ def natural(policy: Policy, gradient: Any, damping: float = 0.0, world: TokenWor
     gradient: in the shape of the logits.  damping: 0 or more.  world: for a PrefixPolicy.  ValueError naming the
     argument.
     """
-    d = torch.ones((), dtype=torch.float64) if check_policy(policy, world) is None else visits(policy, world)
+    known = check_policy(policy, world)
+    d = torch.ones((), dtype=torch.float64) if known is None else visits(cast(PrefixPolicy, policy), known)
     probs, d = policy.probs.detach(), d[..., None]
     gradient = check_shape("gradient", check_array_like("gradient", gradient), policy.logits.shape)
 

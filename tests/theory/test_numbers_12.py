@@ -128,6 +128,7 @@ def test_the_world_in_which_an_exact_step_falls():
     mdp = random_discounted(6, 3, 0.99, 36)
     features = torch.randn(6, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(10_036))
     update = shared_update(mdp, features, torch.zeros(2), 0.01)
+    torch.testing.assert_close(torch.softmax(features @ update.weights, 1), update.new)
 
     def earned(probs):
         at, total = mdp.start.clone(), 0.0

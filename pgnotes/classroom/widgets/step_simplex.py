@@ -85,16 +85,19 @@ def draw(fig: Figure) -> Moving:
     label(near, "The same, larger").set(xlim=(-ROOM, ROOM), ylim=(-ROOM, ROOM), anchor="C", aspect="equal")
     near.set(xticks=[], yticks=[])
     near.grid(visible=False)
-    (dx, dy), far = (CORNERS[2] - CORNERS[1]).tolist(), 0.6
-    near.plot([-far * dx, far * dx], [-far * dy, far * dy], color=QUIET, linewidth=1, linestyle="--")
+    (dx, dy), ends = (CORNERS[2] - CORNERS[1]).tolist(), (-0.6, 0.14)
+    near.plot([end * dx for end in ends], [end * dy for end in ends], color=QUIET, linewidth=1, linestyle="--")
     near.text(-0.96 * ROOM, -0.93 * ROOM, "A likelier", color=MUTED)
     near.text(0.96 * ROOM, 0.86 * ROOM, "A rarer", color=MUTED, ha="right")
     near.text(-0.96 * ROOM, 0.86 * ROOM, "KL ≤ δ", color=ESTIMATE, fontweight="bold")
     near.text(-0.96 * ROOM, 0.73 * ROOM, "PPO's band", color=PPO, fontweight="bold")
 
     both = (whole, near)
-    discs = [ax.add_patch(Polygon([(0, 0)] * 3, facecolor="#cfe3f1", edgecolor=ESTIMATE)) for ax in both]
-    bands = [ax.add_patch(Polygon([(0, 0)] * 3, fill=False, edgecolor=PPO, linestyle="--")) for ax in both]
+    discs = [Polygon([(0, 0)] * 3, facecolor="#cfe3f1", edgecolor=ESTIMATE) for _ in both]
+    bands = [Polygon([(0, 0)] * 3, fill=False, edgecolor=PPO, linestyle="--") for _ in both]
+    for ax, *shapes in zip(both, discs, bands, strict=True):
+        for shape in shapes:
+            ax.add_patch(shape)
     shafts = [[empty_line(ax, color=colour, linewidth=2) for colour in COLOURS[1:]] for ax in both]
     look: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 4}
     dots = [[empty_line(ax, "o", color=c, markersize=m, **look) for c in COLOURS] for ax, m in ((whole, 5), (near, 8))]

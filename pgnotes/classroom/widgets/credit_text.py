@@ -104,7 +104,10 @@ def draw(fig: Figure) -> Moving:
 
 def controls() -> tuple[Choice, Slider]:
     """Which text, with its verdict, and λ."""
-    names = [("passes: " if text["passed"] else "fails: ") + "".join(written(text)[:-1]) for text in recorded()]
+    begun = [" ".join("".join(written(text)[:-1]).split()[:3]) for text in recorded()]  # narrow enough for a phone
+    names = [
+        f"{'passes' if text['passed'] else 'fails'}: {words} …" for text, words in zip(recorded(), begun, strict=True)
+    ]
     options = tuple((name, place) for place, name in enumerate(names))
     return Choice("text", "the text", options, 0), Slider("lam", "λ", 0.0, 1.0, 0.05, 0.0)
 

@@ -29,7 +29,7 @@ FORMS = (
 )
 CONTROLS = (
     Choice(
-        "how", "the step", (("plain gradient", "plain"), ("natural gradient", "natural"), ("Adam", "adam")), "plain"
+        "how", "the step", (("plain gradient", "plain"), ("Adam", "adam"), ("natural gradient", "natural")), "plain"
     ),
     Choice("form", "how the policy is written", FORMS, "logits"),
     Choice("size", "step size (Adam: a tenth of it)", tuple((f"{size:g}", size) for size in SIZES), 0.5),

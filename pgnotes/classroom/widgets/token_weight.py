@@ -18,13 +18,13 @@ from pgnotes.theory import token_weights
 
 GRID = torch.linspace(0.005, 2, 400, dtype=torch.float64)
 METHODS = (
-    ("REINFORCE", "reinforce"),
     ("PPO, GRPO, DAPO: ratio, clipped", "ppo"),
     ("CISPO: ratio, capped", "cispo"),
     ("SAPO: a soft gate", "sapo"),
     ("DPPO: a band for the probability", "dppo"),
     ("GSPO: one ratio a sequence", "gspo"),
-    ("GMPO: geometric mean of clipped ratios", "gmpo"),
+    ("GMPO: mean of clipped ratios", "gmpo"),
+    ("REINFORCE", "reinforce"),
 )
 BANDS = (
     ("0.1 below, 0.1 above", (0.1, 0.1)),

@@ -33,7 +33,7 @@ CONTROLS = (
     Slider("temperature", "the sampler's temperature (the trainer's: 1)", 0.7, 1.5, 0.05, 1.1),
     Choice("age", "its weights are", (("the trainer's", 0), ("2 updates old", 2), ("5 updates old", 5)), 0),
     Choice("horizon", "tokens at most", (("2", 2), ("4", 4), ("6", 6)), 4),
-    Slider("cap", "cap C (mask: 1/C to C)", 1.1, 3.0, 0.1, 2.0),
+    Slider("cap", "cap C (mask: 1/C to C)", 1.1, 3.0, 0.1, 1.3),
     Choice("n", "sequences a step", (("64", 64), ("512", 512), ("4096", 4096)), 512),
 )
 
@@ -140,10 +140,13 @@ def draw(fig: Figure) -> Moving:
 def mismatch() -> Live:
     """The widget."""
     twin = (
-        ("Temperature 1.1, 512 sequences: the noise is larger than every bias", {}),
-        ("Temperature 1.3, 4,096 sequences: the bias is what is left", {"n": 4096, "temperature": 1.3}),
-        ("Weights five updates old: token weights hardly help", {"n": 4096, "age": 5, "temperature": 1.0}),
-        ("A colder sampler, six tokens: sequence weights are the noisiest", {"horizon": 6, "temperature": 0.8}),
+        ("Temperature 1.1, 512 sequences: the noise is larger than every bias", {"cap": 2.0}),
+        ("Temperature 1.3, 4,096 sequences: the bias is what is left", {"cap": 2.0, "n": 4096, "temperature": 1.3}),
+        ("Weights five updates old: token weights hardly help", {"cap": 2.0, "n": 4096, "age": 5, "temperature": 1.0}),
+        (
+            "A colder sampler, six tokens: sequence weights are the noisiest",
+            {"cap": 2.0, "horizon": 6, "temperature": 0.8},
+        ),
     )
     alt = (
         "For no correction and five corrections bars of a step's bias and noise, and of a batch's effective share. "

@@ -30,7 +30,7 @@ HALF_WAY, LONGEST = 0.55, 200  # of the optimum; steps after which a run that ne
 LEFT = "#8fd3bf"  # a pale green, on which words can be read
 TOP, LONG = 1.2, 200  # of the errors' axis; tokens of a long text
 CONTROLS = (
-    Slider("temperature", "the sampler's temperature (the trainer's: 1)", 0.7, 1.5, 0.05, 1.1),
+    Slider("temperature", "the sampler's temperature", 0.7, 1.5, 0.05, 1.1),
     Choice("age", "its weights are", (("the trainer's", 0), ("2 updates old", 2), ("5 updates old", 5)), 0),
     Choice("horizon", "tokens at most", (("2", 2), ("4", 4), ("6", 6)), 4),
     Slider("cap", "cap C (mask: 1/C to C)", 1.1, 3.0, 0.1, 1.3),

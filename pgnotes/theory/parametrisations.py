@@ -102,8 +102,9 @@ def plain_direction(kind: Parametrisation, phi: Tensor, rewards: Tensor) -> Tens
 def climb(bandit: Bandit, probs: Any, form: str | Parametrisation, how: str, sizes: Any, steps: int) -> Tensor:
     """π before each step and after the last, [sizes, steps + 1, K]: exact ascent in some parameters (lesson 12).
 
-    probs: [K], where to start.  form: one of the `FIVE`, or a Parametrisation of your own.  how: "plain" · "natural" · "adam", with its usual 0.9, 0.999 and 1e-8 (Kingma & Ba
-    2015).  sizes: of a step, [sizes].  steps: how many.  ValueError naming the argument.
+    probs: [K], where to start.  form: one of the `FIVE`, or a Parametrisation of your own.  how: "plain" · "natural" ·
+    "adam", with its usual 0.9, 0.999 and 1e-8 (Kingma & Ba 2015).  sizes: of a step, [sizes].  steps: how many.
+    ValueError naming the argument.
     """
     kind = form if isinstance(form, Parametrisation) else FIVE[check_choice("form", form, FIVE)]
     start = check_distributions("probs", check_shape("probs", check_real("probs", probs, 1), bandit.mean_rewards.shape))

@@ -352,8 +352,8 @@ broken = Exercise(
         "always": (
             lambda product, size, damping: 1.0,
             "You call all five broken; three are sound: where F v is not 0 they give something other than damping · v. "
-            "Which v did you try, if any? A constant one and zeros can't tell, since every softmax ignores them; and "
-            "the broken ones are linear, too. Try one-hot vectors.",
+            "Which v did you try, if any? A constant one and zeros can't tell, for F takes both to 0; and the broken "
+            "ones are linear, too. Try one-hot vectors.",
         ),
         "turned": (
             lambda product, size, damping: 1 - is_broken(product, size, damping),

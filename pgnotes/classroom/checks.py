@@ -42,7 +42,8 @@ HELP = {  # parts of what torch says, and what it means here
     "scalar type": OTHER_TYPE,
     "double !=": OTHER_TYPE,
     "!= double": OTHER_TYPE,
-    "with a bool tensor": "In place of 1 − mask write ~mask, or 1 − mask.double().",
+    "with a bool tensor": "In place of 1 − mask write ~mask, or 1 − mask.double(); "
+    "in place of (a == b) − p write float(a == b) − p.",
     "AssertionError": "Where a test is asked for, return False in place of a failed assert.",
 }
 NO_GRADIENT = (

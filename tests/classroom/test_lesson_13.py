@@ -85,12 +85,24 @@ def test_goodhart_shows_what_a_fit_of_one_s_own_pays(scores, sight, kl):
 
 def test_the_two_ends_are_exactly_one_and_zero():
     ends = {sight: goodhart.numbers(sight, 0.1, 9.0, False) for sight in goodhart.SIGHTS}
-    for place in ("end", "now"):  # to the last bit of a sum of chances
-        found = [ends[sight][place][1] for sight in ("sum", "length", "square", "blind")]
-        assert found == pytest.approx([0.0, 0.0, 1.0, 0.0], rel=0, abs=1e-15)
+    found = [ends[sight]["now"][1] for sight in ("sum", "length", "square", "blind")]
+    assert found == pytest.approx([0.0, 0.0, 1.0, 0.0], rel=0, abs=1e-15)  # to the last bit of a sum of chances
+    assert all(end["ended"] for end in ends.values())
     assert round(ends["square"]["agreement"], 3) == round(ends["blind"]["agreement"], 3) == 0.774
     once = CHANCES[[pours == (3, 3, 3) and stops for pours, stops, *_ in GLASS].index(True)]
     assert f"once in {round(1 / once.item(), -2):,.0f} answers" in TEXT
+
+
+@pytest.mark.parametrize("kl", [0.0, 1.4, 3.85, 3.9, 8.65, 8.7])
+def test_goodhart_shows_no_more_of_a_curve_than_was_walked(kl):
+    for sight, last in (("sum", -math.log(CHANCES[(SUMS == 9) & (STOPS == 1)].sum())), ("square", 3.885)):
+        n = goodhart.numbers(sight, 0.1, kl, False)
+        spent, truth, said = n["along"]
+        assert (spent[-1], truth[-1], said[-1]) == n["now"]
+        assert spent == sorted(spent)
+        assert said == sorted(said)
+        assert max(spent) <= min(kl, last) + 1e-4
+        assert n["ended"] == (kl >= last)
 
 
 def test_the_dots_are_the_best_of_n():

@@ -239,11 +239,6 @@ penalised = Exercise(
             ),
             "The last token pays its KL too: add the reward to it (`+=`), don't overwrite it.",
         ),
-        "one place too far": (
-            lambda r, logp, ref, mask, beta: torch.zeros_like(logp)[torch.arange(len(r)), mask.sum(1)],
-            "You pay at `mask.sum(1)`, one place after the last live token: places are counted from 0. In a full row "
-            "there is no such place, in others it is padding.",
-        ),
         "beta times the reward": (
             lambda r, logp, ref, mask, beta: beta * (at_last(r, mask) - (logp - ref).detach() * mask),
             "You multiply the reward by β too. Only the KL has a price: r − β KL.",

@@ -302,7 +302,7 @@ WRONG = {
         ("your function gives", lambda r, logp, ref, mask, beta: paid_by_index(r, logp, ref, mask, 1.0)),
         ("raised", lambda r, logp, ref, mask, beta: logp.numpy()),
         ("your function gives", paid_at_all_last),
-        ("places are counted from 0", lambda r, logp, ref, mask, beta: logp[[0, 1, 2], mask.sum(1)] + r),
+        ("Places are counted from 0", lambda r, logp, ref, mask, beta: logp[[0, 1, 2], mask.sum(1)] + r),
     ),
     "13.6": (
         ("`return` missing", forgets(kto_signed)),

@@ -69,6 +69,8 @@ def family_curves(runs: list[dict], names: list[str]) -> Figure:
             for run in (run for run in runs if run["name"] == shown):
                 ax.plot(smoothed(run["curves"]["pass_rate"]), color=colour, linewidth=width)
     legend(grid.flat[0], (13, 0.47, AGAINST, MUTED))
+    for ax in grid[:, 0]:
+        ax.set_ylabel("pass rate")
     for ax in grid.flat[len(names) :]:
         ax.set_visible(False)
     return fig

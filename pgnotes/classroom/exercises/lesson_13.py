@@ -239,10 +239,6 @@ penalised = Exercise(
             ),
             "The last token pays its KL too: add the reward to it (`+=`), don't overwrite it.",
         ),
-        "β times the reward": (
-            lambda r, logp, ref, mask, beta: beta * (at_last(r, mask) - (logp - ref).detach() * mask),
-            "β multiplies the reward as well. It is the price of the KL alone.",
-        ),
         "beta times the reward": (
             lambda r, logp, ref, mask, beta: beta * (at_last(r, mask) - (logp - ref).detach() * mask),
             "You multiply the reward by β too. Only the KL has a price: r − β KL.",

@@ -4,7 +4,7 @@
 
 Of each training opening the model writes a group of completions; those that pass are paired with those that fail. Then
 40 steps of 16 pairs. Followed: of all pairs, by how much log π of both completions has changed, after some steps; what
-pushes the better one up and down at the start, in the middle and at the end; and how often the model passes on held-out
+pushes the better one up and down at the start and after ten steps; and how often the model passes on held-out
 openings, before and after.
 """
 
@@ -31,7 +31,7 @@ from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
 
 OUT = Path(__file__).parent.parent / "pgnotes/classroom/pocket_dpo.json.gz"
 SEEDS, STEP_SIZES, BETA, STEPS, BATCH = (0, 1, 2), (3e-5, 1e-4), 0.1, 40, 16
-OPENINGS, GROUP, EVALUATED, WATCHED, PUSHED = 48, 16, 768, (0, 1, 2, 5, 10, 20, 30, 40), (0, 10, 40)
+OPENINGS, GROUP, EVALUATED, WATCHED, PUSHED = 48, 16, 768, (0, 1, 2, 5, 10, 20, 30, 40), (0, 10)
 
 
 def pass_rate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: DigitsAndLength, n: int) -> float:

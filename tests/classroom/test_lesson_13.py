@@ -150,6 +150,21 @@ def test_the_record_says_what_the_lesson_says():
     assert f"rarer in {min(fallen):.0%} to {max(fallen):.0%}".replace("%", "", 1).replace("%", " %") in TEXT
 
 
+def test_what_the_text_says_of_the_pushes_on_a_chosen_completion():
+    raised = []
+    for run in recorded_dpo()["runs"]:
+        before, later = (torch.tensor(run["pushes"][step]).mean(0) for step in ("0", "10"))
+        assert abs(before[1]) < 0.03 * before[0]  # a pair's scores have next to nothing in common
+        assert later[1] < before[1]  # and more after ten steps
+        assert min(later[2], -later[3]) > later[:2].sum()  # by then the other pairs push harder
+        if run["lr"] == 3e-5:
+            assert -later[3] > later[2]
+        else:
+            assert torch.tensor(run["changes"]["10"]).mean(0)[0] < 0
+        raised += [(torch.tensor(found)[:, :2].sum(1) > 0).double().mean() for found in run["pushes"].values()]
+    assert f"in {100 * min(raised):.0f} to {100 * max(raised):.0f} % of pairs" in TEXT
+
+
 def test_the_record_is_of_the_bundled_model_and_small():
     import hashlib
     from importlib.resources import files

@@ -3,6 +3,7 @@
 Needs `make site` first: skipped where there is none, unless PGNOTES_SITE=required.
 """
 
+import itertools
 import os
 import random
 import re
@@ -22,6 +23,7 @@ PAGES = sorted(path.name for path in SITE.glob("*.html"))
 LESSONS = [name for name in PAGES if re.match(r"\d\d_", name)]
 TRIES = 20
 SMALLEST = 10  # pixels of a letter
+LETTERS = 0.72  # of a font's size is what most letters fill in height
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 WAIT = 60_000  # milliseconds, on a machine that has other things to do
 
@@ -165,9 +167,25 @@ def texts_by_matplotlib(live, settings):
     return sorted(text.get_text() for text in texts if text.get_visible() and text.get_text().strip())
 
 
+def on_each_other(texts):
+    """Pairs of texts whose letters overlap: of a box the middle, without the air above and below.
+
+    Lines of one text in several colours, each with gaps where the others have letters, say nothing here.
+    """
+    pairs = []
+    for one, other in itertools.combinations(texts, 2):
+        wide = min(one["right"], other["right"]) - max(one["x"], other["x"])
+        apart = abs(one["y"] + one["bottom"] - other["y"] - other["bottom"]) / 2
+        tall = LETTERS * (one["size"] + other["size"]) / 2 - apart
+        gaps = all("   " in text["says"].strip(".") for text in (one, other))
+        if wide > 1 and tall > 0.1 * min(one["size"], other["size"]) and not gaps:
+            pairs.append((one["says"], other["says"]))
+    return pairs
+
+
 @pytest.mark.parametrize(("name", "widget"), PLAYED, ids=[widget for _, widget in PLAYED])
 def test_a_widget_shows_what_its_numbers_say(tab, name, widget):
-    """At twenty random settings: text for text, letters large enough."""
+    """At twenty random settings: text for text, letters large enough, none on another."""
     live = record.widget(widget)
     controls, generator = record.positions(live), random.Random(0)
     opened(tab, name, widget)
@@ -194,3 +212,4 @@ def test_a_widget_shows_what_its_numbers_say(tab, name, widget):
         assert not missing, settings
         if tab.viewport_size["width"] < 600:
             assert min(text["size"] for text in found) >= SMALLEST, settings
+        assert not on_each_other(found), settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -90,6 +91,17 @@ def bare(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
 
 
+def beside(tail: tuple[float, float], part: tuple[float, float], taken: Corners) -> tuple[float, float]:
+    """Where an arrow's name stands: beside its middle, on the outer side unless another name is there."""
+    (u, v), (dx, dy) = tail, part
+    length = math.hypot(dx, dy)
+    for side in (0.012, -0.012, 0.028):
+        place = u + dx / 2 + side * dy / length, v + dy / 2 - side * dx / length
+        if all(math.dist(place, other) > 0.016 for other in taken):
+            break
+    return place
+
+
 def draw(fig: Figure) -> Moving:
     """Left the triangle with a path for each action, right the straight arrows, weighted and laid head to tail."""
     corner, chain = two_panels(fig, 1.05, left=0.01, right=0.99, top=0.91, bottom=0.1, gap=0.04)
@@ -131,10 +143,12 @@ def draw(fig: Figure) -> Moving:
         move(parts, part_heads, straight, 0.014)
         move(whole, whole_head, [[(0.0, 0.0), tuple(n["whole"])]], 0.014)
 
-        for name, (u, v), (dx, dy) in zip(names, tails[:-1], n["parts"], strict=True):
-            length = (dx**2 + dy**2) ** 0.5
-            name.set_visible(length > 0.008)  # beside the middle of its arrow, on the outer side
-            name.set_position((u + dx / 2 + 0.012 * dy / (length or 1), v + dy / 2 - 0.012 * dx / (length or 1)))
+        taken: Corners = []
+        for name, tail, part in zip(names, tails[:-1], n["parts"], strict=True):
+            name.set_visible(math.hypot(*part) > 0.008)
+            if name.get_visible():
+                taken.append(beside(tail, part, taken))
+                name.set_position(taken[-1])
         fill(readings, (f"{value:z.2f}" for value in n["readings"]))
 
     moving = [*levels, *pays, *pulls, pull_heads, dot, *parts, part_heads, *whole, whole_head, *names, *readings]

@@ -1,4 +1,4 @@
-"""The commands: python -m pgnotes doctor | grpo | evaluate | pocket."""
+"""The commands: python -m pgnotes doctor | grpo | evaluate | pocket | collect | recheck."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
     )
     pocket.add_argument("--seed", type=int, default=0, help="another seed makes another model; the bundled one is 0")
     pocket.add_argument("--steps", type=int, help="at most so many steps of each stage, for a try-out")
+
+    collect = commands.add_parser("collect", help="a class from its receipts: who passed what, and the frequent slips")
+    collect.add_argument("receipts", metavar="FILE", help="a form's CSV, or any text that receipts were pasted into")
+    collect.add_argument("--out", default="class", help="the folder for class.csv, slips.csv and slips.png")
     return top
 
 
@@ -216,7 +220,29 @@ def run_doctor(args: argparse.Namespace) -> dict:
     return {}
 
 
-COMMANDS = {"doctor": run_doctor, "grpo": run_grpo, "evaluate": run_evaluate, "pocket": run_pocket}
+def run_collect(args: argparse.Namespace) -> dict:
+    """Make a class's table, and say what could not be counted."""
+    from pgnotes.classroom.collect import collect
+    from pgnotes.lm.errors import BadInputError
+
+    source, out = Path(args.receipts).expanduser(), Path(args.out).expanduser()
+    if not source.is_file():
+        raise BadInputError(f"FILE is {args.receipts!r}, and there is no such file")
+    result = collect(source, out)
+    for sentence in result["not_counted"]:
+        tell(f"not counted: {sentence}")
+    for exercise, slip in result["most_often"].items():
+        print(f"{exercise:>5}  {slip}")
+    return {"receipts": result["receipts"], "students": result["students"], "out": str(out)}
+
+
+COMMANDS = {
+    "doctor": run_doctor,
+    "grpo": run_grpo,
+    "evaluate": run_evaluate,
+    "pocket": run_pocket,
+    "collect": run_collect,
+}
 
 
 def tell(text: str) -> None:

@@ -55,12 +55,12 @@ def folds(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
-def without_answers(text: str) -> str:
-    """A text without the folds that hold a hint, a solution or an answer, at whatever depth."""
+def without_answers(text: str, all_folds: bool = False) -> str:
+    """A text without the folds that hold a hint, a solution or an answer, at whatever depth; or without any fold."""
     kept, place = [], 0
     for start, end, title in folds(text):
         kept.append(text[place:start])
-        if not ANSWERS.fullmatch(title):
+        if not (all_folds or ANSWERS.fullmatch(title)):
             head = OPEN.match(text, start)
             assert head is not None
             inside = text[head.end() : end - len(CLOSE)]
@@ -112,7 +112,7 @@ def student(lesson: nbformat.NotebookNode) -> nbformat.NotebookNode:
     notebook = copy.deepcopy(lesson)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = without_answers(cell.source)
+            cell.source = without_answers(cell.source, all_folds=cell.id.startswith("exercise-"))
     notebook.cells = [cell for cell in common(notebook).cells if cell.source]
     notebook.cells += [
         new_markdown_cell(HAND_IN, id="hand-in"),

@@ -227,7 +227,8 @@ class Exercise:
     def name(self) -> str:
         """What it is called in its lesson's module, which a lesson imports as `check`."""
         module = import_module(f"pgnotes.classroom.exercises.lesson_{self.lesson}")
-        return next((name for name, value in vars(module).items() if value is self), "…")
+        named = {value.number: name for name, value in vars(module).items() if isinstance(value, Exercise)}
+        return named.get(self.number, "…")
 
     def wrong(self, sentence: str, slip: str = "") -> Result:
         """A Result of that status."""

@@ -67,10 +67,8 @@ def read(data: bytes, name: str, functions: Mapping[str, Iterable[str]]) -> Hand
         cells = [(cell.cell_type, str(cell.source)) for cell in notebook.cells]
     except UnicodeDecodeError:
         raise UnreadableError("the file is not text, so it is no notebook") from None
-    except json.JSONDecodeError as error:
-        raise UnreadableError(f"the file is no notebook: it stops being JSON in line {error.lineno}") from None
     except Exception as error:
-        raise UnreadableError(f"the file is no notebook that can be read: {short(error)}") from None
+        raise UnreadableError(f"the file is no notebook: {not_json(text) or short(error)}") from None
     if sum(len(source) for _, source in cells) > MANY:
         raise UnreadableError("its cells hold more than two million characters of code and text")
 
@@ -79,6 +77,22 @@ def read(data: bytes, name: str, functions: Mapping[str, Iterable[str]]) -> Hand
     if lesson is None:
         raise UnreadableError("no lesson can be recognised in it, by its cells, its functions or the file's name")
     return HandedIn(lesson, statements, broken)
+
+
+def not_json(text: str) -> str:
+    """Where a text stops being JSON, in words; empty if it is JSON, or too deep to tell."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"it stops being JSON in line {error.lineno}"
+    except RecursionError:
+        pass
+    return ""
+
+
+def warm_up() -> None:
+    """Have nbformat compile what it validates with, once, before the forks."""
+    nbformat.reads(nbformat.writes(nbformat.v4.new_notebook()), as_version=4)
 
 
 def parsed(cells: Iterable[tuple[str, str]]) -> tuple[list[Statement], dict[str, str]]:

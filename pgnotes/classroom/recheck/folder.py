@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,8 +15,6 @@ from queue import Queue
 
 from pgnotes.classroom.recheck import server
 from pgnotes.classroom.recheck.sandbox import Limits
-
-ANSWER_WITHIN = 60  # seconds more than a notebook's limits allow, after which a server is given up
 
 
 def notebooks(folder: Path) -> list[Path]:
@@ -65,22 +64,23 @@ class Worker:
         """A notebook's row. A server that dies over it costs this row, and is started anew."""
         row = self.ask(str(path))
         if row is None:
-            self.process.kill()
-            self.process.wait()
+            self.stop()
             self.start()
             row = {"lesson": "", "exercises": {}, "remarks": [], "sha256": ""}
             row["fault"] = "the process that checks notebooks died over it; look at this one by hand"
         return row
 
+    def stop(self) -> None:
+        """End the server: it goes when nobody asks any more, or is made to."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self.process.communicate(timeout=10)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
     def close(self) -> None:
         """End the server, and remove what it worked in."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.stop()
         self.place.cleanup()
 
 

@@ -36,7 +36,7 @@ MOST = 4 * 2**20  # bytes that come out of a sandbox
 
 @dataclasses.dataclass
 class Answer:
-    """What came out of a sandbox: its records, how it ended, and the processor time it took."""
+    """What came out of a sandbox: its records, how it ended if not by itself, and the seconds by the clock."""
 
     records: list
     ended: str
@@ -73,7 +73,7 @@ class Server:
         try:
             data = contents(path)
         except (OSError, ValueError) as error:
-            return row | {"fault": str(error)}
+            return row | {"fault": str(error)[:300]}
         row["sha256"] = hashlib.sha256(data).hexdigest()
 
         survey = self.in_sandbox(lambda send: self.survey(data, path.name, send), self.limits)
@@ -101,7 +101,7 @@ class Server:
         if "fault" in survey:
             return {"fault": str(survey["fault"])[:300]}
         exercises, remarks = {}, []
-        left = 3 * self.limits.seconds
+        left = 2 * self.limits.by_the_clock
         for exercise in self.exercises[survey["lesson"]]:
             found = survey["found"][exercise.function]
             remarks += [str(remark)[:300] for remark in found["remarks"]]
@@ -156,21 +156,28 @@ class Server:
         ended = ended or how_it_ended(status, used, limits)
         if not self.kernel:
             clear(self.scratch)
-        return Answer(list(records(data)), ended, max(used, time.monotonic() - started if ended else used))
+        return Answer(list(records(data)), ended, time.monotonic() - started)
 
 
 def contents(path: Path) -> bytes:
-    """A handed-in file's bytes.  ValueError for what is no plain file, or too large."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
+    """A handed-in file's bytes.  ValueError for what can't be read, is no plain file, or is too large."""
+    if path.is_symlink():
+        raise ValueError("it is a link, and links are not followed")
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ValueError(f"the file can't be opened: {error.strerror}") from None
+    try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise ValueError("it is no file, but a folder, a pipe or a device")
-        if about.st_size > LARGEST:
-            raise ValueError(
-                f"the file has {about.st_size / 2**20:.0f} MiB; up to {LARGEST // 2**20} are read: clear its outputs"
-            )
-        return file.read(LARGEST + 1)
+        size, most = about.st_size / 2**20, LARGEST // 2**20
+        if size > most:
+            raise ValueError(f"the file has {size:.0f} MiB; up to {most} are read: clear its outputs")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(LARGEST)
+    finally:
+        os.close(handle)
 
 
 def child(

@@ -33,8 +33,8 @@ def packed(value: Any) -> Any:
     if isinstance(value, float):
         return ["float", float(value).hex()]
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        return ["tensor", str(value.dtype).removeprefix("torch."), list(value.shape), flat(value)]
+        kind, shape = str(value.dtype).removeprefix("torch."), list(value.shape)
+        return ["tensor", kind, shape, flat(value.detach().cpu()), value.requires_grad]
     if isinstance(value, np.ndarray | np.generic):
         return ["array", packed(torch.as_tensor(np.array(value)))]
     if isinstance(value, Fraction):
@@ -62,12 +62,12 @@ def unpacked(given: Any) -> Any:
     if kind == "float":
         return float.fromhex(rest[0])
     if kind == "tensor":
-        dtype, shape, numbers = rest
+        dtype, shape, numbers, with_gradient = rest
         wanted = getattr(torch, dtype)
         if not isinstance(wanted, torch.dtype):
             raise ValueError("no type of a tensor")
         row = [float.fromhex(n) if isinstance(n, str) else n for n in numbers]
-        return torch.tensor(row, dtype=wanted).reshape(shape)
+        return torch.tensor(row, dtype=wanted).reshape(shape).requires_grad_(with_gradient is True)
     if kind == "array":
         return unpacked(rest[0]).numpy()
     if kind == "fraction":

@@ -3,8 +3,8 @@
     python benchmarks/recheck.py                300 of them, on two workers
     python benchmarks/recheck.py --n 40 --guard     40, with the hook in Python alone
 
-Each notebook comes with what its row has to say. The script prints a line for each kind: how many, how many rows were as
-they should be, and the seconds a notebook took; then what was touched outside the sandboxes, which should be nothing.
+Each notebook comes with what its row has to say. The script prints a line for each kind, with how many rows were as they
+should be; then the seconds a notebook took, and what was touched outside the sandboxes, which should be nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -129,12 +128,14 @@ RIGHT = "return (values * weights).sum()"
 
 @kind
 def right(rng: random.Random, at: Place) -> Made:
+    """A solved lesson."""
     lesson = rng.choice([path.name[:2] for path in LESSONS])
     return data(solved(lesson)), Expected()
 
 
 @kind
 def wrong(rng: random.Random, at: Place) -> Made:
+    """A slip that the check knows."""
     lesson = rng.choice(list(WRONG))
     name, body, slip = WRONG[lesson]
     notebook = solved(lesson)
@@ -145,6 +146,7 @@ def wrong(rng: random.Random, at: Place) -> Made:
 
 @kind
 def half_done(rng: random.Random, at: Place) -> Made:
+    """Two stubs untouched."""
     notebook = solved("05")
     for number in (4, 5):
         cell = notebook.cells[place_of(notebook, f"exercise-{number}")]
@@ -154,6 +156,7 @@ def half_done(rng: random.Random, at: Place) -> Made:
 
 @kind
 def cells_deleted(rng: random.Random, at: Place) -> Made:
+    """Two thirds of the cells are gone, an exercise among them."""
     notebook = solved("05")
     gone = rng.randint(1, 5)
     keep = {f"exercise-{i}" for i in range(1, 6) if i != gone}
@@ -164,6 +167,7 @@ def cells_deleted(rng: random.Random, at: Place) -> Made:
 
 @kind
 def stub_duplicated(rng: random.Random, at: Place) -> Made:
+    """A copy of the stub below the solution."""
     notebook = solved("05")
     where = place_of(notebook, "exercise-2")
     notebook.cells.insert(where + 1, new_code_cell(with_body(notebook.cells[where].source, "...")))
@@ -172,6 +176,7 @@ def stub_duplicated(rng: random.Random, at: Place) -> Made:
 
 @kind
 def two_of_one_name(rng: random.Random, at: Place) -> Made:
+    """A right and a wrong function, in either order."""
     notebook, last_is_right = solved("05"), rng.random() < 0.5
     where = place_of(notebook, "exercise-3")
     other = new_code_cell(with_body(notebook.cells[where].source, WRONG["05"][1]))
@@ -182,6 +187,7 @@ def two_of_one_name(rng: random.Random, at: Place) -> Made:
 
 @kind
 def retyped(rng: random.Random, at: Place) -> Made:
+    """A code cell that became Markdown."""
     notebook = solved("05")
     where = place_of(notebook, "exercise-4")
     notebook.cells[where] = new_markdown_cell(notebook.cells[where].source)
@@ -190,6 +196,7 @@ def retyped(rng: random.Random, at: Place) -> Made:
 
 @kind
 def reordered(rng: random.Random, at: Place) -> Made:
+    """All cells shuffled."""
     notebook = solved(rng.choice(("00", "05", "10")))
     rng.shuffle(notebook.cells)
     return data(notebook), Expected()
@@ -197,6 +204,7 @@ def reordered(rng: random.Random, at: Place) -> Made:
 
 @kind
 def syntax_error(rng: random.Random, at: Place) -> Made:
+    """A colon forgotten."""
     notebook = solved("05")
     cell = notebook.cells[place_of(notebook, "exercise-2")]
     cell.source = cell.source.replace("-> torch.Tensor:", "-> torch.Tensor")
@@ -205,37 +213,44 @@ def syntax_error(rng: random.Random, at: Place) -> Made:
 
 @kind
 def raises(rng: random.Random, at: Place) -> Made:
+    """A package that was never imported."""
     return average("return numpy.sum(values)", part="raised NameError: name 'numpy'")
 
 
 @kind
 def endless_loop(rng: random.Random, at: Place) -> Made:
+    """It computes for ever."""
     return average("while True:\n    pass", part="seconds of processor time|did not end within")
 
 
 @kind
 def sleeper(rng: random.Random, at: Place) -> Made:
+    """It waits for ever."""
     return average("import time\ntime.sleep(10**6)", part="did not end within")
 
 
 @kind
 def endless_recursion(rng: random.Random, at: Place) -> Made:
+    """It calls itself."""
     return average("return average(values, weights)", part="RecursionError")
 
 
 @kind
 def fork_bomb(rng: random.Random, at: Place) -> Made:
+    """It would fork for ever."""
     return average("import os\nwhile True:\n    os.fork()", part="may not start processes")
 
 
 @kind
 def programs(rng: random.Random, at: Place) -> Made:
+    """It would run a program that makes a file."""
     body = "import subprocess\nsubprocess.run(['touch', '{}'])".format(at.prey / "new")
     return average(body, part="may not start processes")
 
 
 @kind
 def file_eater(rng: random.Random, at: Place) -> Made:
+    """It tries five ways of doing harm to files, then answers right."""
     body = f"""\
 import os, shutil
 from pathlib import Path
@@ -251,47 +266,56 @@ for path in ["{at.prey}/kept.txt", "{at.prey}/more", "{at.prey}"]:
 
 @kind
 def writes_beside_itself(rng: random.Random, at: Place) -> Made:
+    """A file in the working folder, which is allowed."""
     return average(f'open("mine.txt", "w").write("a note")\n{RIGHT}', "right")
 
 
 @kind
 def network_call(rng: random.Random, at: Place) -> Made:
+    """It would ask a server."""
     body = f"import urllib.request\nreturn urllib.request.urlopen('http://127.0.0.1:{at.port}/')"
     return average(body, part="may not use the network")
 
 
 @kind
 def much_output(rng: random.Random, at: Place) -> Made:
+    """It prints 200 MB in every case, and is right."""
     return average(f'for _ in range(200):\n    print("x" * 2**20)\n{RIGHT}', "right")
 
 
 @kind
 def returns_too_much(rng: random.Random, at: Place) -> Made:
+    """A result of 24 MB."""
     return average("return torch.zeros(3_000_000)", part="gave more than 4 MiB")
 
 
 @kind
 def memory_eater(rng: random.Random, at: Place) -> Made:
+    """It takes memory for ever."""
     return average("kept = []\nwhile True:\n    kept.append(bytearray(2**26))", part="MemoryError|in the middle")
 
 
 @kind
 def kills_its_parent(rng: random.Random, at: Place) -> Made:
+    """It would end the process that checks it."""
     return average("import os\nos.kill(os.getppid(), 9)", part="may not send signals")
 
 
 @kind
 def leaves_at_once(rng: random.Random, at: Place) -> Made:
+    """It ends its process as if all were well."""
     return average("import os\nos._exit(0)", part="in the middle")
 
 
 @kind
 def exits(rng: random.Random, at: Place) -> Made:
+    """It raises SystemExit."""
     return average("raise SystemExit(0)", part="raised SystemExit")
 
 
 @kind
 def forges_the_check(rng: random.Random, at: Place) -> Made:
+    """It replaces the check by one that is content."""
     body = """\
 from pgnotes.classroom import checks
 checks.Exercise.judge = lambda self, attempt: checks.Result(self.number, "right", "yes")
@@ -302,6 +326,7 @@ return values.mean()"""
 
 @kind
 def forges_the_record(rng: random.Random, at: Place) -> Made:
+    """It writes into the pipe by which results come out."""
     body = """\
 import os
 for fd in range(3, 20):
@@ -315,12 +340,14 @@ return values.mean()"""
 
 @kind
 def steals_the_answer(rng: random.Random, at: Place) -> Made:
+    """It would call the course's own function."""
     body = "from pgnotes.classroom.exercises import lesson_00\nreturn lesson_00.average.answer(values, weights)"
     return average(body, part="raised")
 
 
 @kind
 def magics(rng: random.Random, at: Place) -> Made:
+    """Lines that only IPython understands."""
     notebook = solved("00")
     cell = notebook.cells[place_of(notebook, "exercise-1")]
     cell.source = f"%matplotlib inline\n!ls\n{cell.source}"
@@ -329,41 +356,48 @@ def magics(rng: random.Random, at: Place) -> Made:
 
 @kind
 def with_outputs(rng: random.Random, at: Place) -> Made:
+    """The lesson as it is handed out, a megabyte of outputs included."""
     path = next(p for p in LESSONS if p.name.startswith("05"))
-    verdicts = {i: ("open", "") for i in range(1, 6)}
+    verdicts = dict.fromkeys(range(1, 6), ("open", ""))
     return path.read_bytes(), Expected(verdicts=verdicts)
 
 
 @kind
 def junk(rng: random.Random, at: Place) -> Made:
+    """Bytes that are no text."""
     return rng.randbytes(20_000), Expected(fault="not text|no notebook")
 
 
 @kind
 def cut_off(rng: random.Random, at: Place) -> Made:
+    """Half a file."""
     whole = data(solved("05"))
     return whole[: len(whole) // 2], Expected(fault="stops being JSON in line")
 
 
 @kind
 def empty(rng: random.Random, at: Place) -> Made:
+    """No byte at all."""
     return b"", Expected(fault="the file is empty")
 
 
 @kind
 def other_json(rng: random.Random, at: Place) -> Made:
+    """JSON that is no notebook."""
     texts = ["[]", "{}", '"text"', '{"cells": 5, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "[" * 100_000]
     return rng.choice(texts).encode(), Expected(fault="no notebook")
 
 
 @kind
 def another_course(rng: random.Random, at: Place) -> Made:
+    """A notebook that has nothing to do with this."""
     notebook = new_notebook(cells=[new_code_cell("def homework(x):\n    return x")])
     return data(notebook), Expected(fault="no lesson can be recognised")
 
 
 @kind
 def too_large(rng: random.Random, at: Place) -> Made:
+    """65 MiB."""
     return b"\0" * (65 * 2**20), Expected(fault="65 MiB.*clear its outputs")
 
 

@@ -95,12 +95,16 @@ def solved(stub: str, solution: str) -> str:
     place = next((node for node in ast.parse(stub).body if is_stub(node)), None)
     if not isinstance(place, ast.FunctionDef):
         raise ValueError("this cell holds no stub")
-    answer = next((n for n in ast.parse(solution).body if isinstance(n, ast.FunctionDef) and n.name == place.name), None)
+    answer = next(
+        (n for n in ast.parse(solution).body if isinstance(n, ast.FunctionDef) and n.name == place.name), None
+    )
     if answer is None:
         raise ValueError(f"the solution does not define {place.name}")
 
-    given = solution.splitlines()
-    before, body = given[: answer.lineno - 1], given[answer.body[0].lineno - 1 : answer.end_lineno]
+    given, start = solution.splitlines(), answer.body[0].lineno - 1
+    while given[start - 1].lstrip().startswith("#"):  # a comment above the first line belongs to the body
+        start -= 1
+    before, body = given[: answer.lineno - 1], given[start : answer.end_lineno]
     rest = given[answer.end_lineno :]
     assert not any(rest), "a solution ends with its function"
     head, dots = lines[: place.lineno - 1], place.body[-1].lineno - 1

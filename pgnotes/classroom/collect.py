@@ -139,7 +139,7 @@ def table(receipts: Sequence[Receipt]) -> list[list[str]]:
 
 
 def tries_of(passed: Passed | None) -> str:
-    """An exercise in the table: tries until it was right; in brackets where it is not; empty where nothing was tried."""
+    """An exercise in the table: tries until it was right, in brackets where it is not, empty where none was made."""
     if passed is None:
         return ""
     return str(passed.tries) if passed.right else f"({passed.tries})"
@@ -186,10 +186,10 @@ def picture(slips: Sequence[Slip]) -> Figure:
 
     title = "In each exercise, the slip that the most students of the class heard of"
     fig.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=EXACT)
-    ax.set_xlabel("students who heard of it (dark), of those who tried the exercise (light)", loc="left")
+    ax.set_xlabel("students: heard of it (dark), of those who tried (light)", loc="left")
     ax.set_yticks(places, [f"{s.exercise}  {function_of(s.exercise)}" for s in slips])
     ax.set_ylim(len(slips) - 0.4, -0.6)
-    ax.set_xlim(0, 2.2 * most)
+    ax.set_xlim(0, 2.6 * most)
     ax.set_xticks(sorted({0, most // 2, most}))
     ax.grid(visible=False)
     ax.tick_params(axis="y", length=0)
@@ -198,7 +198,7 @@ def picture(slips: Sequence[Slip]) -> Figure:
 
 def short(name: str) -> str:
     """A slip's name in so many letters that it stays in the picture."""
-    return name if len(name) <= 28 else f"{name[:27].rstrip()}…"
+    return name if len(name) <= 27 else f"{name[:26].rstrip()}…"
 
 
 def function_of(number: str) -> str:

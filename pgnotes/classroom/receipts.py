@@ -80,7 +80,9 @@ def from_kernel(who: str) -> Receipt:
             if tries := done.TRIES.get((lesson, item)):
                 exercises[lesson][item.removeprefix("exercise ")] = summary(tries)
         chosen = [done.TRIES.get((lesson, item), []) for item in items["quiz"]]
-        answers[lesson] = ["".join(t.what if t.status == "right" else t.what.lower() for t in tries) for tries in chosen]
+        answers[lesson] = [
+            "".join(t.what if t.status == "right" else t.what.lower() for t in tries) for tries in chosen
+        ]
     return Receipt(who, pgnotes.__version__, exercises, answers)
 
 
@@ -175,8 +177,8 @@ def decoded(text: str) -> Receipt:
         return Receipt(
             " ".join(str(found["who"]).split())[:100],
             str(found["version"])[:20],
-            {lesson: {n: passed(e) for n, e in found["exercises"][lesson].items()} for lesson in found["exercises"]},
-            {lesson: [str(answer) for answer in found["answers"][lesson]] for lesson in found["answers"]},
+            {lesson: {n: passed(e) for n, e in given.items()} for lesson, given in found["exercises"].items()},
+            {lesson: [str(answer)[:20] for answer in given] for lesson, given in found["answers"].items()},
         )
     except (zlib.error, binascii.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, DamagedError):
@@ -187,6 +189,11 @@ def decoded(text: str) -> Receipt:
 def passed(given: list) -> Passed:
     """An exercise's part of a receipt from its three entries.  ValueError or TypeError if it is not such a part."""
     right, tries, slips = given
-    if right not in (0, 1) or not 1 <= tries <= 100_000 or sum(slips.values()) > tries or min(slips.values(), default=1) < 1:
+    if (
+        right not in (0, 1)
+        or not 1 <= tries <= 100_000
+        or sum(slips.values()) > tries
+        or min(slips.values(), default=1) < 1
+    ):
         raise ValueError("no such exercise is possible")
     return Passed(bool(right), int(tries), {str(name): int(times) for name, times in slips.items()})

@@ -28,7 +28,8 @@ from pgnotes.classroom.recheck.wire import Foreign, packed, packed_error, unpack
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a sandbox is a fork")
 NAMESPACES = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or bool(sandbox.namespaces_work()), reason="the kernel gives no namespaces here"
+    not sys.platform.startswith("linux") or bool(sandbox.namespaces_work()),
+    reason="the kernel gives no namespaces here",
 )
 FUNCTIONS = {"05": ["advantages", "best_baseline"], "09": ["advantages", "dead_share"]}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def isolate(scratch: Path, covered: Iterable[Path], size: int) -> None:
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     c.mount(b"proc", b"/proc", b"proc", flags | READ_ONLY, None)  # of these processes alone, where that is permitted
-    called(c.prctl(DIE_WITH_PARENT, 9, 0, 0, 0), "prctl")
+    called(c.prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0), "prctl")
     called(c.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), "prctl")
     nothing = (ctypes.c_uint32 * 6)()  # without rights over the new namespaces, too, the mounts stay as they are
     called(c.capset((ctypes.c_uint32 * 2)(CAPABILITIES, 0), nothing), "capset")
@@ -173,6 +174,8 @@ def enter(scratch: Path, covered: Iterable[Path], limits: Limits, kernel: bool, 
     """Shut this process in, for good; of its open files only `keep` stays."""
     covered = [folder for folder in covered if folder.is_dir()]
     os.setsid()
+    if sys.platform.startswith("linux"):
+        called(libc().prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0), "prctl")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)

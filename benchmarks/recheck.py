@@ -3,8 +3,8 @@
     python benchmarks/recheck.py                300 of them, on two workers
     python benchmarks/recheck.py --n 40 --guard     40, with the hook in Python alone
 
-Each notebook comes with what its row has to say. The script prints a line for each kind, with how many rows were as they
-should be; then the seconds a notebook took, and what was touched outside the sandboxes, which should be nothing.
+Each notebook comes with what its row has to say. The script prints a line for each kind, with how many rows
+were as they should be; then the seconds a notebook took, and what was touched outside the sandboxes: nothing, it hopes.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import json
 import os
@@ -250,6 +251,10 @@ def run_recheck(args: argparse.Namespace) -> dict:
     from pgnotes.classroom.recheck.sandbox import Limits
     from pgnotes.lm.errors import BadInputError
 
+    if importlib.util.find_spec("nbformat") is None:
+        raise BadInputError("recheck reads notebooks with nbformat, which is missing here: pip install nbformat")
+    if not hasattr(os, "fork"):
+        raise BadInputError("recheck needs Linux or macOS; on Windows use WSL")
     folder, out = Path(args.folder).expanduser(), Path(args.out).expanduser()
     if not folder.is_dir() or not notebooks(folder):
         raise BadInputError(f"FOLDER is {args.folder!r}, in which there is no notebook")

@@ -64,10 +64,8 @@ def helps(lesson):
                 inner = cell.source[start:end]
                 if title in ("Hint", "Solution"):
                     code = re.search(r"```python\n.*?def [^\n]*\n(.*?)```", inner, re.S)
-                    yield (
-                        f"{cell.id}, {title}",
-                        (code[1] if title == "Solution" else inner.split("</summary>")[1])[:-10],
-                    )
+                    hint = inner.split("</summary>")[1].removesuffix("</details>")
+                    yield f"{cell.id}, {title}", code[1] if title == "Solution" else hint
                 for answer in re.findall(r"Answer to \d+</summary>(.*?)</details>", inner, re.S):
                     yield f"{cell.id}, an answer", answer
 
@@ -179,7 +177,8 @@ check.advantage(advantages)'''
 
 
 def test_a_solution_takes_the_place_of_the_dots_and_brings_what_it_needs():
-    solution = "import math\n\n\ndef half(x):\n    return x\n\n\ndef advantages(probs, worth):\n    # why\n    return half(worth)"
+    helper = "import math\n\n\ndef half(x):\n    return x\n\n\n"
+    solution = f"{helper}def advantages(probs, worth):\n    # why\n    return half(worth)"
     text = solved(STUB, solution)
     assert text.startswith("import torch\n\n\nimport math\n\n\ndef half(x):\n    return x\n\n\ndef advantages(\n")
     assert text.endswith('"""\n    # why\n    return half(worth)\n\n\ncheck.advantage(advantages)')

@@ -95,9 +95,8 @@ def solved(stub: str, solution: str) -> str:
     place = next((node for node in ast.parse(stub).body if is_stub(node)), None)
     if not isinstance(place, ast.FunctionDef):
         raise ValueError("this cell holds no stub")
-    answer = next(
-        (n for n in ast.parse(solution).body if isinstance(n, ast.FunctionDef) and n.name == place.name), None
-    )
+    written = [node for node in ast.parse(solution).body if isinstance(node, ast.FunctionDef)]
+    answer = next((node for node in written if node.name == place.name), None)
     if answer is None:
         raise ValueError(f"the solution does not define {place.name}")
 

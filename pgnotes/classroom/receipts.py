@@ -80,10 +80,13 @@ def from_kernel(who: str) -> Receipt:
             if tries := done.TRIES.get((lesson, item)):
                 exercises[lesson][item.removeprefix("exercise ")] = summary(tries)
         chosen = [done.TRIES.get((lesson, item), []) for item in items["quiz"]]
-        answers[lesson] = [
-            "".join(t.what if t.status == "right" else t.what.lower() for t in tries) for tries in chosen
-        ]
+        answers[lesson] = ["".join(map(letter, tries)) for tries in chosen]
     return Receipt(who, pgnotes.__version__, exercises, answers)
+
+
+def letter(one: done.Try) -> str:
+    """The letter of a choice, a capital where it is right."""
+    return one.what if one.status == "right" else one.what.lower()
 
 
 def summary(tries: list[done.Try]) -> Passed:
@@ -189,11 +192,7 @@ def decoded(text: str) -> Receipt:
 def passed(given: list) -> Passed:
     """An exercise's part of a receipt from its three entries.  ValueError or TypeError if it is not such a part."""
     right, tries, slips = given
-    if (
-        right not in (0, 1)
-        or not 1 <= tries <= 100_000
-        or sum(slips.values()) > tries
-        or min(slips.values(), default=1) < 1
-    ):
+    heard = slips.values()
+    if right not in (0, 1) or not 1 <= tries <= 100_000 or sum(heard) > tries or any(times < 1 for times in heard):
         raise ValueError("no such exercise is possible")
     return Passed(bool(right), int(tries), {str(name): int(times) for name, times in slips.items()})

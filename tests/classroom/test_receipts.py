@@ -96,9 +96,7 @@ def test_of_a_receipt_that_breaks_off_the_next_one_takes_no_harm(cut):
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_no_text_around_it_does_any_harm(before, after):
-    assert ADA in found_in(f"{before}\n{line(ADA)}\n{after}")[0] or "8" in receipts.unicodedata.normalize(
-        "NFKC", before
-    )
+    assert ADA in found_in(f"{before}\n{line(ADA)}\n{after}")[0]
 
 
 def forged(content) -> str:

@@ -27,10 +27,8 @@ from pgnotes.classroom.recheck.wire import Foreign, packed, packed_error, unpack
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a sandbox is a fork")
-NAMESPACES = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or bool(sandbox.namespaces_work()),
-    reason="the kernel gives no namespaces here",
-)
+WHY_NOT = sandbox.namespaces_work()
+NAMESPACES = pytest.mark.skipif(bool(WHY_NOT), reason=f"the kernel gives no namespaces here: {WHY_NOT}")
 FUNCTIONS = {"05": ["advantages", "best_baseline"], "09": ["advantages", "dead_share"]}
 
 
@@ -116,7 +114,7 @@ def test_the_kernel_itself_refuses_what_the_hook_does(tmp_path):
         c = sandbox.libc()
         call = (sandbox.MOUNT_SETATTR, sandbox.AT_FDCWD, b"/", sandbox.AT_RECURSIVE, wish, 32)
         yield outcome_of(lambda: (tmp_path / "new").write_text("x"))
-        yield outcome_of(lambda: open("/dev/null", "w"))
+        yield outcome_of(lambda: Path("/dev/null").write_text("x"))
         yield outcome_of(lambda: list(covered.iterdir()))
         yield outcome_of(lambda: (scratch / "mine").write_text("note"))
         yield outcome_of(lambda: (scratch / "much").write_bytes(b"x" * 2**21))
@@ -339,6 +337,12 @@ def test_the_command_writes_a_table_that_a_spreadsheet_can_open(tmp_path, capsys
     assert "the file is empty" in second
     rows = list(csv.reader((out / "exercises.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert len(rows) == 1 + 5 + 1
+
+
+def test_without_nbformat_the_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["recheck", "folder"]) == 2
+    assert "pip install nbformat" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
 
-import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 SIGNS = (  # of a lesson, in the text of a cell
@@ -58,6 +57,8 @@ def read(data: bytes, name: str, functions: Mapping[str, Iterable[str]]) -> Hand
 
     functions: lesson -> the names of the functions it asks for.  UnreadableError for what is no notebook of a lesson.
     """
+    import nbformat
+
     if not data.strip(b" \t\r\n\0"):
         raise UnreadableError("the file is empty")
     try:
@@ -92,6 +93,8 @@ def not_json(text: str) -> str:
 
 def warm_up() -> None:
     """Have nbformat compile what it validates with, once, before the forks."""
+    import nbformat
+
     nbformat.reads(nbformat.writes(nbformat.v4.new_notebook()), as_version=4)
 
 

@@ -2,8 +2,9 @@
 
 Where Linux permits it the kernel sees to that: namespaces of its own for mounts, network, processes and messages, in
 which the whole file system is read-only, the course's answers and the handed-in files are covered, and the scratch
-folder is a small file system in memory that ends with the process. Everywhere a hook in the interpreter refuses the same,
-and says so in a sentence. Where there is the hook alone, it stops accidents; code that means harm gets round it.
+folder is a small file system in memory that ends with the process. Everywhere a hook in the interpreter refuses the
+same, and says so in a sentence. Where there is the hook alone, it stops accidents; code that means harm gets round it.
+Neither hides what the user may read elsewhere on the machine: the network is shut, but what was read can be used.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FILES = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlin
 FILES |= {"os.chown", "os.utime", "os.setxattr", "os.removexattr", "shutil.rmtree", "shutil.move", "sqlite3.connect"}
 PROGRAMS = {"os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen", "pty.spawn"}
 PROCESSES = {"os.kill", "os.killpg", "signal.pthread_kill"}
-BEYOND = ("ctypes.", "sys.addaudithook", "sys._getframe.", "mmap.__new__", "os.unshare", "os.setns")
+BEYOND = ("ctypes.", "sys.addaudithook")
 
 
 class RefusedError(PermissionError):
@@ -149,7 +150,7 @@ def hook(scratch: Path, covered: Iterable[Path]) -> Callable[[str, tuple], None]
 
     def look(event: str, given: tuple) -> None:
         if event == "open":
-            path, mode, flags = given
+            path, _, flags = given
             writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
             if writes and not may_write(path):
                 raise RefusedError("a check may not write files outside its scratch folder")

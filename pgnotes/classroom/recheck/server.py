@@ -1,4 +1,4 @@
-"""A warm process that checks one notebook after the other: it has imported torch once, and forks a sandbox for each check.
+"""A warm process that checks one notebook after the other: it imports torch once, and forks a sandbox for each check.
 
     python -m pgnotes.classroom.recheck.server      (started by `python -m pgnotes recheck`)
 

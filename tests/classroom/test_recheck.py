@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +28,8 @@ from pgnotes.classroom.recheck.wire import Foreign, packed, packed_error, unpack
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a sandbox is a fork")
-WHY_NOT = sandbox.namespaces_work()
+PROBE = "from pgnotes.classroom.recheck import sandbox; print(sandbox.namespaces_work())"  # a fork, and no threads here
+WHY_NOT = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True).stdout.strip()
 NAMESPACES = pytest.mark.skipif(bool(WHY_NOT), reason=f"the kernel gives no namespaces here: {WHY_NOT}")
 FUNCTIONS = {"05": ["advantages", "best_baseline"], "09": ["advantages", "dead_share"]}
 

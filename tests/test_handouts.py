@@ -87,7 +87,7 @@ def test_nothing_that_helps_is_left_in_the_student_s_file(path, handouts):
         assert not any(re.search("Hint|Solution|Answer to", title) for title in titles), cell.id
         assert not cell.id.endswith("-help") or "<details>" not in cell.source, cell.id
         assert "attachments" not in cell
-    assert "colab.research.google.com/github" not in whole, "the badge leads to the lesson with its solutions"
+    assert "colab-badge.svg" not in whole, "the badge leads to the lesson with its solutions"
 
 
 @each

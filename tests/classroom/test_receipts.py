@@ -124,7 +124,7 @@ def content(**changes):
         (forged(content(exercises=[])), "made by hand"),
         (forged({}), "made by hand"),
         (forged(b"[" * 100_000), "made by hand"),
-        (forged(b"0" * 50_000_000), "made by hand"),
+        (forged(b" " * 50_000_000 + json.dumps(content()).encode()), "made by hand"),  # it would unpack to 50 MB
         ("PGN8A9" + receipts.checksum("A") + "0", "made by hand"),
     ],
 )
@@ -220,6 +220,14 @@ def test_the_class_and_its_slips_from_a_form(tmp_path, capsys):
     _, *slips = csv.reader((out / "slips.csv").read_text(encoding="utf-8-sig").splitlines())
     assert slips == [["5.1", "plain mean", "2", "3", "3"], ["5.1", "sign", "2", "2", "3"]]
     assert (out / "slips.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_slip_that_more_students_heard_of_goes_before_the_one_that_was_heard_more_often():
+    one = Receipt("A", "0.1.0", {"05": {"5.1": Passed(True, 10, {"sign": 8, "plain mean": 1})}}, {})
+    two = Receipt("B", "0.1.0", {"05": {"5.1": Passed(True, 2, {"plain mean": 1})}}, {})
+    slips = collect.slips_of([one, two])
+    assert [(s.name, s.students, s.times) for s in slips] == [("plain mean", 2, 2), ("sign", 1, 8)]
+    assert [s.name for s in collect.most_often(slips)] == ["plain mean"]
 
 
 def test_a_file_without_receipts_makes_an_empty_class_and_a_missing_one_none(tmp_path, capsys):

@@ -195,6 +195,12 @@ def test_of_several_definitions_the_last_that_is_no_stub_counts():
     assert found("advantages", "if True:\n    def advantages(p, w): return w").state == "try"
 
 
+def test_a_stub_copied_below_does_not_replace_what_another_function_needs():
+    cells = ("def best_baseline(p, r):\n    return 1", "def best_baseline(p, r):\n    ...")
+    code = found("advantages", *cells, "def advantages(p, w):\n    return best_baseline(p, w)").code
+    assert [source.splitlines()[1].strip() for _, source in code] == ["return 1", "return best_baseline(p, w)"]
+
+
 def test_what_is_no_definition_is_not_taken_for_one():
     imported = "from pgnotes.theory.advantages import group_advantages as advantages"
     for cell in ("advantages = 5", imported, "class advantages: pass", ("The `advantages` are what counts.",)):

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -129,6 +130,24 @@ def test_the_kernel_itself_refuses_what_the_hook_does(tmp_path):
     assert said == ["OSError", "PermissionError", "[]", "4", "OSError", "OSError", "-1", "-1", "0"]
     assert list(scratch.iterdir()) == []
     assert not (tmp_path / "new").exists()
+
+
+@NAMESPACES
+@pytest.mark.skipif(os.getuid() == 0, reason="the kernel does not count root's processes")
+def test_the_kernel_ends_a_fork_bomb_that_gets_round_the_hook(tmp_path):
+    def work():
+        sandbox.isolate(tmp_path, [], 1)
+        sandbox.limit(sandbox.Limits(), kernel=True)
+        for started in range(10 * sandbox.PROCESSES_AT_MOST):
+            try:
+                if os.fork() == 0:
+                    time.sleep(1)
+                    os._exit(0)
+            except BlockingIOError:
+                yield started < sandbox.PROCESSES_AT_MOST
+                return
+
+    assert in_a_fork(work) == ["True"]
 
 
 def test_the_hook_names_what_it_refuses(tmp_path):

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 2**20
+PROCESSES_AT_MOST = 64
 NEW_MOUNTS, NEW_UTS, NEW_IPC = 0x20000, 0x4000000, 0x8000000
 NEW_USER, NEW_PIDS, NEW_NET = 0x10000000, 0x20000000, 0x40000000
 RECURSIVE, PRIVATE, READ_ONLY, NO_SUID, NO_DEVICES = 0x4000, 0x40000, 1, 2, 4
@@ -115,8 +116,11 @@ def isolate(scratch: Path, covered: Iterable[Path], size: int) -> None:
     called(c.capset((ctypes.c_uint32 * 2)(CAPABILITIES, 0), nothing), "capset")
 
 
-def limit(limits: Limits) -> None:
-    """Set the limits of this process; what goes beyond them fails, or ends it."""
+def limit(limits: Limits, kernel: bool) -> None:
+    """Set the limits of this process; what goes beyond them fails, or ends it.
+
+    kernel: it is alone in its namespaces, where processes can be counted (root's are not).
+    """
     used = address_space()
     bounds = {
         resource.RLIMIT_CPU: max(1, round(limits.seconds)),
@@ -124,6 +128,8 @@ def limit(limits: Limits) -> None:
         resource.RLIMIT_FSIZE: limits.scratch * MIB,
         resource.RLIMIT_NOFILE: 128,
     }
+    if kernel:
+        bounds[resource.RLIMIT_NPROC] = PROCESSES_AT_MOST
     if used:
         bounds[resource.RLIMIT_AS] = used + limits.memory * MIB
     for kind, most in bounds.items():
@@ -185,5 +191,5 @@ def enter(scratch: Path, covered: Iterable[Path], limits: Limits, kernel: bool, 
     if kernel:
         isolate(scratch, covered, limits.scratch)
     os.chdir(scratch)
-    limit(limits)
+    limit(limits, kernel)
     sys.addaudithook(hook(scratch, covered))

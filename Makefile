@@ -1,7 +1,7 @@
 # Each target makes and updates its environment by itself. A laptop without a GPU may take PyTorch's smaller CPU builds:
 #   make lab TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-.PHONY: help lab test test-colab test-newest lessons site address grpo bench lint lock
+.PHONY: help lab test test-colab test-newest lessons handouts site address grpo bench lint lock
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -18,6 +18,7 @@ help:
 	@echo "make test-colab   the same with Colab's versions of the packages, in .venv-colab"
 	@echo "make test-newest  the same with the newest of everything, in .venv-newest (TORCH=torch==2.13.0 holds it back)"
 	@echo "make lessons      run every lesson in a clean kernel and save it with its outputs"
+	@echo "make handouts     three sets from the lessons: student, solved and run, lecturer (WORKERS=2 at a time)"
 	@echo "make site         the course as pages whose sliders move without Python: build/site, build/pgnotes-site.zip"
 	@echo "make address      write the project's address everywhere (URL=https://github.com/…, or git's own remote)"
 	@echo "make grpo         train the pocket model into OUT=$(OUT), and go on if that run was cut off"
@@ -43,6 +44,11 @@ test-newest: .venv-newest/bin/python
 
 lessons: $(VENV)/.ready-lab
 	@$(BIN)/python tools/run_lessons.py
+
+handouts: $(VENV)/.ready-lab
+	@echo "pgnotes: making the handouts; the solved lessons are run (minutes)"
+	@$(BIN)/python tools/handouts.py --workers $(WORKERS) $(HANDOUT_FLAGS)
+	@echo "pgnotes: build/handouts/student, build/handouts/solved, build/handouts/lecturer"
 
 # Recordings are kept in build/recordings, and made anew where the code they come from has changed.
 site: $(VENV)/.ready-site

@@ -21,7 +21,12 @@ from nbval.plugin import IPyNbCell
 # fill the end.
 LONGEST = ["tests/site/test_pages.py*", "tests/browser/*09_*", "tests/browser/*03_*", "tests/browser/*"]
 LONGEST += ["notebooks/09_*", "notebooks/03_*", "notebooks/*"]
-LONGEST += ["tests/classroom/test_widgets.py*", "tests/lm/test_processes.py*", "tests/lm/test_grpo.py*"]
+LONGEST += [
+    "tests/classroom/test_recheck.py*",
+    "tests/classroom/test_widgets.py*",
+    "tests/lm/test_processes.py*",
+    "tests/lm/test_grpo.py*",
+]
 LONGEST += ["tests/test_commands.py*", "tests/lm/test_state.py*", "tests/test_benchmarks.py*", "tests/lm/*"]
 
 

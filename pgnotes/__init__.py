@@ -13,6 +13,7 @@ _CALLS = {
     "show": "pgnotes.classroom.session",
     "progress": "pgnotes.classroom.done",
     "quiz": "pgnotes.classroom.quiz",
+    "receipt": "pgnotes.classroom.receipts",
 }
 
 

@@ -1,10 +1,11 @@
-"""The commands: python -m pgnotes doctor | grpo | evaluate | pocket."""
+"""The commands: python -m pgnotes doctor | grpo | evaluate | pocket | collect | recheck."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import json
 import os
@@ -53,6 +54,17 @@ def parser() -> argparse.ArgumentParser:
     )
     pocket.add_argument("--seed", type=int, default=0, help="another seed makes another model; the bundled one is 0")
     pocket.add_argument("--steps", type=int, help="at most so many steps of each stage, for a try-out")
+
+    collect = commands.add_parser("collect", help="a class from its receipts: who passed what, and the frequent slips")
+    collect.add_argument("receipts", metavar="FILE", help="a form's CSV, or any text that receipts were pasted into")
+    collect.add_argument("--out", default="class", help="the folder for class.csv, slips.csv and slips.png")
+
+    recheck = commands.add_parser("recheck", help="check handed-in notebooks again, each in a sandbox")
+    recheck.add_argument("folder", metavar="FOLDER", help="where the notebooks are, at whatever depth")
+    recheck.add_argument("--out", default="rechecked", help="the folder for notebooks.csv and exercises.csv")
+    recheck.add_argument("--workers", type=int, default=2, help="how many notebooks to check at a time")
+    recheck.add_argument("--seconds", type=float, default=10.0, help="processor time that a check may take")
+    recheck.add_argument("--memory", type=int, default=1024, help="MiB of memory that a check may take")
     return top
 
 
@@ -216,7 +228,62 @@ def run_doctor(args: argparse.Namespace) -> dict:
     return {}
 
 
-COMMANDS = {"doctor": run_doctor, "grpo": run_grpo, "evaluate": run_evaluate, "pocket": run_pocket}
+def run_collect(args: argparse.Namespace) -> dict:
+    """Make a class's table, and say what could not be counted."""
+    from pgnotes.classroom.collect import collect
+    from pgnotes.lm.errors import BadInputError
+
+    source, out = Path(args.receipts).expanduser(), Path(args.out).expanduser()
+    if not source.is_file():
+        raise BadInputError(f"FILE is {args.receipts!r}, and there is no such file")
+    result = collect(source, out)
+    for sentence in result["not_counted"]:
+        tell(f"not counted: {sentence}")
+    for exercise, slip in result["most_often"].items():
+        print(f"{exercise:>5}  {slip}")
+    return {"receipts": result["receipts"], "students": result["students"], "out": str(out)}
+
+
+def run_recheck(args: argparse.Namespace) -> dict:
+    """Check what was handed in, and write the table; a line for each notebook as it is done."""
+    from pgnotes.classroom.collect import write
+    from pgnotes.classroom.recheck.folder import notebooks, recheck, tables
+    from pgnotes.classroom.recheck.sandbox import Limits
+    from pgnotes.lm.errors import BadInputError
+
+    if importlib.util.find_spec("nbformat") is None:
+        raise BadInputError("recheck reads notebooks with nbformat, which is missing here: pip install nbformat")
+    if not hasattr(os, "fork"):
+        raise BadInputError("recheck needs Linux or macOS; on Windows use WSL")
+    folder, out = Path(args.folder).expanduser(), Path(args.out).expanduser()
+    if not folder.is_dir() or not notebooks(folder):
+        raise BadInputError(f"FOLDER is {args.folder!r}, in which there is no notebook")
+    for name, value, least in (("workers", args.workers, 1), ("seconds", args.seconds, 1), ("memory", args.memory, 64)):
+        if not value >= least:
+            raise BadInputError(f"--{name} is {value:g}; it must be at least {least}")
+
+    rows = []
+    for path, row in recheck(folder, Limits(args.seconds, args.memory), args.workers, say=tell):
+        name = str(path.relative_to(folder))
+        words = " ".join(word for word, _, _ in row["exercises"].values())
+        print(f"{name}: {row['fault'] or words}", flush=True)
+        rows.append((name, row))
+    short, long = tables(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / "notebooks.csv", short)
+    write(out / "exercises.csv", long)
+    unread = sum(bool(row["fault"]) for _, row in rows)
+    return {"notebooks": len(rows), "unreadable": unread, "out": str(out)}
+
+
+COMMANDS = {
+    "doctor": run_doctor,
+    "grpo": run_grpo,
+    "evaluate": run_evaluate,
+    "pocket": run_pocket,
+    "collect": run_collect,
+    "recheck": run_recheck,
+}
 
 
 def tell(text: str) -> None:

@@ -194,7 +194,7 @@ ROOMS = {
     "benchmarks": ("lab", "bench"),
     "site": ("site",),
 }
-OPTIONAL = {"pgnotes": ("data", "lora"), "notebooks": ("data", "bench")}  # what a function may ask for
+OPTIONAL = {"pgnotes": ("data", "lora", "lab"), "notebooks": ("data", "bench")}  # what a function may ask for
 
 
 @pytest.mark.parametrize("room", ROOMS)

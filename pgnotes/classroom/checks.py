@@ -104,7 +104,7 @@ class Exercise:
     def __call__(self, attempt: Callable[..., Any]) -> Result:
         """Check an attempt; never raises."""
         result = self.judge(attempt)
-        note(self.number.split(".")[0].zfill(2), f"exercise {self.number}", result.status)
+        note(self.lesson, f"exercise {self.number}", result.status, result.slip, result.sentence)
         return result
 
     def judge(self, attempt: Callable[..., Any]) -> Result:
@@ -235,11 +235,21 @@ class Exercise:
         return f"the arguments in check.{self.name}.cases[{number}]"
 
     @property
+    def lesson(self) -> str:
+        """Its lesson's number, such as "05"."""
+        return self.number.split(".")[0].zfill(2)
+
+    @property
+    def function(self) -> str:
+        """The name of the function to write, by which a hand-in is known: the title's."""
+        return self.title.removeprefix("Write ").partition("(")[0]
+
+    @property
     def name(self) -> str:
         """What it is called in its lesson's module, which a lesson imports as `check`."""
-        lesson = self.number.split(".")[0].zfill(2)
-        module = import_module(f"pgnotes.classroom.exercises.lesson_{lesson}")
-        return next((name for name, value in vars(module).items() if value is self), "…")
+        module = import_module(f"pgnotes.classroom.exercises.lesson_{self.lesson}")
+        named = {value.number: name for name, value in vars(module).items() if isinstance(value, Exercise)}
+        return named.get(self.number, "…")
 
     def wrong(self, sentence: str, slip: str = "") -> Result:
         """A Result of that status."""

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import NamedTuple
 
 from pgnotes.classroom.style import BETTER, QUIET, WORSE
 
+
+class Try(NamedTuple):
+    """A try at an exercise or a question: its status, the slip's name or the choice's letter, and what was said."""
+
+    status: str
+    what: str = ""
+    said: str = ""
+
+
 STATUS: dict[tuple[str, str], str] = {}  # (lesson, item) -> "open", "wrong" or "right"
+TRIES: dict[tuple[str, str], list[Try]] = {}  # the same -> every try that was another one than the try before it
 SIGNS = {"right": "●", "wrong": "◐", "open": "○"}
 COLOURS = {"right": BETTER, "wrong": WORSE, "open": QUIET}
 
 
-def note(lesson: str, item: str, status: str) -> None:
-    """Remember the newest state of an exercise or a question of the quiz."""
+def note(lesson: str, item: str, status: str, what: str = "", said: str = "") -> None:
+    """Remember the newest state of an exercise or a question of the quiz, and the try that led to it.
+
+    what: the name of the slip, or the letter of the choice.  said: the sentence that was heard. A cell that is run
+    again as it is hears the same and is no new try; nor is a stub.
+    """
     STATUS[lesson, item] = status
+    tries, this = TRIES.setdefault((lesson, item), []), Try(status, what, said)
+    if status != "open" and tries[-1:] != [this]:
+        tries.append(this)
 
 
 def items(lesson: str) -> dict[str, list[str]]:

@@ -82,7 +82,7 @@ def one(lesson: str, i: int, question: Question) -> widgets.Widget:
 
     def answered(change: dict) -> None:
         choice = question.choices[change["new"]]
-        note(lesson, f"question {i}", "right" if choice.right else "wrong")
+        note(lesson, f"question {i}", "right" if choice.right else "wrong", LETTERS[change["new"]])
         colour = BETTER if choice.right else WORSE
         head = f'<b style="color:{colour}">{verdict(choice)}</b>'
         reply.value = beside_bar(colour, f"{head} {html.escape(choice.why)}")

@@ -39,7 +39,7 @@ def with_gamma(gamma: float, *batches: tuple) -> tuple:
 
 td = Exercise(
     "11.1",
-    "Write td_errors(rewards, values, mask, gamma)",
+    "Write my_td_errors(rewards, values, mask, gamma)",
     td_errors,
     (*with_gamma(0.9, *BATCHES), *with_gamma(1.0, BATCHES[1])),
     {
@@ -96,7 +96,7 @@ td = Exercise(
 
 estimate = Exercise(
     "11.2",
-    "Write gae(rewards, values, mask, gamma, lam)",
+    "Write my_gae(rewards, values, mask, gamma, lam)",
     gae,
     tuple((*batch, 0.9, 0.8) for batch in BATCHES) + tuple((*BATCHES[1], 1.0, lam) for lam in (0.0, 1.0)),
     {

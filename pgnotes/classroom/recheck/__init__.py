@@ -1,0 +1,1 @@
+"""Handed-in notebooks, checked again, each in a sandbox: `python -m pgnotes recheck FOLDER`."""

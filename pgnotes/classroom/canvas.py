@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,7 +66,7 @@ class Canvas:
 
 
 @contextmanager
-def hinted(kind: str) -> Iterator[None]:
+def hinted(kind: str) -> Generator[None]:
     """Letters fitted to the pixels in this way meanwhile, one of matplotlib's `text.hinting`."""
     before, mpl.rcParams["text.hinting"] = mpl.rcParams["text.hinting"], kind
     try:

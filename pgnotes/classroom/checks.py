@@ -270,7 +270,8 @@ def is_stub(function: Callable[..., Any]) -> bool:
 def as_tensor(value: Any) -> Tensor | None:
     """A float64 tensor without its gradient, or None for what can't be one."""
     value = value.copy() if isinstance(value, np.ndarray) else value  # a view that can't be written would warn
-    value = float(value) if isinstance(value, Fraction) else value
+    if isinstance(value, Fraction):
+        return torch.tensor(float(value), dtype=torch.float64)
     try:
         return torch.as_tensor(value).detach().to(torch.float64)
     except (TypeError, ValueError, RuntimeError):

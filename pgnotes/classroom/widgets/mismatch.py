@@ -118,7 +118,7 @@ def draw(fig: Figure) -> Moving:
     )
     look: dict[str, Any] = {"color": "white", "ha": "right", "va": "center", "fontweight": "bold"}
     ends = [error.text(0, y + shift, "", **look) for shift in (-half / 2, half / 2) for y in places]
-    told = [left.text(0.985, y, "", **look | {"color": EXACT, "fontweight": "normal"}) for y in places]
+    told = [left.text(0.985, y, "", color=EXACT, ha="right", va="center") for y in places]
     fig.text(0.232, 0.115, "■ bias", color=WORSE, fontweight="bold")
     fig.text(0.332, 0.115, "■ noise of a step", color=ESTIMATE, fontweight="bold")
     names = (0.36, "cosine without correction"), (0.9, f"sequence weights of {LONG} such tokens leave")

@@ -18,11 +18,13 @@ import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import matplotlib
 import nbformat
+import slides
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from nbformat import NotebookNode
@@ -49,12 +51,12 @@ ROOMS = {
 
 def main(build: Path) -> None:
     """Write all sources into `source`, and what pages load as it is into `static`."""
-    folder, static = build / "source", build / "static"
-    for each in (folder, static):
+    folder, static, extra = build / "source", build / "static", build / "extra"
+    for each in (folder, static, extra):
         shutil.rmtree(each, ignore_errors=True)
-    for each in (folder, static / "pictures", static / "notebooks"):
+    for each in (folder / "teach", static / "pictures", static / "notebooks", extra / "slides"):
         each.mkdir(parents=True)
-    for file in ("player.js", "style.css"):
+    for file in ("player.js", "style.css", "slides.js", "slides.css"):
         shutil.copy(HERE / file, static)
     shutil.copytree(HERE / "katex", static / "katex")
     shutil.copytree(build / "recordings", static / "recordings")
@@ -63,6 +65,8 @@ def main(build: Path) -> None:
     for path in FILES:
         lesson = nbformat.read(path, as_version=4)
         nbformat.write(empty(lesson), static / "notebooks" / path.name)
+        deck = slides.page(lesson, path, partial(picture, static))
+        (extra / "slides" / f"{path.name[:2]}.html").write_text(deck, encoding="utf-8")
         page(lesson, path, static)
         nbformat.write(lesson, folder / path.name)
     shutil.copy(HERE / "colab.md", folder)
@@ -173,7 +177,7 @@ def code(cell: NotebookNode, path: Path, static: Path) -> None:
         if "image/png" in data:
             name = metadata.get("pgnotes")
             shows_widget |= name is not None
-            outputs.append(shown(picture(data["image/png"], metadata, static, name)))
+            outputs.append(shown(picture(static, data["image/png"], metadata, name)))
         elif cell.id.startswith("exercise-"):
             link = f'<a href="{html.escape(badge_target(path))}">Open the lesson in Colab</a>'
             outputs.append(shown(f"<p class='do-it'>{link} to write it there: the check says what it finds.</p>"))
@@ -193,7 +197,7 @@ def shown(text: str) -> NotebookNode:
     return new_output("display_data", {"text/html": text})
 
 
-def picture(png: str, metadata: dict, static: Path, name: str | None) -> str:
+def picture(static: Path, png: str, metadata: dict, name: str | None) -> str:
     """A saved picture with its words; for a widget, the figure that plays its recording."""
     words = html.escape(metadata["alt"])
     if name is not None:

@@ -1,0 +1,92 @@
+// Slides: one section a screen, turned by keys, by a clicker or by the buttons below.
+"use strict";
+
+const slides = { at: 0, all: [] };
+
+// Show a slide, and fetch the recordings of its widgets and of the next one's
+slides.show = (at) => {
+  slides.at = Math.max(0, Math.min(slides.all.length - 1, at));
+  slides.all.forEach((slide, i) => slide.classList.toggle("current", i === slides.at));
+  slides.all.slice(slides.at, slides.at + 2).forEach((slide) => {
+    slide.querySelectorAll("figure[data-widget]").forEach(pgnotes.load);
+  });
+  document.getElementById("place").textContent = `${slides.at + 1} / ${slides.all.length}`;
+  if (location.hash !== `#${slides.at + 1}`) location.hash = slides.at + 1;
+};
+
+slides.from = () => slides.show((parseInt(location.hash.slice(1), 10) || 1) - 1);
+
+// A slide is 1280 by 720 points, whatever the screen has
+slides.fit = () => {
+  const scale = Math.min(innerWidth / 1280, innerHeight / 720);
+  const main = document.querySelector("main");
+  main.style.setProperty("--scale", scale);
+  main.style.setProperty("--left", `${(innerWidth - 1280 * scale) / 2}px`);
+};
+
+// Words as large as the slide holds: a point smaller at a time, where they are many
+slides.words = async () => {
+  await document.fonts.ready;
+  slides.all.forEach((slide) => {
+    const [say, foot] = [slide.querySelector(".say"), slide.querySelector("footer")];
+    const last = () => Math.max(...[...slide.children].map((one) => (one === foot ? 0 : one.offsetTop + one.offsetHeight)));
+    const full = () => last() > foot.offsetTop || slide.scrollWidth > slide.clientWidth;
+    let size = parseInt(getComputedStyle(say).fontSize, 10);
+    while (full() && size > SMALLEST) say.style.setProperty("--size", `${--size}px`);
+  });
+};
+
+const SMALLEST = 19;
+const TURNS = { PageDown: 1, PageUp: -1 }; // what a clicker sends: they turn the slide even where a slider has the focus
+const ALSO = { ArrowRight: 1, ArrowDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, Home: -1e9, End: 1e9 };
+
+slides.key = (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  const busy = event.target.closest("input, select, button, a, summary, [tabindex]");
+  const by = TURNS[event.key] || (!busy && (event.shiftKey && event.key === " " ? -1 : ALSO[event.key]));
+  if (by) {
+    event.preventDefault();
+    slides.show(slides.at + by);
+  } else if (event.key === "Escape") {
+    document.activeElement.blur();
+  } else if (event.key === "f" && document.documentElement.requestFullscreen) {
+    document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen();
+  } else if (event.key >= "1" && event.key <= "9") {
+    slides.all[slides.at].querySelectorAll(".told button")[event.key - 1]?.click();
+  }
+};
+
+// The demonstrations of a widget: a button for each, which sets all controls and says what is to be seen
+slides.told = (figure) => {
+  const row = make("div", { className: "told" });
+  const said = make("p", { className: "said" });
+  said.setAttribute("aria-live", "polite");
+  JSON.parse(figure.dataset.told).forEach(([caption, places], i) => {
+    const button = make("button", { type: "button", textContent: i + 1, title: caption });
+    button.setAttribute("aria-label", `Demonstration ${i + 1}: ${caption}`);
+    button.onclick = () => {
+      figure.put(places);
+      said.textContent = caption;
+    };
+    row.append(button);
+  });
+  figure.querySelector(".controls").after(row);
+  figure.append(said);
+};
+
+document.addEventListener("DOMContentLoaded", () => {
+  slides.all = [...document.querySelectorAll(".slide")];
+  document.querySelectorAll("figure[data-told]").forEach(slides.told);
+  document.getElementById("back").onclick = () => slides.show(slides.at - 1);
+  document.getElementById("on").onclick = () => slides.show(slides.at + 1);
+  document.addEventListener("keydown", slides.key);
+  addEventListener("hashchange", slides.from);
+  addEventListener("resize", slides.fit);
+  // who works with the mouse turns slides by keys, without putting the slider down first
+  const release = (event) => event.detail !== 0 && event.target.closest("input, button, summary")?.blur();
+  document.addEventListener("click", release);
+  document.body.classList.add("playing");
+  slides.fit();
+  slides.from();
+});
+addEventListener("load", slides.words); // formulas are typeset by then

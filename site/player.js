@@ -75,6 +75,7 @@ pgnotes.play = async (figure) => {
     figure.append(make("figcaption", { textContent: note }));
   }
   figure.dataset.ready = "done";
+  figure.dispatchEvent(new Event("ready"));
 };
 
 // One control with its label; `change` is told the place of the value that was chosen, `put` moves the control alone

@@ -14,6 +14,13 @@ slides.show = (at) => {
   if (location.hash !== `#${slides.at + 1}`) location.hash = slides.at + 1;
 };
 
+// On to the next slide, or first to what this one holds back until its question has been answered
+slides.turn = (by) => {
+  const slide = slides.all[slides.at];
+  const waits = by === 1 && slide.classList.contains("asks") && !slide.classList.contains("answers");
+  waits ? slide.classList.add("answers") : slides.show(slides.at + by);
+};
+
 slides.from = () => slides.show((parseInt(location.hash.slice(1), 10) || 1) - 1);
 
 // A slide is 1280 by 720 points, whatever the screen has
@@ -28,15 +35,17 @@ slides.fit = () => {
 slides.words = async () => {
   await document.fonts.ready;
   slides.all.forEach((slide) => {
-    const [say, foot] = [slide.querySelector(".say"), slide.querySelector("footer")];
-    const last = () => Math.max(...[...slide.children].map((one) => (one === foot ? 0 : one.offsetTop + one.offsetHeight)));
-    const full = () => last() > foot.offsetTop || slide.scrollWidth > slide.clientWidth;
+    const say = slide.querySelector(".say");
+    const parts = [...slide.querySelectorAll(":scope > :not(footer), .say > *, .controls, .told, .said")];
+    const low = () => Math.max(...parts.map((one) => one.offsetTop + one.offsetHeight));
+    const wide = () => Math.max(...parts.map((one) => one.scrollWidth - one.clientWidth));
+    const full = () => low() > slide.querySelector("footer").offsetTop || wide() > 1;
     let size = parseInt(getComputedStyle(say).fontSize, 10);
     while (full() && size > SMALLEST) say.style.setProperty("--size", `${--size}px`);
   });
 };
 
-const SMALLEST = 19;
+const SMALLEST = 17;
 const TURNS = { PageDown: 1, PageUp: -1 }; // what a clicker sends: they turn the slide even where a slider has the focus
 const ALSO = { ArrowRight: 1, ArrowDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, Home: -1e9, End: 1e9 };
 
@@ -46,7 +55,7 @@ slides.key = (event) => {
   const by = TURNS[event.key] || (!busy && (event.shiftKey && event.key === " " ? -1 : ALSO[event.key]));
   if (by) {
     event.preventDefault();
-    slides.show(slides.at + by);
+    slides.turn(by);
   } else if (event.key === "Escape") {
     document.activeElement.blur();
   } else if (event.key === "f" && document.documentElement.requestFullscreen) {
@@ -65,6 +74,7 @@ slides.told = (figure) => {
     const button = make("button", { type: "button", textContent: i + 1, title: caption });
     button.setAttribute("aria-label", `Demonstration ${i + 1}: ${caption}`);
     button.onclick = () => {
+      figure.closest(".slide").classList.add("answers");
       figure.put(places);
       said.textContent = caption;
     };
@@ -72,13 +82,14 @@ slides.told = (figure) => {
   });
   figure.querySelector(".controls").after(row);
   figure.append(said);
+  figure.addEventListener("ready", slides.words); // its controls take room
 };
 
 document.addEventListener("DOMContentLoaded", () => {
   slides.all = [...document.querySelectorAll(".slide")];
   document.querySelectorAll("figure[data-told]").forEach(slides.told);
-  document.getElementById("back").onclick = () => slides.show(slides.at - 1);
-  document.getElementById("on").onclick = () => slides.show(slides.at + 1);
+  document.getElementById("back").onclick = () => slides.turn(-1);
+  document.getElementById("on").onclick = () => slides.turn(1);
   document.addEventListener("keydown", slides.key);
   addEventListener("hashchange", slides.from);
   addEventListener("resize", slides.fit);

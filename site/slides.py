@@ -22,7 +22,8 @@ from pgnotes.classroom.live import Live
 from pgnotes.classroom.quiz import Question, questions
 
 UP = "../"  # from slides/ to the site
-EXERCISE = re.compile(r"\*\*Exercise (\d+\.\d+)\*\* \(([^)]*)\)\. (.+)")
+EXERCISE = re.compile(r"\*\*Exercise (\d+\.\d+)\*\* \(([^)]*)\)\. (.+?)(?:\n\n|\Z)", re.S)
+ASKS = re.compile(r"<strong>[^<]*(?:\?|Rank|Guess)")  # what is shown waits until this has been answered
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -71,9 +72,11 @@ def page(lesson: NotebookNode, path: Path, picture: Shown) -> str:
     for i, (words, shown) in enumerate(found, 1):
         words = re.sub(r'href="(\w+)\.ipynb"', rf'href="{UP}\1.html"', words)
         kind = "live" if "<figure" in shown else "picture" if shown else "text"
+        if ASKS.search(words) and (kind == "picture" or "data-dear" in shown):
+            kind += " asks"
         sections.append(
             f'<section class="slide {kind}" aria-label="{i} of {len(found)}"><div class="say">{words}</div>'
-            f'{shown}<footer>{html.escape(title)} · {i}</footer></section>'
+            f"{shown}<footer>{html.escape(title)} · {i}</footer></section>"
         )
     text = "\n".join(sections)
     return PAGE.format(title=html.escape(title), sections=text, page=path.stem, number=path.name[:2])
@@ -87,7 +90,7 @@ def slides(lesson: NotebookNode, number: str, picture: Shown) -> Iterator[tuple[
         if cell.id == "title":
             yield markdown(opening(cell.source)), ""
         elif cell.id == "know":
-            yield markdown(cell.source.partition("\n**Next:**")[0]), ""
+            yield markdown(re.split(r"\n\*\*(?:Next|References)", cell.source)[0]), ""
         elif cell.id == "exercises":
             yield markdown(exercises(lesson)), ""
         elif cell.id == "quiz":
@@ -130,14 +133,16 @@ def outputs(cell: NotebookNode, picture: Shown) -> str:
             name = metadata.get("pgnotes")
             shown = picture(data["image/png"], metadata, name).replace("_static/", f"{UP}_static/")
             if name:
-                shown = shown.replace("<figure ", f"<figure data-told='{told(record.widget(name))}' ", 1)
+                live = record.widget(name)
+                dear = " data-dear" if live.dear else ""  # opens with a result, which would give the answer away
+                shown = shown.replace("<figure ", f"<figure{dear} data-told='{told(live)}' ", 1)
             parts.append(shown)
         elif "text/html" in data:
-            parts.append(f'<div class="board">{data["text/html"]}</div>')
+            parts.append(f'<div class="html">{data["text/html"]}</div>')
         elif output.output_type == "stream":
             lines = output.text.rstrip().splitlines()
-            width = max(map(len, lines))
-            parts.append(f'<pre style="--columns:{width};--lines:{len(lines)}">{html.escape(output.text.rstrip())}</pre>')
+            shape = f"--columns:{max(map(len, lines))};--lines:{len(lines)}"
+            parts.append(f'<pre style="{shape}">{html.escape(output.text.rstrip())}</pre>')
     return "".join(parts)
 
 

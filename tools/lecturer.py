@@ -44,15 +44,21 @@ def demonstration(name: str, numbers: list[int]) -> list[str]:
     lines = ["| key | set | read | and see |", "|---|---|---|---|"]
     for number in numbers:
         caption, changes = live.twin[number - 1]
-        row = (str(number), " · ".join(positions(live, changes)), " · ".join(readings(live, changes)), caption)
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
+        row = (str(number), " · ".join(positions(live, changes)), " · ".join(readings(live, changes)), plain(caption))
+        lines.append(f"| {' | '.join(row)} |")
     return lines
 
 
 def positions(live: Live, changes: dict[str, Any]) -> list[str]:
     """Each control that does not stand where the widget opens, with its position; the controls' own words."""
-    found = [f"*{one.label}* {written(one, changes[one.name])}" for one in live.controls if moved(one, changes)]
+    shown = [one for one in live.controls if moved(one, changes)]
+    found = [f"*{plain(one.label)}* {plain(written(one, changes[one.name]))}" for one in shown]
     return found or ["as it opens"]
+
+
+def plain(text: str) -> str:
+    """Words of a picture in a Markdown table: an asterisk and a bar are no markup there."""
+    return text.replace("*", r"\*").replace("|", r"\|").replace("\n", " ")
 
 
 def moved(control: Any, changes: dict[str, Any]) -> bool:
@@ -81,9 +87,9 @@ def readings(live: Live, changes: dict[str, Any]) -> list[str]:
     found: list[list[str]] = []
     for text in sorted(canvas.figure.texts, key=lambda one: (-round(one.get_position()[1], 3), one.get_position()[0])):
         if id(text) not in moving:
-            found.append([text.get_text()])
+            found.append([plain(text.get_text())])
         elif found and text.get_text().strip():
-            found[-1].append(f"**{text.get_text().strip()}**")
+            found[-1].append(f"**{plain(text.get_text().strip())}**")
     return [" ".join(words) for words in found if len(words) > 1] or ["the picture"]
 
 

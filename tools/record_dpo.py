@@ -3,8 +3,9 @@
     python tools/record_dpo.py          writes pgnotes/classroom/pocket_dpo.json.gz; some minutes on one core
 
 Of each training opening the model writes a group of completions; those that pass are paired with those that fail. Then
-40 steps of 16 pairs. Followed: of all pairs, by how much log π of both completions has changed, after some steps; and
-how often the model passes on held-out openings, before and after.
+40 steps of 16 pairs. Followed: of all pairs, by how much log π of both completions has changed, after some steps; what
+pushes the better one up and down at the start and after ten steps; and how often the model passes on held-out
+openings, before and after.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
@@ -29,7 +31,7 @@ from pgnotes.lm.tasks import DigitsAndLength, digits_and_length
 
 OUT = Path(__file__).parent.parent / "pgnotes/classroom/pocket_dpo.json.gz"
 SEEDS, STEP_SIZES, BETA, STEPS, BATCH = (0, 1, 2), (3e-5, 1e-4), 0.1, 40, 16
-OPENINGS, GROUP, EVALUATED, WATCHED = 48, 16, 768, (0, 1, 2, 5, 10, 20, 30, 40)
+OPENINGS, GROUP, EVALUATED, WATCHED, PUSHED = 48, 16, 768, (0, 1, 2, 5, 10, 20, 30, 40), (0, 10)
 
 
 def pass_rate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: DigitsAndLength, n: int) -> float:
@@ -38,21 +40,45 @@ def pass_rate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: 
     return sum(bool(group.ended[0]) and task.passed(group.texts[0]) for group in groups) / n
 
 
+def pushes(model: PreTrainedModel, pairs: list[Pair], start: Tensor) -> Tensor:
+    """What a gradient step on the mean loss of all pairs adds to log π of each better completion, by its causes.
+
+    start: both log-probabilities at the reference, [n, 2] -> [n, 4], to first order and per unit of step size: by the
+    better and by the worse completion of its own pair, by the better and by the worse ones of all other pairs.
+    """
+    weights, scores, now = list(model.parameters()), [], []
+    for pair in pairs:
+        both = torch.stack(pair_logprobs(model, [pair]))[:, 0]
+        slopes = [torch.autograd.grad(logp, weights, retain_graph=True) for logp in both]
+        scores.append(torch.stack([torch.cat([part.flatten() for part in slope]) for slope in slopes]))
+        now.append(both.detach())
+
+    better, worse = torch.stack(scores).unbind(1)
+    margins = BETA * (torch.stack(now) - start) @ torch.tensor([1.0, -1.0])
+    pull = BETA * torch.sigmoid(-margins) / len(pairs)  # the gradient of a pair's term is -pull (s_w - s_l)
+    up, down = pull * (better @ better.T), -pull * (better @ worse.T)
+    own = torch.stack([up.diag(), down.diag()], 1)
+    return torch.cat([own, torch.stack([up.sum(1), down.sum(1)], 1) - own], 1)
+
+
 def run(pairs: list[Pair], lr: float, seed: int, steps: int, evaluated: int) -> dict[str, Any]:
-    """One run: losses, the changes of both log-probabilities [watched, pairs, 2], and the pass rate after it."""
+    """One run: losses, both log-probabilities' changes [watched, pairs, 2], `pushes` [pushed, pairs, 4], pass rate."""
     model, tokenizer = load("pocket")
     start = torch.stack(pair_logprobs(model, pairs), 1).detach()
-    losses, changes = [], {0: torch.zeros_like(start)}
+    losses, changes, pushed = [], {0: torch.zeros_like(start)}, {0: pushes(model, pairs, start)}
     for step in islice(dpo(model, pairs, BETA, lr, min(BATCH, len(pairs)), seed), steps):
         losses.append(round(step.loss, 4))
         if step.step + 1 in WATCHED:
             with torch.no_grad():
                 changes[step.step + 1] = torch.stack(pair_logprobs(model, pairs), 1) - start
+        if step.step + 1 in PUSHED:
+            pushed[step.step + 1] = pushes(model, pairs, start)
     return {
         "lr": lr,
         "seed": seed,
         "losses": losses,
         "changes": {step: [[round(x, 3) for x in pair] for pair in moved.tolist()] for step, moved in changes.items()},
+        "pushes": {step: [[round(x, 3) for x in parts] for parts in found.tolist()] for step, found in pushed.items()},
         "pass_rate": pass_rate(model, tokenizer, task_of(), evaluated),
     }
 

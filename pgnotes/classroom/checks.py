@@ -30,6 +30,8 @@ OTHER_TYPE = (
 HELP = {  # parts of what torch says, and what it means here
     "is ambiguous": "On tensors write & and | (each comparison in brackets), torch.where for `if`, "
     "torch.minimum for `min`.",
+    "must match the size": "Do the shapes fit? A sum over an axis drops it, unless you write keepdim=True; d[:, None] "
+    "makes a column of a vector.",
     "must be Tensor": "Between a tensor and a number write w.clamp(max=c) or w.clamp(min=c).",
     "invalid combination": "Between a tensor and a number write w.clamp(max=c) or w.clamp(min=c).",
     "math domain error": "Here is no logarithm: which case has to be answered by itself, before?",
@@ -40,11 +42,14 @@ HELP = {  # parts of what torch says, and what it means here
     "scalar type": OTHER_TYPE,
     "double !=": OTHER_TYPE,
     "!= double": OTHER_TYPE,
-    "with a bool tensor": "In place of 1 − mask write ~mask, or 1 − mask.double().",
+    "with a bool tensor": "In place of 1 − mask write ~mask, or 1 − mask.double(); "
+    "in place of (a == b) − p write float(a == b) − p.",
+    "on a bool tensor": "To make signs of True and False write torch.where(mask, 1.0, -1.0).",
+    "out of bounds": "Places are counted from 0: the last of n is at n − 1.",
     "AssertionError": "Where a test is asked for, return False in place of a failed assert.",
 }
 NO_GRADIENT = (
-    "No gradient flows from what you return: were the log-probabilities detached, or turned into plain numbers "
+    "No gradient flows from what you return: were the arguments detached, or turned into plain numbers "
     "(`.item()`, `float()`, NumPy)?"
 )
 
@@ -184,10 +189,10 @@ class Exercise:
         """What is wrong with the value for one case, in a sentence; None if nothing is."""
         wanted, found = as_tensor(self.run(self.answer, case)), as_tensor(value)
         assert wanted is not None, f"the answer of exercise {self.number} is no number or array of numbers"
-        example, gives = (
-            f"For {self.example(case)}",
-            "the gradient of your loss is" if self.gradient_of else "your function gives",
-        )
+        example, gives = f"For {self.example(case)}", "your function gives"
+        if self.gradient_of:
+            leaves = f" in {' and '.join(self.leaves)}, end to end," if len(self.gradient_of) > 1 else ""
+            gives = f"the gradient of your loss{leaves} is"
         if found is None:
             return f"{example} your function gives {value!r}, which is no number or array of numbers."
         if found.shape != wanted.shape and not (wanted.ndim == 0 and found.numel() == 1):
@@ -202,9 +207,25 @@ class Exercise:
         close = torch.isclose(found, wanted, rtol=self.tolerance, atol=self.tolerance, equal_nan=True)
         places = (~close).nonzero()
         mine, right = apart(found[tuple(places[0])], wanted[tuple(places[0])])
-        where = f"the first at {places[0].tolist()}, where it has {mine} and should have {right}"
+        place = self.leaf(case, int(places[0])) if len(self.gradient_of) > 1 else f"at {places[0].tolist()}"
+        where = f"the first {place}, where it has {mine} and should have {right}"
         result = "the gradient of your loss" if self.gradient_of else "your result"
         return f"{example} {result} differs at {len(places)} of {wanted.numel()} places, {where}."
+
+    @property
+    def leaves(self) -> list[str]:
+        """The names of the arguments by which a loss is differentiated, as the title has them."""
+        names = self.title[self.title.index("(") + 1 : self.title.index(")")].split(", ")
+        return [names[argument] for argument in self.gradient_of]
+
+    def leaf(self, case: tuple, place: int) -> str:
+        """Of a place in the gradients laid end to end: in which argument it is, and where there."""
+        for argument, name in zip(self.gradient_of, self.leaves, strict=True):
+            values = case[argument]
+            if place < values.numel():
+                return f"in {name} at {[int(i) for i in np.unravel_index(place, values.shape)]}"
+            place -= values.numel()
+        raise AssertionError(f"exercise {self.number} has no such place")
 
     def example(self, case: tuple) -> str:
         """A case in few characters: its numbers, or where to find them if they are many."""

@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import check_choice, check_count, check_distributions, check_real, check_shape
+from pgnotes.theory.arguments import (
+    check_choice,
+    check_count,
+    check_distributions,
+    check_finite,
+    check_real,
+    check_shape,
+)
 from pgnotes.theory.many import probabilities
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.worlds import Bandit
@@ -47,12 +54,19 @@ def eye(size: int) -> Tensor:
     return torch.eye(size, dtype=torch.float64)
 
 
-# 3 is added to the log-probabilities, which a softmax ignores, so that a likely action's φ is far from 0
-CUBES = Parametrisation(
-    lambda phi: phi**3,
-    lambda theta: (theta + 3).sign() * (theta + 3).abs() ** (1 / 3),
-    lambda phi: torch.diag_embed(3 * phi**2),
-)
+def cubes(added: float) -> Parametrisation:
+    """θ = φ³, from log-probabilities to which `added` is added: a softmax ignores it, and where φ starts depends on it.
+
+    Where a φ passes 0 its slope 3φ² is 0 (lesson 12).  ValueError naming the argument.
+    """
+    check_finite("added", added)
+    return Parametrisation(
+        lambda phi: phi**3,
+        lambda theta: (theta + added).sign() * (theta + added).abs() ** (1 / 3),
+        lambda phi: torch.diag_embed(3 * phi**2),
+    )
+
+
 SQUARES = Parametrisation(  # π ∝ φ²
     lambda phi: 2 * phi.abs().log(),
     lambda theta: (theta / 2).exp(),
@@ -62,7 +76,7 @@ FIVE = {
     "logits": linear(eye),
     "scaled": linear(lambda size: 5 * eye(size)),
     "sums": linear(lambda size: torch.ones(size, size, dtype=torch.float64).tril()),
-    "cubes": CUBES,
+    "cubes": cubes(3),
     "squares": SQUARES,
 }
 
@@ -85,13 +99,14 @@ def plain_direction(kind: Parametrisation, phi: Tensor, rewards: Tensor) -> Tens
     return (kind.jacobian(phi) * gradient[..., None]).sum(-2)
 
 
-def climb(bandit: Bandit, probs: Any, name: str, how: str, sizes: Any, steps: int) -> Tensor:
-    """π before each step and after the last, [sizes, steps + 1, K]: exact ascent in one of the `FIVE` (lesson 12).
+def climb(bandit: Bandit, probs: Any, form: str | Parametrisation, how: str, sizes: Any, steps: int) -> Tensor:
+    """π before each step and after the last, [sizes, steps + 1, K]: exact ascent in some parameters (lesson 12).
 
-    probs: [K], where to start.  how: "plain" · "natural" · "adam", with its usual 0.9, 0.999 and 1e-8 (Kingma & Ba
-    2015).  sizes: of a step, [sizes].  steps: how many.  ValueError naming the argument.
+    probs: [K], where to start.  form: one of the `FIVE`, or a Parametrisation of your own.  how: "plain" · "natural" ·
+    "adam", with its usual 0.9, 0.999 and 1e-8 (Kingma & Ba 2015).  sizes: of a step, [sizes].  steps: how many.
+    ValueError naming the argument.
     """
-    kind = FIVE[check_choice("name", name, FIVE)]
+    kind = form if isinstance(form, Parametrisation) else FIVE[check_choice("form", form, FIVE)]
     start = check_distributions("probs", check_shape("probs", check_real("probs", probs, 1), bandit.mean_rewards.shape))
     sizes, rewards = check_real("sizes", sizes, 1)[:, None], bandit.mean_rewards
     direction_of = natural_direction if check_choice("how", how, HOWS) == "natural" else plain_direction

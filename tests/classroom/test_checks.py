@@ -204,6 +204,21 @@ def test_of_a_loss_the_gradient_counts_and_nothing_else():
     assert "the gradient of your loss is" in LOSS.judge(lambda x, w: (w * x).mean()).sentence
 
 
+def test_of_a_gradient_in_two_arguments_it_is_told_in_which():
+    cases = ((torch.ones(2, 3).double(), torch.ones(4).double()), (LONG, LONG[0]))
+    exercise = Exercise(
+        "1.9", "Write loss(x, w)", lambda x, w: x.sum() + w.sum(), cases, {}, "Sums.", gradient_of=(0, 1)
+    )
+    said = [exercise.judge(lambda x, w, i=i, j=j: i * x.sum() + j * w[:4].sum()).sentence for i, j in ((2, 1), (1, 2))]
+    assert all("the gradient of your loss in x and w, end to end, is [" in sentence for sentence in said)
+
+    exercise = Exercise(
+        "1.9", "Write loss(x, w)", lambda x, w: x.sum() + w.sum(), cases[1:], {}, "Sums.", gradient_of=(0, 1)
+    )
+    assert "at 1 of 25 places, the first in w at [4]" in exercise.judge(lambda x, w: x.sum() + w[:4].sum()).sentence
+    assert "the first in x at [0, 3]" in exercise.judge(lambda x, w: x[:, :3].sum() + w.sum()).sentence
+
+
 def test_the_learner_cannot_change_the_cases():
     exercise = next(e for e in EXERCISES if e.number == "1.1")
 

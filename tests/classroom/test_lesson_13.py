@@ -85,12 +85,24 @@ def test_goodhart_shows_what_a_fit_of_one_s_own_pays(scores, sight, kl):
 
 def test_the_two_ends_are_exactly_one_and_zero():
     ends = {sight: goodhart.numbers(sight, 0.1, 9.0, False) for sight in goodhart.SIGHTS}
-    for place in ("end", "now"):  # to the last bit of a sum of chances
-        found = [ends[sight][place][1] for sight in ("sum", "length", "square", "blind")]
-        assert found == pytest.approx([0.0, 0.0, 1.0, 0.0], rel=0, abs=1e-15)
+    found = [ends[sight]["now"][1] for sight in ("sum", "length", "square", "blind")]
+    assert found == pytest.approx([0.0, 0.0, 1.0, 0.0], rel=0, abs=1e-15)  # to the last bit of a sum of chances
+    assert all(end["ended"] for end in ends.values())
     assert round(ends["square"]["agreement"], 3) == round(ends["blind"]["agreement"], 3) == 0.774
     once = CHANCES[[pours == (3, 3, 3) and stops for pours, stops, *_ in GLASS].index(True)]
     assert f"once in {round(1 / once.item(), -2):,.0f} answers" in TEXT
+
+
+@pytest.mark.parametrize("kl", [0.0, 1.4, 3.85, 3.9, 8.65, 8.7])
+def test_goodhart_shows_no_more_of_a_curve_than_was_walked(kl):
+    for sight, summit in (("sum", 9), ("square", 6)):
+        last = -math.log(CHANCES[(summit == SUMS) & (STOPS == 1)].sum())
+        n = goodhart.numbers(sight, 0.1, kl, False)
+        spent, truth, said = n["along"]
+        assert (spent[-1], truth[-1], said[-1]) == n["now"]
+        assert all(b > a - 1e-9 for line in (spent, said) for a, b in itertools.pairwise(line))
+        assert max(spent) <= min(kl, last) + 1e-4
+        assert n["ended"] == (kl >= last)
 
 
 def test_the_dots_are_the_best_of_n():
@@ -138,6 +150,21 @@ def test_the_record_says_what_the_lesson_says():
     assert f"rarer in {min(fallen):.0%} to {max(fallen):.0%}".replace("%", "", 1).replace("%", " %") in TEXT
 
 
+def test_what_the_text_says_of_the_pushes_on_a_chosen_completion():
+    raised = []
+    for run in recorded_dpo()["runs"]:
+        before, later = (torch.tensor(run["pushes"][step]).mean(0) for step in ("0", "10"))
+        assert abs(before[1]) < 0.03 * before[0]  # a pair's scores have next to nothing in common
+        assert later[1] < before[1]  # and more after ten steps
+        assert min(later[2], -later[3]) > later[:2].sum()  # by then the other pairs push harder
+        if run["lr"] == 3e-5:
+            assert -later[3] > later[2]
+        else:
+            assert torch.tensor(run["changes"]["10"]).mean(0)[0] < 0
+        raised += [(torch.tensor(found)[:, :2].sum(1) > 0).double().mean() for found in run["pushes"].values()]
+    assert f"in {100 * min(raised):.0f} to {100 * max(raised):.0f} % of pairs" in TEXT
+
+
 def test_the_record_is_of_the_bundled_model_and_small():
     import hashlib
     from importlib.resources import files
@@ -177,6 +204,23 @@ def test_online_dpo_s_first_step_is_two_beta_times_the_win_rate_s_gradient():
     torch.testing.assert_close(step, 2 * beta * ascent)
 
 
+def test_more_is_better_in_nearly_all_pairs_of_which_both_stop():
+    pairs = CHANCES[:, None] * CHANCES * (SUMS[:, None] > SUMS) * STOPS[:, None] * STOPS
+    share = (pairs * (PAID[:, None] > PAID)).sum() / pairs.sum()
+    assert f"true in {100 * share:.0f} % of the reference's pairs" in TEXT
+
+
+def test_the_minutes_of_the_sections_add_up_to_those_of_the_title():
+    promised = re.search(r"^(\d+) minutes to read, (\d+) for .* quiz; (\d+) more for a second reading", TEXT, re.M)
+    sections = [int(minutes) for minutes in re.findall(r"^## \d+ · .*\((\d+) minutes", TEXT, re.M)]
+    tasks = [int(minutes) for minutes in re.findall(r"^\*\*Exercise 13\.\d\*\* \(\w+, (\d+) minutes\)", TEXT, re.M)]
+    second = int(re.search(r"minutes, and (\d+) for a second reading\)", TEXT)[1])
+    read, work, more = map(int, promised.groups())
+    assert (read, work) == (sum(sections[:-2]), sum(sections[-2:]))
+    assert sections[-2] + more == sum(tasks) + second
+    assert read + work <= 60
+
+
 def test_what_the_text_says_of_the_planted_bugs():
     """A second implementation of the five: logits of each prefix in a dictionary of rows, the loss by hand."""
     sequences = [[*pours, *([0] if stops else [])] for pours, stops, *_ in GLASS]
@@ -209,15 +253,18 @@ def test_what_the_text_says_of_the_planted_bugs():
                 (slope,) = torch.autograd.grad(loss, logits)
                 logits = logits - 10.0 * slope
         chances = (index @ logits.detach().log_softmax(1).flatten()).exp()
-        return losses, (chances @ PAID).item()
+        return losses, (chances @ PAID).item(), chances
 
     found = {kind: run(kind) for kind in ("right", "swapped", "moving", "mean", "none")}
-    assert {kind: round(losses[-1], 2) for kind, (losses, _) in found.items()} == {
+    assert {kind: round(losses[-1], 2) for kind, (losses, *_) in found.items()} == {
         "right": 0.58, "swapped": 0.58, "moving": 0.69, "mean": 0.65, "none": 0.58,
     }  # fmt: skip
-    assert {kind: round(earned, 3) for kind, (_, earned) in found.items()} == {
+    assert {kind: round(earned, 3) for kind, (_, earned, _) in found.items()} == {
         "right": 0.602, "swapped": 0.012, "moving": 0.495, "mean": 0.488, "none": 0.683,
     }  # fmt: skip
     apart = max(abs(a - b) for a, b in zip(found["right"][0], found["swapped"][0], strict=True))
     assert round(apart, 3) == 0.003
     assert re.search(r"agree to 0\.003 at every step", TEXT)
+    swapped = found["swapped"][2]
+    nothing, never = 100 * swapped[SUMS == 0].sum(), 100 * swapped[STOPS == 0].sum()
+    assert f"pour nothing ({nothing:.0f} %), or never to stop ({never:.0f} %)" in TEXT

@@ -115,6 +115,45 @@ def test_what_dividing_by_fisher_costs_in_noise():
     assert found == pytest.approx([33.7, 22.5, 2248.6, 241.6], rel=2e-3)
 
 
+def bandit_noise(probs, rewards):
+    """Noise ÷ signal of one draw's estimate, plainly and with F's ruler: of the gradient, and of the natural one."""
+    worth = [r - sum(p * r for p, r in zip(probs, rewards, strict=True)) for r in rewards]
+    size, places = len(probs), range(len(probs))
+    # F x = e_a - π is solved by e_a / π_a and a constant; the shortest solution has mean 0
+    plain = [[worth[a] * ((a == b) - probs[b]) for b in places] for a in places]
+    steep = [[worth[a] / probs[a] * ((a == b) - 1 / size) for b in places] for a in places]
+
+    def length(x):
+        mean = sum(p * value for p, value in zip(probs, x, strict=True))
+        return sum(v * v for v in x), sum(p * (v - mean) ** 2 for p, v in zip(probs, x, strict=True))
+
+    found = []
+    for drawn in (plain, steep):
+        mean = [sum(probs[a] * drawn[a][b] for a in places) for b in places]
+        for ruler in (0, 1):
+            square = sum(probs[a] * length(drawn[a])[ruler] for a in places)
+            found.append(square / length(mean)[ruler] - 1)
+    return found
+
+
+def test_where_dividing_by_fisher_saves_noise():
+    assert bandit_noise([0.1, 0.8, 0.1], [1.0, 0.7, 0.0]) == pytest.approx([11.3, 16.8, 6.0, 7.8], abs=0.05)
+    # two actions, or equally likely ones: the same either way
+    for probs, rewards in (([0.9, 0.1], [0.3, 1.0]), ([0.25] * 4, [1.0, 0.2, 0.0, 0.7])):
+        plain, _, steep, _ = bandit_noise(probs, rewards)
+        assert steep == pytest.approx(plain)
+
+
+def test_how_often_dividing_by_fisher_saves_noise():
+    generator, less = torch.Generator().manual_seed(0), 0
+    for _ in range(500):
+        logits = 1.5 * torch.randn(3, dtype=torch.float64, generator=generator)
+        rewards = torch.rand(3, dtype=torch.float64, generator=generator).tolist()
+        plain, _, steep, _ = bandit_noise(softmax(logits.tolist()), rewards)
+        less += steep < plain
+    assert less == 81
+
+
 def test_the_largest_step_ends_at_a_near_miss_and_stays():
     _, gradient, inverse, _ = solved()
     far = half() + 1e5 * (inverse @ gradient).view(85, 4)

@@ -9,6 +9,7 @@ from pgnotes.theory.parametrisations import (
     FIVE,
     HOWS,
     climb,
+    cubes,
     natural_direction,
     plain_direction,
     predicted_steps,
@@ -67,6 +68,24 @@ def test_the_steps_that_the_lesson_tells():
     assert falls.min().item() == pytest.approx(0.0412, abs=5e-5)
 
 
+@pytest.mark.parametrize(
+    ("added", "plain", "low", "natural"),
+    [(0, 25, 0.1, 45), (1, -1, 0.1, 38), (2, -1, 0.0199, 17), (3, 19, 0.0412, 43), (4, 8, 0.0635, 44)],
+)
+def test_a_constant_on_the_cubes_changes_the_way(added, plain, low, natural):
+    path = climb(BANDIT, START, cubes(added), "plain", [0.5], 1000)
+    assert steps_until(path, 0, 0.99).item() == plain
+    assert path[0, :, 0].min().item() == pytest.approx(low, abs=5e-5)
+    assert steps(cubes(added), "natural", 0.5, 60) == natural
+    tiny = climb(BANDIT, START, cubes(added), "natural", [0.01], 200)
+    assert tiny[0, -1, 0].item() == pytest.approx(0.181, abs=4e-4)
+
+
+def test_bad_constants_are_named():
+    with pytest.raises(ValueError, match="^added"):
+        cubes(float("nan"))
+
+
 def test_natural_steps_are_the_same_in_linear_forms_and_in_all_if_tiny():
     few = [climb(BANDIT, START, name, "natural", [1.0], 2)[0, -1, 0].item() for name in FIVE]
     many = [climb(BANDIT, START, name, "natural", [0.01], 200)[0, -1, 0].item() for name in FIVE]
@@ -97,7 +116,7 @@ def test_never_is_minus_one():
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"name": "angles"}, "name"),
+        ({"form": "angles"}, "form"),
         ({"how": "sgd"}, "how"),
         ({"probs": [0.5, 0.5]}, "probs"),
         ({"probs": [0.5, 0.6, 0.1]}, "probs"),
@@ -106,6 +125,6 @@ def test_never_is_minus_one():
     ],
 )
 def test_bad_arguments_are_named(change, name):
-    good = {"bandit": BANDIT, "probs": START, "name": "logits", "how": HOWS[0], "sizes": [1.0], "steps": 1}
+    good = {"bandit": BANDIT, "probs": START, "form": "logits", "how": HOWS[0], "sizes": [1.0], "steps": 1}
     with pytest.raises(ValueError, match=rf"^{name}\b"):
         climb(**good | change)

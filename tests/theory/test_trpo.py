@@ -6,7 +6,7 @@ import pytest
 import torch
 from plain import numbers, seeded
 
-from pgnotes.classroom.exercises.lesson_12 import SUSPECTS
+from pgnotes.classroom.exercises.curvature import SUSPECTS
 from pgnotes.theory.geometry import fisher_product
 from pgnotes.theory.many import expected_returns, mean_gradient, rollouts
 from pgnotes.theory.policies import PrefixPolicy, prefix_rows
@@ -129,6 +129,15 @@ def test_y_is_the_fisher_product_and_x_is_nothing():
     visits = numbers(2, 85, seed=2).abs()
     torch.testing.assert_close(SUSPECTS["Y"](logits, visits, v), fisher_product(logits.softmax(-1), visits, v))
     assert SUSPECTS["X"](logits, visits, v).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["X", "Y"])
+def test_either_kl_is_flat_at_the_policy_itself(name):
+    logits, visits = numbers(2, 85, 4), numbers(2, 85, seed=2).abs()
+    kl, slope = SUSPECTS[name].kl(logits, visits)
+    assert kl.abs() < 1e-12
+    assert slope.shape == logits.shape
+    assert slope.abs().max() < 1e-12
 
 
 def test_x_is_solved_in_one_product_and_takes_the_plain_direction():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
+from pgnotes.classroom.exercises.curvature import PRODUCTS
 from pgnotes.theory.geometry import fisher, fisher_product, mirror_step
 from pgnotes.theory.policies import SoftmaxPolicy
 from pgnotes.theory.ppo import divergence
@@ -32,59 +32,6 @@ def scores(probs: Tensor) -> Tensor:
 def centred(probs: Tensor, v: Tensor) -> Tensor:
     """A table less each row's mean under the policy."""
     return v - (probs * v).sum(1, keepdim=True)
-
-
-# 12.6 and section 9: products with a Fisher matrix by differentiating a KL twice
-
-
-def kl_product(logits: Tensor, visits: Tensor, v: Tensor, keep: bool, forward: bool = True) -> Tensor:
-    """F v as trainers take it: the gradient of (∇KL)·v.  keep: whether the old policy is held fixed."""
-    with torch.enable_grad():
-        theta = logits.detach().requires_grad_()
-        now = theta.log_softmax(-1)
-        old = now.detach() if keep else now
-        first, second = (old, now) if forward else (now, old)
-        kl = (visits * (first.exp() * (first - second)).sum(-1)).sum()
-        (slope,) = torch.autograd.grad(kl, theta, create_graph=True)
-        if not slope.requires_grad:
-            return torch.zeros_like(v)
-        return torch.autograd.grad((slope * v).sum(), theta)[0]
-
-
-SUSPECTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "X": lambda logits, visits, v: kl_product(logits, visits, v, keep=False),
-    "Y": lambda logits, visits, v: kl_product(logits, visits, v, keep=True),
-}
-
-
-@dataclass(frozen=True)
-class Product:
-    """v [K] -> F v + damping · v of one softmax row, by one of several ways."""
-
-    name: str
-    logits: tuple[float, ...]
-    damping: float
-    keep: bool = True
-    forward: bool = True
-
-    def __call__(self, v: Tensor) -> Tensor:
-        """What conjugate gradients are given."""
-        v = torch.as_tensor(v, dtype=torch.float64)
-        curved = kl_product(vector(*self.logits), vector(1.0)[0], v, self.keep, self.forward)
-        return curved + self.damping * v
-
-    def __repr__(self) -> str:
-        """Its name alone: which is broken is to be found out."""
-        return self.name
-
-
-PRODUCTS = (
-    Product("first", (0.0, 1.0, 2.0), 0.1),
-    Product("second", (0.0, 1.0, 2.0), 0.1, keep=False),
-    Product("third", (1.0, 1.0, -1.0, 0.0), 0.1, forward=False),
-    Product("fourth", (1.0, 1.0, -1.0, 0.0), 0.01, keep=False, forward=False),
-    Product("fifth", (3.0, 0.0), 0.5),
-)
 
 
 def is_broken(product: Callable, size: int, damping: float) -> float:
@@ -225,7 +172,7 @@ trust_scale = Exercise(
             "That is the whole step. Return the number that x is multiplied with.",
         ),
     },
-    "The one number in TRPO that has nats as its unit.",
+    "δ is in nats, whatever x is; c takes out how long x is: of a direction twice as long it is half.",
 )
 
 BETTER_BY = vector(0.5, 0.1, -0.5)
@@ -279,19 +226,26 @@ def nats(old: Tensor, new: Tensor, visits: Tensor) -> Tensor:
     return visits @ divergence(old, new)
 
 
-def gained(new: Tensor, visits: Tensor, advantages: Tensor) -> Tensor:
+def gained(old: Tensor, new: Tensor, visits: Tensor, advantages: Tensor) -> Tensor:
     """What the surrogate promises: Σ d(s) π_new(a|s) A(s, a)."""
     return visits @ (new * advantages).sum(1)
 
 
-def search(kl: Callable = nats, gain: Callable = gained, join: Callable = all, start: int = 0) -> Callable[..., float]:
+def quadratic(old: Tensor, new: Tensor, visits: Tensor) -> Tensor:
+    """½ ΔᵀFΔ of the step between two tables: log ratios are Δ, less a constant in each row."""
+    return visits @ (old * centred(old, (new / old).log()) ** 2).sum(1) / 2
+
+
+def search(
+    kl: Callable = nats, gain: Callable = gained, join: Callable = all, tries: Iterable[int] = range(11)
+) -> Callable[..., float]:
     """A line search, by what it takes for the KL and for the gain, and whether it asks `all` or `any`."""
 
     def searched(theta: Tensor, step: Tensor, visits: Tensor, advantages: Tensor, delta: float) -> float:
         old = theta.softmax(1)
-        for k in range(start, 11):
+        for k in tries:
             new = (theta + 0.5**k * step).softmax(1)
-            if join((kl(old, new, visits) <= delta, gain(new, visits, advantages) > 0)):
+            if join((kl(old, new, visits) <= delta, gain(old, new, visits, advantages) > 0)):
                 return 0.5**k
         return 0.0
 
@@ -319,6 +273,21 @@ SEARCHES = (
     judged(
         matrix((0.0, 0.0), (0.0, 0.0)), matrix((1.0, 0.0), (1.0, 0.0)), vector(1.0, 1.0), matrix((1, 0), (1, 0)), 0.2
     ),
+    # a rare action that is good grows, and a common one that is bad: the ratios gain, the policy loses
+    judged(matrix((2.0, 2.0, -2.0)), matrix((1.0, 0.0, 2.0)), vector(1.0), matrix((-0.5, 0.0, 1.0)), 5.0),
+    # a rare action grows far: the models of second order find other lengths than the KL
+    judged(matrix((0.0, 3.0)), matrix((3.0, 0.0)), vector(1.0), matrix((1.0, 0.0)), 0.2),
+    # no share but the last is short enough
+    judged(matrix((0.0, 0.0)), matrix((100.0, 0.0)), vector(1.0), matrix((1.0, 0.0)), 0.002),
+)
+
+RATIOS = (
+    "You add up the ratios. From samples that is right, because the old policy has drawn them; where all actions are "
+    "listed each ratio is weighted by π_old, and Σ π_old · ratio · A is Σ π_new A."
+)
+MODEL = (
+    "Your KL is a model of second order. TRPO has scaled the step by such a model already, and the search is there to "
+    "check it: take the KL itself, Σ π_old log(π_old / π_new)."
 )
 
 line_search = Exercise(
@@ -328,7 +297,7 @@ line_search = Exercise(
     SEARCHES,
     {
         "surrogate not looked at": (
-            search(gain=lambda new, d, a: 1.0),
+            search(gain=lambda old, new, d, a: 1.0),
             "You accept the first step that is short enough, whether it gains or not. Look at the surrogate, too: "
             "Σ d π_new A must be above 0.",
         ),
@@ -356,11 +325,15 @@ line_search = Exercise(
             "You take the row with the largest KL, as the theorem does. The limit here is on their sum, Σ d KL.",
         ),
         "gain without visits": (
-            search(gain=lambda new, d, a: (new * a).sum()),
+            search(gain=lambda old, new, d, a: (new * a).sum()),
             "Your surrogate adds up the rows without the visits. What happens in a row that is hardly ever passed "
             "hardly counts: Σ d π_new A.",
         ),
-        "halved first": (search(start=1), "You halve before you look: the whole step is to be tried first."),
+        "halved first": (search(tries=range(1, 11)), "You halve before you look: try the whole step first."),
+        "ten tries": (search(tries=range(10)), "You stop at 1/512. There are eleven tries, and the last is 1/1024."),
+        "ratios": (search(gain=lambda old, new, d, a: d @ (new / old * a).sum(1)), RATIOS),
+        "chi-square": (search(kl=lambda old, new, d: d @ ((new - old) ** 2 / old).sum(1) / 2), MODEL),
+        "quadratic": (search(kl=quadratic), MODEL),
     },
     "Two questions to the batch itself; neither asks what the quadratic model believes.",
 )
@@ -376,12 +349,11 @@ broken = Exercise(
             "You call none of them broken. Two are: what they give is damping times v, for every v. (A product of 0 is "
             "not to be found, the damping is in it; and that F's rows add up to 0 is true of an empty one, too.)",
         ),
-        "a constant": (
-            lambda product, size, damping: float(
-                torch.allclose(product(torch.ones(size).double()), damping * torch.ones(size).double())
-            ),
-            "You try a constant vector, which every softmax ignores: F times it is 0 in a sound product as well. Try "
-            "one-hot vectors.",
+        "always": (
+            lambda product, size, damping: 1.0,
+            "You call all five broken; three are sound: where F v is not 0 they give something other than damping · v. "
+            "Which v did you try, if any? A constant one and zeros can't tell, for F takes both to 0; and the broken "
+            "ones are linear, too. Try one-hot vectors.",
         ),
         "turned": (
             lambda product, size, damping: 1 - is_broken(product, size, damping),

@@ -20,7 +20,8 @@ QUESTIONS = (
             Choice(
                 "Nothing, and the same is true of any change of parameters.",
                 False,
-                "Of infinitely small steps. Two steps of size 1 led to 23 % in cubes and to 18 % in the logits.",
+                "Of infinitely small steps. Two steps of size 1 led to 23 % in section 1's cubes, and to 18 % in the "
+                "logits.",
             ),
         ),
     ),

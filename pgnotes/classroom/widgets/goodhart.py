@@ -51,7 +51,7 @@ def model(sight: str, noise: float) -> dict[str, Any]:
         gained = ((policy @ scores).item() - start) / (scores.max().item() - start)
         return divergence(policy, chances).item(), (policy @ returns).item(), gained
 
-    betas = torch.logspace(2, -2, 160, dtype=torch.float64).tolist()
+    betas = torch.logspace(2, -2, 120, dtype=torch.float64).tolist()
     along = [point(chances), *(point(tilted(chances, scores, beta)) for beta in betas)]
     end = point(tilted_to(chances, scores, float("1e9")))
     return {
@@ -65,12 +65,20 @@ def model(sight: str, noise: float) -> dict[str, Any]:
 
 
 def numbers(sight: str, noise: float, kl: float, draws: bool) -> dict[str, Any]:
-    """The curves, where the policy stands on them, and what it pours."""
+    """The curves up to where the policy stands on them, whether that is their end, and what it pours."""
     chances, _ = world()
     found = models()[sight, noise]
     policy = tilted_to(chances, found["scores"], kl)
-    shown = {name: found[name] for name in ("agreement", "along", "end", "best")}
-    return shown | {"draws": draws, "now": found["point"](policy), "poured": poured(policy).tolist()}
+    now = found["point"](policy)
+    so_far = [each for each in zip(*found["along"], strict=True) if each[0] < now[0]]
+    return {
+        "agreement": found["agreement"],
+        "along": [list(each) for each in zip(*so_far, now, strict=True)],
+        "now": now,
+        "ended": kl >= found["end"][0],
+        "best": found["best"] if draws else None,
+        "poured": poured(policy).tolist(),
+    }
 
 
 def draw(fig: Figure) -> Moving:
@@ -82,7 +90,6 @@ def draw(fig: Figure) -> Moving:
     legend(ends, (0.0, 1.11, "what the model says", ESTIMATE), (5.7, 1.11, "what is true", EXACT))
     curves = [empty_line(ends, color=colour, linewidth=2) for colour in (EXACT, ESTIMATE)]
     best = [empty_line(ends, "o", color=c, markersize=4.5, markerfacecolor="white") for c in (EXACT, ESTIMATE)]
-    stop = empty_line(ends, "D", color=EXACT, markersize=5)
     dots = [empty_line(ends, "o", color=colour, markersize=8, clip_on=False) for colour in (EXACT, ESTIMATE)]
     rule = empty_line(ends, color=MUTED, linewidth=1, linestyle=":")
 
@@ -96,43 +103,38 @@ def draw(fig: Figure) -> Moving:
     amounts.bar([x - 0.2 for x in range(13)], poured(world()[0]).tolist(), 0.38, color=BEFORE)
     bars = empty_bars(amounts, range(13), 0.38, 0.2, color=AFTER)
     readings = readouts(
-        fig, 0.03, (0.24, "agrees with the judges"), (0.52, "true return"), (0.84, "at the very end (◆)")
+        fig, 0.03, (0.24, "agrees with the judges"), (0.52, "true return"), (0.86, "as far as it can go?")
     )
 
     def update(n: dict) -> None:
         spent, *heights = n["along"]
-        drawn, *levels = n["best"] if n["draws"] else ([], [], [])
+        drawn, *levels = n["best"] or ([], [], [])
         at, *now = n["now"]
         for line, points, dot, ys, level, y in zip(curves, best, dots, heights, levels, now, strict=True):
             line.set_data(spent, ys)
             points.set_data(drawn, level)
             dot.set_data([at], [y])
-        stop.set_data([n["end"][0]], [n["end"][1]])
         rule.set_data([at, at], [-0.03, 1.02])
         for bar, share in zip(bars, n["poured"], strict=True):
             bar.set_height(share)
-        fill(readings, (f"{n['agreement']:.1%}", f"{now[0]:z.3f}", f"{n['end'][1]:z.3f}"))
+        fill(readings, (f"{n['agreement']:.1%}", f"{now[0]:z.3f}", "yes" if n["ended"] else "not yet"))
 
-    return [rule, *curves, *best, stop, *bars, *dots, *readings], update
+    return [rule, *curves, *best, *bars, *dots, *readings], update
 
 
 def goodhart() -> Live:
     """The widget."""
     models()  # all fits, once
     twin = (
-        ("Sum and stop, at its summit", {"kl": 1.4}),
-        ("The same reward model, optimised to KL 5: it still rises, and most glasses spill", {"kl": 5.0}),
-        (
-            "It sees the square of the sum: 77.4 % agreement, and a full glass at the end",
-            {"sight": "square", "kl": MOST},
-        ),
+        ("Sum and stop: 77.0 % agreement, a summit on the way, and nothing at the end", {"kl": MOST}),
+        ("Its square as well: 77.4 % agreement, and a full glass at the end", {"sight": "square", "kl": MOST}),
         ("One answer judged otherwise: 77.4 % agreement, and nothing at the end", {"sight": "blind", "kl": MOST}),
     )
     alt = (
         "Left, over the KL from the reference: the reward model's score, which rises throughout, and the true return. "
         "With sum and stop the truth rises from 0.196 to 0.534 at KL 1.4 and falls to 0 at KL 8.7; with the square of "
-        "the sum it climbs to 1; with the square and one misjudged answer it rises and falls to 0. Right, what is "
-        "poured: more and more of 9, which spills, or of 6."
+        "the sum it climbs to 1 at KL 3.9; with the square and one misjudged answer it rises to 0.73 at KL 2 and falls "
+        "to 0. Right, what is poured at the end: 9, which spills; 6; and 9."
     )
     recorded = {"kl": tuple(round(0.5 * i, 2) for i in range(19))}
     return Live(numbers, draw, CONTROLS, 3.4, twin, alt, recorded=recorded)

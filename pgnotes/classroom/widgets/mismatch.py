@@ -100,7 +100,7 @@ def at_end(text: Text, value: float, colour: Any) -> None:
 
 def draw(fig: Figure) -> Moving:
     """Left bias and noise, right what is left of a batch; below the readouts."""
-    error, left = two_panels(fig, 1.7, left=0.232, right=0.965, top=0.9, bottom=0.25, gap=0.12)
+    error, left = two_panels(fig, 1.25, left=0.232, right=0.965, top=0.9, bottom=0.25, gap=0.12)
     rows(error, "A step's bias and noise ÷ ‖∇J‖", TOP)
     rows(left, "Effective share", 1)
     error.set_yticklabels(RULES)
@@ -116,7 +116,7 @@ def draw(fig: Figure) -> Moving:
             (left, 0.0, 2 * half, LEFT),
         )
     )
-    look: dict[str, Any] = {"color": "white", "ha": "right", "va": "center", "fontsize": 9, "fontweight": "bold"}
+    look: dict[str, Any] = {"color": "white", "ha": "right", "va": "center", "fontweight": "bold"}
     ends = [error.text(0, y + shift, "", **look) for shift in (-half / 2, half / 2) for y in places]
     told = [left.text(0.985, y, "", **look | {"color": EXACT, "fontweight": "normal"}) for y in places]
     fig.text(0.232, 0.115, "■ bias", color=WORSE, fontweight="bold")

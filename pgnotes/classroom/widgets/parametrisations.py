@@ -18,8 +18,9 @@ from pgnotes.theory.worlds import Bandit
 
 REWARDS, START = (1.0, 0.7, 0.0), (0.1, 0.8, 0.1)
 SIZES = [0.1, 0.25, 0.5, 1.0]
-ENDS = {"plain": 1000, "natural": 300, "adam": 400}  # how many steps are computed
+ENDS = {"plain": 1000, "natural": 400, "adam": 400}  # how many steps are computed
 GOAL = 0.99
+FIRST = 0.5  # where the axis of steps, a logarithmic one, has step 0
 FORMS = (
     ("logits: θ = φ", "logits"),
     ("scaled: θ = 5 φ", "scaled"),
@@ -33,7 +34,7 @@ CONTROLS = (
     ),
     Choice("form", "how the policy is written", FORMS, "logits"),
     Choice("size", "step size (Adam: a tenth of it)", tuple((f"{size:g}", size) for size in SIZES), 0.5),
-    Slider("steps", "steps", 0, 100, 1, 20),
+    Slider("steps", "steps", 0, 400, 1, 20),
 )
 
 
@@ -52,9 +53,8 @@ def paths() -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
 def numbers(how: str, form: str, size: float, steps: int) -> dict[str, Any]:
     """π(A) by step in all forms, the chosen one's path in the triangle, and where it is after so many steps."""
     place = SIZES.index(size)
-    curves = [paths()[how, name][0][place, 1:, 0].tolist() for name in FIVE]
+    curves = [paths()[how, name][0][place, :, 0].tolist() for name in FIVE]
     path = paths()[how, form][0][place]
-    at = path[min(steps, len(path) - 1)]
     taken = int(paths()[how, form][1][place])
     return {
         "curves": curves,
@@ -62,7 +62,7 @@ def numbers(how: str, form: str, size: float, steps: int) -> dict[str, Any]:
         "path": (path[: steps + 1] @ CORNERS).tolist(),
         "ways": [(paths()[how, name][0][place] @ CORNERS)[:: 1 + ENDS[how] // 150].tolist() for name in FIVE],
         "steps": steps,
-        "probs": at.tolist(),
+        "probs": path[steps].tolist(),
         "taken": f"{taken}" if taken >= 0 else f"over {ENDS[how]}",
     }
 
@@ -85,25 +85,26 @@ def draw(fig: Figure) -> Moving:
     plane.plot(*start[:, None].tolist(), "o", color=BEFORE, markersize=9, zorder=3)
     dot = empty_line(plane, "o", color=AFTER, markersize=9, zorder=4)
 
-    label(curve, "How likely A is").set(xlim=(1, 1000), ylim=(0, 1.03), xscale="log")
+    label(curve, "How likely A is").set(xlim=(FIRST, 1000), ylim=(0, 1.03), xscale="log")
     curve.set_xlabel("step", labelpad=1)
-    curve.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
+    curve.set_xticks([FIRST, 1, 10, 100, 1000], ["0", "1", "10", "100", "1000"])
     curve.set_yticks([0, 0.5, GOAL], ["0", "50 %", "99 %"])
     curve.minorticks_off()
     curve.axhline(GOAL, color=QUIET, linewidth=0.8, linestyle="--")
     fig.text(0.985, 0.03, "faint: the other four forms", color=MUTED, ha="right")
+    curve.plot([FIRST], [START[0]], "o", color=BEFORE, markersize=9, zorder=3, clip_on=False)
     lines = [empty_line(curve, color="#c3cad6", linewidth=1.3) for _ in FORMS]
     bold = empty_line(curve, color=AFTER, linewidth=2.4)
-    mark = empty_line(curve, "o", color=AFTER, markersize=8, zorder=4)
+    mark = empty_line(curve, "o", color=AFTER, markersize=8, zorder=4, clip_on=False)
     readings = readouts(fig, 0.03, (0.17, "steps to 99 %"), (0.4, "A, B, C"))
 
     def update(n: dict) -> None:
         for line, other, values, points in zip(lines, ways, n["curves"], n["ways"], strict=True):
-            line.set_data(range(1, len(values) + 1), values)
+            line.set_data([FIRST, *range(1, len(values))], values)
             other.set_data([x for x, _ in points], [y for _, y in points])
         chosen = n["curves"][n["chosen"]]
-        bold.set_data(range(1, len(chosen) + 1), chosen)
-        mark.set_data([n["steps"]] if n["steps"] else [], [n["probs"][0]] if n["steps"] else [])
+        bold.set_data([FIRST, *range(1, len(chosen))], chosen)
+        mark.set_data([n["steps"] or FIRST], [n["probs"][0]])
         way.set_data([x for x, _ in n["path"]], [y for _, y in n["path"]])
         dot.set_data([n["path"][-1][0]], [n["path"][-1][1]])
         fill(readings, (n["taken"], ", ".join(f"{100 * p:.1f}" for p in n["probs"]) + " %"))
@@ -114,7 +115,10 @@ def draw(fig: Figure) -> Moving:
 def parametrisations() -> Live:
     """The widget."""
     twin = (
-        ("Plain steps in the logits: 405 of them, and each other way of writing takes a number of its own", {}),
+        (
+            "Plain steps in the logits: 405 of them, and each other way of writing takes a number of its own",
+            {"steps": 400},
+        ),
         ("Plain steps in cubes: first the wrong way, A falls from 10 to 4 %, and yet 99 % after 19", {"form": "cubes"}),
         ("Natural steps in cubes: 43, and all five climb nearly alike", {"how": "natural", "form": "cubes"}),
     )
@@ -124,5 +128,5 @@ def parametrisations() -> Live:
         "cubes, 13 as squares, on different paths, and in cubes A first falls to 4 %. Natural steps take 45, 45, 45, "
         "43 and 44, on nearly the same path."
     )
-    recorded = {"steps": (0, 5, 10, 20, 40, 60, 100), "size": (0.25, 0.5, 1.0)}
+    recorded = {"steps": (0, 5, 10, 20, 50, 100, 200, 400), "size": (0.25, 0.5, 1.0)}
     return Live(numbers, draw, CONTROLS, 3.3, twin, alt, recorded=recorded)

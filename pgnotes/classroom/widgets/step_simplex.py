@@ -18,9 +18,10 @@ from pgnotes.theory.ppo import divergence
 from pgnotes.theory.trust_regions import best_within, clip_band, kl_circle, ppo_rest, step_of_kl
 
 OLD = {"rare": (0.05, 0.75, 0.20), "even": (1 / 3, 1 / 3, 1 / 3), "half": (0.2, 0.2, 0.6)}
-PLAIN, PPO = "#8c6d1f", "#4b3fa0"  # which mean nothing elsewhere
+PLAIN, PPO = "#647810", "#9c1c1c"  # moss and dark red, which no other thing in the course has
 ROOM = 0.2  # around the old policy, in the triangle's side
 COLOURS = (BEFORE, PLAIN, ESTIMATE, EXACT, PPO)
+BEST = COLOURS.index(EXACT)
 CONTROLS = (
     Choice(
         "old",
@@ -100,7 +101,12 @@ def draw(fig: Figure) -> Moving:
             ax.add_patch(shape)
     shafts = [[empty_line(ax, color=colour, linewidth=2) for colour in COLOURS[1:]] for ax in both]
     look: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.7, "zorder": 4}
-    dots = [[empty_line(ax, "o", color=c, markersize=m, **look) for c in COLOURS] for ax, m in ((whole, 5), (near, 8))]
+    rings: dict[str, Any] = {"color": EXACT, "fillstyle": "none", "markeredgewidth": 1.6, "zorder": 5}
+    dots = []
+    for ax, size in ((whole, 5), (near, 8)):
+        marks = [empty_line(ax, "o", color=colour, markersize=size, **look) for colour in COLOURS]
+        marks[BEST] = empty_line(ax, "o", markersize=size + 3, **rings)  # the natural step often ends within it
+        dots.append(marks)
     names = (0.13, "A in %: old"), (0.295, "plain"), (0.49, "natural"), (0.655, "best"), (0.9, "PPO at its end")
     shares = readouts(fig, 0.11, *names)
     readings = readouts(fig, 0.025, (0.26, "PPO's ratios of A, B, C"), (0.68, "its KL"))
@@ -120,14 +126,15 @@ def draw(fig: Figure) -> Moving:
         ratios = ", ".join(f"{ratio:.2f}" for ratio in n["ratios"])
         fill(readings, (ratios, f"{n['kl']:.2f} nats, at rest" if n["rests"] else "grows without end"))
 
-    moving = [*discs, *bands, *shafts[0], *shafts[1], *dots[0], *dots[1], *shares, *readings]
+    lines = [*shafts[0][::-1], *shafts[1][::-1]]  # PPO's, the longest, below the others
+    moving = [*discs, *bands, *lines, *dots[0], *dots[1], *shares, *readings]
     return moving, update
 
 
 def step_simplex() -> Live:
     """The widget."""
     twin = (
-        ("δ = 0.01: the plain step makes the best action rarer, the natural one likelier", {}),
+        ("δ = 0.01: the plain step makes A rarer; the natural one, within the ring of the best, likelier", {}),
         ("δ = 0.05: the same, further; the natural step falls short of the best", {"delta": 0.05}),
         ("ε = 0.3: A and B, 80 % together, can't all rise by 30 %; PPO never rests", {"clip": 0.3}),
     )

@@ -152,6 +152,16 @@ def broken_by_curvature(product, size, damping):
     return np.isclose(float(v @ product(v)), damping * float(v @ v))
 
 
+def broken_in_single_precision(product, size, damping):
+    v = torch.eye(size)[0]
+    return torch.allclose(product(v), damping * v)
+
+
+def broken_on_whole_numbers(product, size, damping):
+    v = torch.arange(size)
+    return float((product(v) - damping * v).abs().max() < 1e-9)
+
+
 RIGHT = {
     "12.1": (
         fisher_by_loop,
@@ -184,11 +194,22 @@ RIGHT = {
         lambda p, a, eta: p / (p @ torch.exp(eta * (a[None] - a[:, None])).T),
     ),
     "12.5": (search_loop, search_ratios, search_numpy, search_recursive, search_all),
-    "12.6": (broken_by_matrix, broken_by_one_hot, broken_at_random, broken_off_diagonal, broken_by_curvature),
+    "12.6": (
+        broken_by_matrix,
+        broken_by_one_hot,
+        broken_at_random,
+        broken_off_diagonal,
+        broken_by_curvature,
+        broken_in_single_precision,
+        broken_on_whole_numbers,
+    ),
 }
 
 
 # wrong
+
+
+EYE = {size: torch.eye(size, dtype=torch.float64) for size in (2, 3, 4)}
 
 
 def forgets(function):
@@ -214,6 +235,32 @@ def search_count(theta, step, visits, advantages, delta):
     return -np.log2(share) if share else -1
 
 
+def search_by_chi_square(theta, step, visits, advantages, delta):
+    """Pearson's distance to second order, once it is accepted the surrogate is looked at."""
+    old, share = theta.softmax(1), 1.0
+    while share >= 1 / 1024:
+        new = (theta + share * step).softmax(1)
+        if (visits[:, None] * (new**2 / old - old)).sum() / 2 <= delta and visits @ (new * advantages).sum(1) > 0:
+            return share
+        share /= 2
+    return 0.0
+
+
+def search_importance(theta, step, visits, advantages, delta):
+    """The objective of samples, on a list."""
+    for k in range(11):
+        logp, before = (theta + step / 2**k).log_softmax(1), theta.log_softmax(1)
+        kl = visits @ (before.exp() * (before - logp)).sum(1)
+        if kl <= delta and (visits[:, None] * ((logp - before).exp() - 1) * advantages).sum() > 0:
+            return 2.0**-k
+    return 0.0
+
+
+def search_stops_early(theta, step, visits, advantages, delta):
+    share = search_loop(theta, step, visits, advantages, delta)
+    return share if share > 0.001 else 0.0
+
+
 WRONG = {
     "12.1": (
         ("`return` missing", forgets(fisher_by_loop)),
@@ -225,7 +272,8 @@ WRONG = {
     ),
     "12.2": (
         ("`return` missing", forgets(product_by_matrices)),
-        ("raised", lambda p, d, v: d * p * v),
+        ("keepdim=True", lambda p, d, v: d * p * v),
+        ("keepdim=True", lambda p, d, v: d[:, None] * p * (v - (p * v).sum(1))),
         ("cases[0]", lambda p, d, v: d[:, None].sqrt() * p * (v - (p * v).sum(1, keepdim=True))),
         ("it should be an array of shape [2, 3]", lambda p, d, v: product_einsum(p, d, v).flatten()),
         ("cases[0]", lambda p, d, v: d[:, None] * (p * v - p**2 * v)),
@@ -250,6 +298,9 @@ WRONG = {
         ("`return` missing", forgets(search_loop)),
         ("it should be", search_last),
         ("it should be", search_count),
+        ("a model of second order", search_by_chi_square),
+        ("You add up the ratios", search_importance),
+        ("the last is 1/1024", search_stops_early),
         ("Σ d KL", lambda t, s, d, a, delta: search_loop(t, s, d / d.sum(), a * d.sum(), delta)),
         ("Σ d π_new A", lambda t, s, d, a, delta: search_loop(t, s, d, a / d[:, None], delta)),
         ("it should be", lambda t, s, d, a, delta: 1.0),
@@ -258,7 +309,15 @@ WRONG = {
     ),
     "12.6": (
         ("`return` missing", forgets(broken_by_matrix)),
-        ("Try one-hot", lambda product, size, damping: 1.0),
+        ("Try one-hot", lambda product, size, damping: float((product(torch.zeros(size)) == 0).all())),
+        (
+            "Try one-hot",
+            lambda product, size, damping: torch.allclose(2 * product(EYE[size][0]), product(2 * EYE[size][0])),
+        ),
+        (
+            "one vector at a time",
+            lambda product, size, damping: torch.allclose(product(EYE[size]), damping * EYE[size]),
+        ),
         ("it should be", lambda product, size, damping: float(product(torch.ones(size).double())[0] < 0.05)),
         ("raised", lambda product, size, damping: product(torch.ones(size + 1).double())[0]),
         ("it should be", lambda product, size, damping: float(size == 4)),

@@ -241,8 +241,18 @@ def worst_by_listing(chances, scores, n):
     return found / found.sum()
 
 
-def dpo_no_mask_for_losers(w, loser, ref_w, ref_l, mask_w, mask_l, beta):
-    return -F.logsigmoid(beta * (sums(w - ref_w, mask_w) - sums(loser - ref_l, mask_w))).mean()
+def dpo_either_mask(w, loser, ref_w, ref_l, mask_w, mask_l, beta):
+    return -F.logsigmoid(beta * (sums(w - ref_w, mask_w | mask_l) - sums(loser - ref_l, mask_l))).mean()
+
+
+def dpo_moving_losers(w, loser, ref_w, ref_l, mask_w, mask_l, beta):
+    return -F.logsigmoid(beta * (sums(w - ref_w, mask_w) - sums(loser.detach() - ref_l, mask_l))).mean()
+
+
+def paid_at_all_last(rewards, logp, ref, mask, beta):
+    paid = -beta * (logp.detach() - ref) * mask
+    paid[:, mask.sum(1) - 1] += rewards
+    return paid
 
 
 WRONG = {
@@ -251,7 +261,9 @@ WRONG = {
         ("No gradient", lambda better, worse: (better > worse).double().mean()),
         ("No gradient", lambda better, worse: -F.logsigmoid(better - worse).mean().detach()),
         ("a loss is one number", lambda better, worse: -F.logsigmoid(better - worse)),
-        ("the gradient of your loss", lambda better, worse: (better - worse - 1).square().mean()),
+        ("in better and worse, end to end, is", lambda better, worse: (better - worse - 1).square().mean()),
+        ("hides the overflow", lambda better, worse: -torch.sigmoid(better - worse).clamp(min=1e-12).log().mean()),
+        ("e^{800} is infinite", lambda better, worse: (worse - better).exp().log1p().mean()),
         ("the gradient of your loss", lambda better, worse: -F.logsigmoid((better - worse).mean())),
     ),
     "13.2": (
@@ -274,7 +286,8 @@ WRONG = {
         ("`return` missing", forgets(dpo_in_order)),
         ("No gradient", lambda *a: dpo_in_order(*a).item()),
         ("a loss is one number", lambda *a: torch.stack([dpo_in_order(*a)] * 3)),
-        ("the gradient of your loss", dpo_no_mask_for_losers),
+        ("the first in logp_w at [1, 0]", dpo_either_mask),
+        ("the first in logp_l at [0, 0]", dpo_moving_losers),
         ("the gradient of your loss", lambda w, _, rw, rl, mw, ml, b: -F.logsigmoid(b * sums(w - rw, mw)).mean()),
         (
             "don't call `backward()`",
@@ -288,12 +301,15 @@ WRONG = {
         ("your function gives", lambda r, logp, ref, mask, beta: paid_by_index(r, logp.exp(), ref.exp(), mask, beta)),
         ("your function gives", lambda r, logp, ref, mask, beta: paid_by_index(r, logp, ref, mask, 1.0)),
         ("raised", lambda r, logp, ref, mask, beta: logp.numpy()),
+        ("your function gives", paid_at_all_last),
+        ("Places are counted from 0", lambda r, logp, ref, mask, beta: logp[[0, 1, 2], mask.sum(1)] + r),
     ),
     "13.6": (
         ("`return` missing", forgets(kto_signed)),
         ("No gradient", lambda *a: kto_signed(*a).item()),
         ("the gradient of your loss", lambda *a: kto_signed(*a[:5], -a[5] - 0.1)),
-        ("the gradient of your loss", lambda *a: kto_signed(*a) * len(a[0])),
-        ("the gradient of your loss", lambda logp, ref, *rest: kto_signed(logp, 0 * ref, *rest)),
+        ("the gradient of your loss", lambda *a: kto_signed(*a) * 2),
+        ("the gradient of your loss", lambda *a: kto_signed(*a) ** 2),
+        ("torch.where(mask, 1.0, -1.0)", lambda lp, ref, m, g, b, z: torch.sigmoid(-g * b * (sums(lp - ref, m) - z))),
     ),
 }

@@ -69,6 +69,7 @@ def main(build: Path) -> None:
         (extra / "slides" / f"{path.name[:2]}.html").write_text(deck, encoding="utf-8")
         page(lesson, path, static)
         nbformat.write(lesson, folder / path.name)
+    teaching(folder / "teach")
     shutil.copy(HERE / "colab.md", folder)
     (folder / "glossary.md").write_text(glossary(), encoding="utf-8")
     (folder / "index.md").write_text(front(), encoding="utf-8")
@@ -157,8 +158,17 @@ def link_first(cell: NotebookNode, word: re.Pattern, place: str) -> bool:
 
 def bar(path: Path) -> str:
     """What a reader may do with a lesson that a page can't."""
-    links = [("Open in Colab", badge_target(path)), ("Download the notebook", f"_static/notebooks/{path.name}")]
-    items = "".join(f'<a href="{html.escape(target)}">{text}</a>' for text, target in links)
+    links = {
+        "Open in Colab": badge_target(path),
+        "Download the notebook": f"_static/notebooks/{path.name}",
+        "Slides": f"slides/{path.name[:2]}.html",
+    }
+    return row(links)
+
+
+def row(links: dict[str, str]) -> str:
+    """Links beside each other: what each says and where it leads."""
+    items = "".join(f'<a href="{html.escape(target)}">{text}</a>' for text, target in links.items())
     return f'<div class="lesson-bar">{items}</div>\n'
 
 
@@ -252,6 +262,20 @@ def quiz(number: str) -> str:
 # the other pages
 
 
+def teaching(folder: Path) -> None:
+    """The lecturer's pages, each with a way to its lesson and its slides; the one about all of them is their front."""
+    lessons = {path.name[:2]: path.stem for path in FILES}
+    for path in (ROOT / "teach").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        if path.stem in lessons:
+            head, _, rest = text.partition("\n")
+            links = {"The lesson": f"../{lessons[path.stem]}.html", "Slides": f"../slides/{path.stem}.html"}
+            text = f"{head}\n\n{row(links)}\n{rest}"
+        else:
+            text += "\n".join(["\n```{toctree}", ":hidden:", ":maxdepth: 1", "", *sorted(lessons), "```", ""])
+        (folder / f"{path.stem.replace('README', 'index')}.md").write_text(text, encoding="utf-8")
+
+
 def front() -> str:
     """The front page: what the course is, and a map of it to click."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -266,13 +290,14 @@ def front() -> str:
     for name, first, last in GROUPS:
         members = "".join(card for number, card in cards.items() if first <= number <= last)
         parts.append(f'<section><h2>{html.escape(name)}</h2><div class="cards">{members}</div></section>')
-    pages = "\n".join([*(path.stem for path in FILES), "glossary", "reference", "colab"])
+    pages = "\n".join([*(path.stem for path in FILES), "teach/index", "glossary", "reference", "colab"])
     return f"""# pgnotes
 
 {sentence}
 
 Every slider on these pages moves without Python: what it shows was recorded from the lessons' own code. To run a
-lesson, to do its exercises and to train a model, open it in Colab or in JupyterLab.
+lesson, to do its exercises and to train a model, open it in Colab or in JupyterLab. [Teach with it](teach/index.md):
+slides, a page for the lecturer for each lesson, and plans for a term, six evenings or a day.
 
 <nav class="map" aria-label="The lessons">{"".join(parts)}</nav>
 

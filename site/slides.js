@@ -39,7 +39,10 @@ slides.words = async () => {
     const parts = [...slide.querySelectorAll(":scope > :not(footer), .say > *, .controls, .told, .said")];
     const low = () => Math.max(...parts.map((one) => one.offsetTop + one.offsetHeight));
     const wide = () => Math.max(...parts.map((one) => one.scrollWidth - one.clientWidth));
-    const full = () => low() > slide.querySelector("footer").offsetTop || wide() > 1;
+    const over = () => low() > slide.querySelector("footer").offsetTop || wide() > 1;
+    const folds = [...slide.querySelectorAll("details:not([open])")]; // a question's answers, of which one is open
+    const opened = (fold) => [(fold.open = true), over(), (fold.open = false)][1];
+    const full = () => over() || folds.some(opened);
     let size = parseInt(getComputedStyle(say).fontSize, 10);
     while (full() && size > SMALLEST) say.style.setProperty("--size", `${--size}px`);
   });

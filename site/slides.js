@@ -1,7 +1,7 @@
 // Slides: one section a screen, turned by keys, by a clicker or by the buttons below.
 "use strict";
 
-const slides = { at: 0, all: [] };
+const slides = { at: 0, all: [], typed: "" };
 
 // Show a slide, and fetch the recordings of its widgets and of the next one's
 slides.show = (at) => {
@@ -45,7 +45,13 @@ slides.words = async () => {
     const full = () => over() || folds.some(opened);
     let size = parseInt(getComputedStyle(say).fontSize, 10);
     while (full() && size > SMALLEST) say.style.setProperty("--size", `${--size}px`);
+    slide.querySelectorAll(".said").forEach((said) => slides.below(said, said.parentElement.querySelector(".picture")));
   });
+};
+
+slides.below = (said, picture) => {
+  said.style.top = `${picture.offsetTop + picture.offsetHeight + 10}px`;
+  said.style.left = `${picture.offsetLeft}px`;
 };
 
 const SMALLEST = 17;
@@ -55,10 +61,14 @@ const ALSO = { ArrowRight: 1, ArrowDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, 
 slides.key = (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   const busy = event.target.closest("input, select, button, a, summary, [tabindex]");
+  const typed = slides.typed; // 14 and Enter: slide 14
+  slides.typed = /^\d$/.test(event.key) ? typed + event.key : "";
   const by = TURNS[event.key] || (!busy && (event.shiftKey && event.key === " " ? -1 : ALSO[event.key]));
   if (by) {
     event.preventDefault();
     slides.turn(by);
+  } else if (event.key === "Enter" && typed && !busy) {
+    slides.show(typed - 1);
   } else if (event.key === "Escape") {
     document.activeElement.blur();
   } else if (event.key === "f" && document.documentElement.requestFullscreen) {

@@ -129,6 +129,17 @@ def test_a_slider_has_the_arrows_while_it_has_the_focus_and_a_clicker_turns_all_
     assert place(tab) == 3
 
 
+def test_a_number_and_enter_go_to_a_slide(tab):
+    opened(tab, "05.html")
+    for key in "14":
+        tab.keyboard.press(key)
+    tab.keyboard.press("Enter")
+    assert place(tab) == 14
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Enter")
+    assert place(tab) == 14, "an Enter alone goes nowhere: the first turn showed the answer"
+
+
 def test_what_a_question_asks_for_waits(tab):
     opened(tab, "05.html")
     tab.evaluate("slides.show(7)")

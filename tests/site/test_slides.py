@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 # of the slide that is shown: its heading, and how far what it holds reaches, but for formulas read aloud
 REACH = """() => {
     const slide = document.querySelector(".slide.current");
-    const unseen = "footer *, .katex-mathml, .katex-mathml *, svg, svg *, details:not([open]) > :not(summary)";
+    const unseen = "footer, .katex-mathml, .katex-mathml *, svg, svg *, details:not([open]) > :not(summary)";
     const parts = [...slide.querySelectorAll("*")].filter(part => !part.matches(unseen));
     const boxes = parts.map(part => part.getBoundingClientRect()).filter(box => box.width && box.height);
     return {

@@ -13,6 +13,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "pgnotes"
 html_static_path = [str(Path(__file__).parents[1] / "build" / "static")]
+html_extra_path = [str(Path(__file__).parents[1] / "build" / "extra")]  # slides, which are pages by themselves
 html_css_files = ["katex/katex.min.css", "style.css"]
 html_js_files = ["player.js"]
 mathjax_path = "katex/boot.js"

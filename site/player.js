@@ -61,7 +61,12 @@ pgnotes.play = async (figure) => {
   };
 
   const controls = figure.querySelector(".controls");
-  head.controls.forEach((control, i) => controls.append(pgnotes.control(control, (value) => { at[i] = value; draw(); })));
+  const rows = head.controls.map((control, i) => pgnotes.control(control, (value) => { at[i] = value; draw(); }));
+  controls.append(...rows);
+  figure.put = (places) => {
+    places.forEach((place, i) => { rows[i].put(place); at[i] = place; });
+    draw();
+  };
   draw();
   picture.replaceChildren(board);
   pgnotes.reachable();
@@ -70,9 +75,10 @@ pgnotes.play = async (figure) => {
     figure.append(make("figcaption", { textContent: note }));
   }
   figure.dataset.ready = "done";
+  figure.dispatchEvent(new Event("ready"));
 };
 
-// One control with its label; `change` is told the place of the value that was chosen
+// One control with its label; `change` is told the place of the value that was chosen, `put` moves the control alone
 pgnotes.control = (control, change) => {
   const row = make("label", { className: `control ${control.kind}` });
   const name = make("span", { textContent: control.label });
@@ -80,6 +86,7 @@ pgnotes.control = (control, change) => {
     let place = control.at;
     const button = make("button", { type: "button", textContent: control.label });
     button.onclick = () => change((place = (place + 1) % control.texts.length));
+    button.put = (value) => { place = value; };
     return button;
   }
   if (control.kind === "choice") {
@@ -87,21 +94,27 @@ pgnotes.control = (control, change) => {
     control.texts.forEach((text, k) => list.add(new Option(text, k)));
     list.value = control.at;
     list.onchange = () => change(+list.value);
+    row.put = (value) => { list.value = value; };
     row.append(name, list);
     return row;
   }
   if (control.kind === "switch") {
     const box = make("input", { type: "checkbox", checked: control.at === 1 });
     box.onchange = () => change(+box.checked);
+    row.put = (value) => { box.checked = value === 1; };
     row.append(box, name);
     return row;
   }
   const range = make("input", { type: "range", min: 0, max: control.texts.length - 1, step: 1, value: control.at });
   const readout = make("output", { textContent: control.texts[control.at] });
-  range.setAttribute("aria-valuetext", readout.textContent);
-  range.oninput = () => {
-    readout.textContent = control.texts[range.value];
+  row.put = (value) => {
+    range.value = value;
+    readout.textContent = control.texts[value];
     range.setAttribute("aria-valuetext", readout.textContent);
+  };
+  row.put(control.at);
+  range.oninput = () => {
+    row.put(+range.value);
     change(+range.value);
   };
   row.append(name, readout, range);
@@ -149,4 +162,5 @@ pgnotes.answer = (input) => {
 document.addEventListener("DOMContentLoaded", pgnotes.start);
 
 // A site that was opened once can be read again without a network
-if (location.protocol.startsWith("http") && "serviceWorker" in navigator) navigator.serviceWorker.register("sw.js");
+const WORKER = new URL("../sw.js", document.currentScript.src);
+if (location.protocol.startsWith("http") && "serviceWorker" in navigator) navigator.serviceWorker.register(WORKER);

@@ -18,11 +18,13 @@ import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import matplotlib
 import nbformat
+import slides
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from nbformat import NotebookNode
@@ -49,12 +51,12 @@ ROOMS = {
 
 def main(build: Path) -> None:
     """Write all sources into `source`, and what pages load as it is into `static`."""
-    folder, static = build / "source", build / "static"
-    for each in (folder, static):
+    folder, static, extra = build / "source", build / "static", build / "extra"
+    for each in (folder, static, extra):
         shutil.rmtree(each, ignore_errors=True)
-    for each in (folder, static / "pictures", static / "notebooks"):
+    for each in (folder / "teach", static / "pictures", static / "notebooks", extra / "slides"):
         each.mkdir(parents=True)
-    for file in ("player.js", "style.css"):
+    for file in ("player.js", "style.css", "slides.js", "slides.css"):
         shutil.copy(HERE / file, static)
     shutil.copytree(HERE / "katex", static / "katex")
     shutil.copytree(build / "recordings", static / "recordings")
@@ -63,8 +65,11 @@ def main(build: Path) -> None:
     for path in FILES:
         lesson = nbformat.read(path, as_version=4)
         nbformat.write(empty(lesson), static / "notebooks" / path.name)
+        deck = slides.page(lesson, path, partial(picture, static))
+        (extra / "slides" / f"{path.name[:2]}.html").write_text(deck, encoding="utf-8")
         page(lesson, path, static)
         nbformat.write(lesson, folder / path.name)
+    teaching(folder / "teach")
     shutil.copy(HERE / "colab.md", folder)
     (folder / "glossary.md").write_text(glossary(), encoding="utf-8")
     (folder / "index.md").write_text(front(), encoding="utf-8")
@@ -153,8 +158,17 @@ def link_first(cell: NotebookNode, word: re.Pattern, place: str) -> bool:
 
 def bar(path: Path) -> str:
     """What a reader may do with a lesson that a page can't."""
-    links = [("Open in Colab", badge_target(path)), ("Download the notebook", f"_static/notebooks/{path.name}")]
-    items = "".join(f'<a href="{html.escape(target)}">{text}</a>' for text, target in links)
+    links = {
+        "Open in Colab": badge_target(path),
+        "Download the notebook": f"_static/notebooks/{path.name}",
+        "Slides": f"slides/{path.name[:2]}.html",
+    }
+    return row(links)
+
+
+def row(links: dict[str, str]) -> str:
+    """Links beside each other: what each says and where it leads."""
+    items = "".join(f'<a href="{html.escape(target)}">{text}</a>' for text, target in links.items())
     return f'<div class="lesson-bar">{items}</div>\n'
 
 
@@ -173,7 +187,7 @@ def code(cell: NotebookNode, path: Path, static: Path) -> None:
         if "image/png" in data:
             name = metadata.get("pgnotes")
             shows_widget |= name is not None
-            outputs.append(shown(picture(data["image/png"], metadata, static, name)))
+            outputs.append(shown(picture(static, data["image/png"], metadata, name)))
         elif cell.id.startswith("exercise-"):
             link = f'<a href="{html.escape(badge_target(path))}">Open the lesson in Colab</a>'
             outputs.append(shown(f"<p class='do-it'>{link} to write it there: the check says what it finds.</p>"))
@@ -193,7 +207,7 @@ def shown(text: str) -> NotebookNode:
     return new_output("display_data", {"text/html": text})
 
 
-def picture(png: str, metadata: dict, static: Path, name: str | None) -> str:
+def picture(static: Path, png: str, metadata: dict, name: str | None) -> str:
     """A saved picture with its words; for a widget, the figure that plays its recording."""
     words = html.escape(metadata["alt"])
     if name is not None:
@@ -248,6 +262,20 @@ def quiz(number: str) -> str:
 # the other pages
 
 
+def teaching(folder: Path) -> None:
+    """The lecturer's pages, each with a way to its lesson and its slides; the one about all of them is their front."""
+    lessons = {path.name[:2]: path.stem for path in FILES}
+    for path in (ROOT / "teach").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        if path.stem in lessons:
+            head, _, rest = text.partition("\n")
+            links = {"The lesson": f"../{lessons[path.stem]}.html", "Slides": f"../slides/{path.stem}.html"}
+            text = f"{head}\n\n{row(links)}\n{rest}"
+        else:
+            text += "\n".join(["\n```{toctree}", ":hidden:", ":maxdepth: 1", "", *sorted(lessons), "```", ""])
+        (folder / f"{path.stem.replace('README', 'index')}.md").write_text(text, encoding="utf-8")
+
+
 def front() -> str:
     """The front page: what the course is, and a map of it to click."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -262,13 +290,14 @@ def front() -> str:
     for name, first, last in GROUPS:
         members = "".join(card for number, card in cards.items() if first <= number <= last)
         parts.append(f'<section><h2>{html.escape(name)}</h2><div class="cards">{members}</div></section>')
-    pages = "\n".join([*(path.stem for path in FILES), "glossary", "reference", "colab"])
+    pages = "\n".join([*(path.stem for path in FILES), "teach/index", "glossary", "reference", "colab"])
     return f"""# pgnotes
 
 {sentence}
 
 Every slider on these pages moves without Python: what it shows was recorded from the lessons' own code. To run a
-lesson, to do its exercises and to train a model, open it in Colab or in JupyterLab.
+lesson, to do its exercises and to train a model, open it in Colab or in JupyterLab. [Teach with it](teach/index.md):
+slides, a page for the lecturer for each lesson, and plans for a term, six evenings or a day.
 
 <nav class="map" aria-label="The lessons">{"".join(parts)}</nav>
 

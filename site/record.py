@@ -50,6 +50,7 @@ class Position:
     values: list[Any]
     texts: list[str]
     at: int
+    told: frozenset = frozenset()  # what the still picture shows and a lecturer asks for: never left out
 
 
 def positions(live: Live) -> list[Position]:
@@ -58,23 +59,28 @@ def positions(live: Live) -> list[Position]:
         texts = [caption for caption, _ in live.twin]
         return [Position("", "recorded", "choice", [settings for _, settings in live.twin], texts, 0)]
 
-    found = [position(control, live.recorded.get(control.name)) for control in live.controls]
+    found = [position(control, live.recorded.get(control.name), told(live, control.name)) for control in live.controls]
     if live.noise:
         texts = [f"draw {seed + 1}" for seed in range(SEEDS)]
         found.append(Position("seed", "Resample", "button", list(range(SEEDS)), texts, 0))
     while math.prod(len(one.values) for one in found) > STATES:
         free = [one for one in found if one.kind == "slider" and one.name not in live.recorded]
-        longest = max(free, key=lambda one: len(one.values), default=None)
-        if longest is None or len(longest.values) <= 3:
-            break  # both ends and the value it starts at: any fewer would be no slider
-        thin(longest)
+        free = [one for one in free if len(fewer(one)) < len(one.values)]
+        if not free:
+            break  # both ends, the value it starts at and what is told: any fewer would be no slider
+        thin(max(free, key=lambda one: len(one.values)))
     return found
 
 
-def position(control: Slider | Choice | Switch, chosen: Any = None) -> Position:
-    """All values of a control, or those that were chosen."""
+def told(live: Live, name: str) -> frozenset:
+    """The values of a control at which the widget's still picture is drawn."""
+    return frozenset(settings[name] for _, settings in live.twin if name in settings)
+
+
+def position(control: Slider | Choice | Switch, chosen: Any = None, told: frozenset = frozenset()) -> Position:
+    """All values of a control, or those that were chosen and those that are told."""
     if isinstance(control, Choice):
-        options = [option for option in control.options if chosen is None or option[1] in chosen]
+        options = [option for option in control.options if chosen is None or option[1] in {*chosen, *told}]
         texts, values = zip(*options, strict=True)
         return Position(control.name, control.label, "choice", [*values], [*texts], values.index(control.value))
     if isinstance(control, Switch):
@@ -84,10 +90,11 @@ def position(control: Slider | Choice | Switch, chosen: Any = None) -> Position:
     kind = type(control.step)
     values = [kind(round(control.low + i * control.step, 10)) for i in range(count)]
     if chosen is not None:
-        values = [kind(value) for value in chosen]
+        values = sorted(kind(value) for value in {*chosen, *told})
     places = max(1, len(f"{control.step:g}".partition(".")[2]))
     texts = [str(value) if kind is int else f"{value:.{places}f}" for value in values]
-    return Position(control.name, control.label, "slider", values, texts, nearest(values, control.value))
+    kept = frozenset(values[nearest(values, value)] for value in told)
+    return Position(control.name, control.label, "slider", values, texts, nearest(values, control.value), kept)
 
 
 def nearest(values: list[Any], value: Any) -> int:
@@ -95,13 +102,17 @@ def nearest(values: list[Any], value: Any) -> int:
     return min(range(len(values)), key=lambda i: abs(values[i] - value))
 
 
-def thin(one: Position) -> None:
-    """Leave out every second value, and keep the one it starts at, and both ends."""
+def fewer(one: Position) -> list[int]:
+    """The places that are left without every second value: those told, the one it starts at, and both ends stay."""
     last = len(one.values) - 1
-    kept = {i for i in range(last + 1) if (i - one.at) % 2 == 0} | {0, last}
-    if len(kept) == last + 1:
-        kept = {0, one.at, last}
-    places = sorted(kept)
+    fixed = {0, one.at, last} | {i for i, value in enumerate(one.values) if value in one.told}
+    kept = fixed | {i for i in range(last + 1) if (i - one.at) % 2 == 0}
+    return sorted(kept if len(kept) <= last else fixed)
+
+
+def thin(one: Position) -> None:
+    """Leave out every second value."""
+    places = fewer(one)
     one.values, one.texts, one.at = (
         [one.values[i] for i in places],
         [one.texts[i] for i in places],

@@ -19,7 +19,7 @@ from pgnotes.classroom.canvas import Canvas
 SITE = Path(__file__).parents[2] / "build" / "site"
 REQUIRED = os.environ.get("PGNOTES_SITE") == "required"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-PAGES = sorted(path.name for path in SITE.glob("*.html"))
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in (*SITE.glob("*.html"), *SITE.glob("teach/*.html")))
 LESSONS = [name for name in PAGES if re.match(r"\d\d_", name)]
 TRIES = 20
 SMALLEST = 10  # pixels of a letter

@@ -130,6 +130,26 @@ def test_thinning_keeps_the_ends_and_the_beginning():
     assert len(one.values) == 3
 
 
+def test_what_the_still_picture_shows_is_recorded(toy, monkeypatch):
+    """However few positions are left: a lecturer asks for these by their captions."""
+    toy.twin = (("one", {"height": 2.5}), ("another", {"height": 3.5, "on": True}))
+    monkeypatch.setattr(record, "STATES", 5)
+    first = record.positions(toy)[0]
+    assert first.values == [0.0, 1.0, 2.5, 3.5, 4.0]
+    toy.recorded = {"height": (0.0, 1.0)}
+    assert record.positions(toy)[0].values == [0.0, 1.0, 2.5, 3.5]
+
+
+@pytest.mark.parametrize("name", record.shown_in_lessons())
+def test_every_picture_that_a_caption_describes_is_recorded(name):
+    live = record.widget(name)
+    if live.dear:
+        return  # recorded at these and no others
+    for caption, settings in live.twin:
+        for one in record.positions(live):
+            assert (live.settings | settings)[one.name] in one.values, (caption, one.name)
+
+
 def test_chosen_positions_are_kept(toy, monkeypatch):
     toy.recorded = {"height": (0.0, 1.0, 4.0)}
     first = record.positions(toy)[0]

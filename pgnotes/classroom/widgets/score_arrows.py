@@ -24,6 +24,8 @@ CORNERS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]], dtype=torch.
 STEP = 1.1  # how large a step each path is; the straight arrows are what it does to first order
 ALONG = torch.linspace(0, 1, 25, dtype=torch.float64)  # of a path, where it is drawn
 LEVELS = 5  # lines of equal J
+MIDDLE = -0.04, -0.02  # of the straight arrows' room
+WORDS = 0.05, -0.105  # left of the one and below the other they are explained
 CONTROLS = (
     Slider("logit_a", "logit of A", -3.0, 3.0, 0.1, 0.8),
     Slider("logit_b", "logit of B (C: 0)", -3.0, 3.0, 0.1, 0.2),
@@ -91,15 +93,21 @@ def bare(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
 
 
-def beside(tail: tuple[float, float], part: tuple[float, float], taken: Corners) -> tuple[float, float]:
-    """Where an arrow's name stands: beside its middle, on the outer side unless another name is there."""
+def beside(tail: tuple[float, float], part: tuple[float, float], taken: Corners) -> tuple[float, float] | None:
+    """Where an arrow's name stands: beside its middle, on the outer side if that is free of names, words and the edge.
+
+    None for an arrow too short for a name, and where no side is free.
+    """
     (u, v), (dx, dy) = tail, part
     length = math.hypot(dx, dy)
-    for side in (0.012, -0.012, 0.028):
-        place = u + dx / 2 + side * dy / length, v + dy / 2 - side * dx / length
-        if all(math.dist(place, other) > 0.016 for other in taken):
-            break
-    return place
+    if length <= 0.008:
+        return None
+    for side in (0.012, -0.012, 0.028, -0.028):
+        x, y = u + dx / 2 + side * dy / length, v + dy / 2 - side * dx / length
+        inside = abs(x - MIDDLE[0]) < 0.16 and abs(y - MIDDLE[1]) < 0.13
+        if inside and not (x < WORDS[0] and y < WORDS[1]) and all(math.dist((x, y), other) > 0.016 for other in taken):
+            return x, y
+    return None
 
 
 def draw(fig: Figure) -> Moving:
@@ -145,10 +153,11 @@ def draw(fig: Figure) -> Moving:
 
         taken: Corners = []
         for name, tail, part in zip(names, tails[:-1], n["parts"], strict=True):
-            name.set_visible(math.hypot(*part) > 0.008)
-            if name.get_visible():
-                taken.append(beside(tail, part, taken))
-                name.set_position(taken[-1])
+            place = beside(tail, part, taken)
+            name.set_visible(place is not None)
+            if place:
+                name.set_position(place)
+                taken.append(place)
         fill(readings, (f"{value:z.2f}" for value in n["readings"]))
 
     moving = [*levels, *pays, *pulls, pull_heads, dot, *parts, part_heads, *whole, whole_head, *names, *readings]

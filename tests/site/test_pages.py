@@ -60,7 +60,13 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=[(360, 740), (1280, 900)], ids=["phone", "desk"])
+PHONE, DESK = (360, 740), (1280, 900)
+# for what is the same at both sizes
+ON_A_PHONE = pytest.mark.parametrize("tab", [PHONE], ids=["phone"], indirect=True)
+AT_A_DESK = pytest.mark.parametrize("tab", [DESK], ids=["desk"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=[PHONE, DESK], ids=["phone", "desk"])
 def tab(request, chromium):
     """A page of that size which keeps a list of what went wrong."""
     width, height = request.param
@@ -98,6 +104,7 @@ def test_a_page_is_whole(tab, name):
     )
 
 
+@AT_A_DESK
 @pytest.mark.parametrize("name", PAGES)
 def test_every_link_inside_leads_somewhere(tab, name):
     opened(tab, name)
@@ -109,6 +116,7 @@ def test_every_link_inside_leads_somewhere(tab, name):
                 assert f'id="{anchor}"' in Path(path).read_text(encoding="utf-8"), target
 
 
+@ON_A_PHONE
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_quiz_choice_answers(tab, name):
     opened(tab, name)
@@ -121,6 +129,7 @@ def test_every_quiz_choice_answers(tab, name):
         assert seen == [choice.get_attribute("aria-controls")]
 
 
+@ON_A_PHONE
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_serious_is_found_by_axe(tab, name):
     """axe-core's rules, over the page with all its folds open."""
@@ -134,6 +143,7 @@ def test_nothing_serious_is_found_by_axe(tab, name):
     assert not serious, [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
 
 
+@AT_A_DESK
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_control_is_moved_by_keys(tab, name):
     """With the tabulator and the arrows alone, in the order in which they stand."""

@@ -1,0 +1,128 @@
+"""The quiz of lesson 14."""
+
+from pgnotes.classroom.quiz import Choice, Question
+
+QUESTIONS = (
+    Question(
+        "A reward is 1 where a > 0, else 0. You estimate ∂J/∂μ of a Gaussian policy by the path, from a million "
+        "actions. What do you get?",
+        (
+            Choice(
+                "The right gradient, with more noise than from the score.",
+                False,
+                "Nearly steep steps do that. At the step itself no action ever meets the jump.",
+            ),
+            Choice(
+                "Exactly 0.",
+                True,
+                "The slope is 0 wherever there is one. The estimate has no noise, so that nothing looks wrong, and the "
+                "truth is the density at 0.",
+            ),
+            Choice(
+                "An infinite slope now and then, which averages to the right gradient.",
+                False,
+                "An action at exactly 0 has probability 0, and autograd does not see a jump anyway.",
+            ),
+        ),
+    ),
+    Question(
+        "With an entropy bonus, in which coordinates does a natural step reach the best covariance at a pace that does "
+        "not depend on the reward's curvature?",
+        (
+            Choice(
+                "In the covariance Σ.",
+                False,
+                "There a long step makes a variance negative, and the narrowest direction dictates the step size.",
+            ),
+            Choice(
+                "In the precision Σ⁻¹.",
+                True,
+                "There the natural gradient is linear, and the distance from the best shrinks by 1 − ηα in every "
+                "direction.",
+            ),
+            Choice(
+                "In any: a natural gradient does not depend on coordinates.",
+                False,
+                "Its flow does not. A step of finite length does (claim C41).",
+            ),
+        ),
+    ),
+    Question(
+        "Runs become ten times longer; every step is the same decision, and independent of the others. What happens "
+        "to the relative noise of the gradient from one run?",
+        (
+            Choice(
+                "It grows.",
+                False,
+                "It does, where nothing is subtracted: the later rewards' mean shakes every score.",
+            ),
+            Choice(
+                "It falls, if each reward is compared with its step's mean.",
+                True,
+                "From 2.6 at one step to 0.7 at twenty in section 4: every step is one more sample of the same "
+                "decision.",
+            ),
+            Choice(
+                "It stays.",
+                False,
+                "The gradient grows with the length, the noise by another law. Which one, what is subtracted decides.",
+            ),
+        ),
+    ),
+    Question(
+        "A critic explains 99.99 % of the variance of Q. Is it good enough for DDPG?",
+        (
+            Choice(
+                "Yes: its values are off by a hundredth of their spread.",
+                False,
+                "The actor does not see values. It sees their slope by the action.",
+            ),
+            Choice(
+                "It need not be: a small ripple may turn the slope's sign almost everywhere.",
+                True,
+                "In section 5 most starts end at a false summit. A policy with a spread would average the ripple away.",
+            ),
+            Choice(
+                "Yes, if the actor's step size is small.",
+                False,
+                "With small steps the actor stops on the first ripple.",
+            ),
+        ),
+    ),
+    Question(
+        "A log of SAC, for one action in (−1, 1), says: entropy 1.2 nats. What do you conclude?",
+        (
+            Choice(
+                "The policy explores well; α could be lower.",
+                False,
+                "No policy on (−1, 1) has more than log 2 = 0.693 nats.",
+            ),
+            Choice(
+                "The program does not compute the entropy of its actions.",
+                True,
+                "Above log 2 is impossible. Perhaps the log-determinant is missing, so that it is the Gaussian's.",
+            ),
+            Choice(
+                "σ is large, and most actions lie at the ends.",
+                False,
+                "Perhaps so; but the true entropy would then be below log 2, and negative from σ = 2 on.",
+            ),
+        ),
+    ),
+    Question(
+        "You raise σ of a squashed Gaussian with μ = 0 from 0.87 to 3. Its entropy",
+        (
+            Choice("rises by log(3/0.87), as for any Gaussian.", False, "Before tanh it does."),
+            Choice(
+                "falls, from 0.68 to −1.10.",
+                True,
+                "0.87 is the summit. Beyond it the actions pile up at both ends.",
+            ),
+            Choice(
+                "tends to log 2, because every action becomes equally likely.",
+                False,
+                "It is as near as it gets at 0.87. At 3, 62 % of the actions lie in the outer tenth.",
+            ),
+        ),
+    ),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -37,10 +38,9 @@ def bonus_optimum(world: TokenWorld, alpha: float) -> PrefixPolicy:
     return PrefixPolicy(q_table(world, lambda q: (torch.softmax(q / alpha, 1) * q).sum(1)) / alpha)
 
 
-def q_table(world: TokenWorld, value: object) -> Tensor:
+def q_table(world: TokenWorld, value: Callable[[Tensor], Tensor]) -> Tensor:
     """Q of each prefix and symbol, [rows, V], where a prefix is worth value(Q) of its row."""
     check_single_prompt(world)
-    assert callable(value)
     rows = sum(world.vocab_size**t for t in range(world.horizon))
     q = torch.zeros(rows, world.vocab_size, dtype=torch.float64)
     for _ in range(world.horizon):  # each round is right one symbol earlier
@@ -70,9 +70,8 @@ def bonus_gradient(world: TokenWorld, policy: PrefixPolicy, alpha: float) -> Ten
     return gradient_of(policy, objective)
 
 
-def gradient_of(policy: PrefixPolicy, objective: object) -> Tensor:
+def gradient_of(policy: PrefixPolicy, objective: Callable[[PrefixPolicy], Tensor]) -> Tensor:
     """The gradient of objective(policy) by the logits."""
-    assert callable(objective)
     with torch.enable_grad():
         logits = policy.logits.detach().requires_grad_()
         return torch.autograd.grad(objective(PrefixPolicy(logits)), logits)[0]

@@ -53,7 +53,7 @@ def path_moments(reward: Reward, mean: float, std: float, n: int = NODES) -> Mom
     """Mean [2] and covariance of r'(a) ∂a/∂θ, (r', r' σ z), by the mean and by log σ, from one action (lesson 14).
 
     The slope is autograd's (Kingma & Welling 2014; Mohamed et al. 2020, section 5).  Arguments as in `score_moments`.
-    The mean is the gradient of J only if r is continuous: autograd does not see a jump.
+    The mean is the gradient of J if r is Lipschitz; autograd does not see a jump.
     """
     z, weights = quadrature(n)
     slopes = slope_of(reward, placed(z, mean, std))

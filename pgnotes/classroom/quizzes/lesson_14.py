@@ -8,11 +8,6 @@ QUESTIONS = (
         "actions. What do you get?",
         (
             Choice(
-                "The right gradient, with more noise than from the score.",
-                False,
-                "Nearly steep steps do that. At the step itself no action ever meets the jump.",
-            ),
-            Choice(
                 "Exactly 0.",
                 True,
                 "The slope is 0 wherever there is one. The estimate has no noise, so that nothing looks wrong, and the "
@@ -22,6 +17,11 @@ QUESTIONS = (
                 "An infinite slope now and then, which averages to the right gradient.",
                 False,
                 "An action at exactly 0 has probability 0, and autograd does not see a jump anyway.",
+            ),
+            Choice(
+                "The right gradient, with more noise than from the score.",
+                False,
+                "Nearly steep steps do that. At the step itself no action ever meets the jump.",
             ),
         ),
     ),
@@ -52,6 +52,11 @@ QUESTIONS = (
         "to the relative noise of the gradient from one run?",
         (
             Choice(
+                "It stays.",
+                False,
+                "The gradient grows with the length, the noise by another law. Which one, what is subtracted decides.",
+            ),
+            Choice(
                 "It grows.",
                 False,
                 "It does, where nothing is subtracted: the later rewards' mean shakes every score.",
@@ -61,11 +66,6 @@ QUESTIONS = (
                 True,
                 "From 2.6 at one step to 0.7 at twenty in section 4: every step is one more sample of the same "
                 "decision.",
-            ),
-            Choice(
-                "It stays.",
-                False,
-                "The gradient grows with the length, the noise by another law. Which one, what is subtracted decides.",
             ),
         ),
     ),
@@ -93,11 +93,6 @@ QUESTIONS = (
         "A log of SAC, for one action in (−1, 1), says: entropy 1.2 nats. What do you conclude?",
         (
             Choice(
-                "The policy explores well; α could be lower.",
-                False,
-                "No policy on (−1, 1) has more than log 2 = 0.693 nats.",
-            ),
-            Choice(
                 "The program does not compute the entropy of its actions.",
                 True,
                 "Above log 2 is impossible. Perhaps the log-determinant is missing, so that it is the Gaussian's.",
@@ -107,21 +102,30 @@ QUESTIONS = (
                 False,
                 "Perhaps so; but the true entropy would then be below log 2, and negative from σ = 2 on.",
             ),
+            Choice(
+                "The policy explores well; α could be lower.",
+                False,
+                "No policy on (−1, 1) has more than log 2 = 0.693 nats.",
+            ),
         ),
     ),
     Question(
         "You raise σ of a squashed Gaussian with μ = 0 from 0.87 to 3. Its entropy",
         (
-            Choice("rises by log(3/0.87), as for any Gaussian.", False, "Before tanh it does."),
-            Choice(
-                "falls, from 0.68 to −1.10.",
-                True,
-                "0.87 is the summit. Beyond it the actions pile up at both ends.",
-            ),
             Choice(
                 "tends to log 2, because every action becomes equally likely.",
                 False,
                 "It is as near as it gets at 0.87. At 3, 62 % of the actions lie in the outer tenth.",
+            ),
+            Choice(
+                "rises by log(3/0.87), as for any Gaussian.",
+                False,
+                "Before tanh it does. From 0.87 on tanh takes away more than that.",
+            ),
+            Choice(
+                "falls, from 0.68 to −1.10.",
+                True,
+                "0.87 is the summit. Beyond it the actions pile up at both ends.",
             ),
         ),
     ),

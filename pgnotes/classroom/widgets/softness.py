@@ -1,4 +1,4 @@
-"""A reward that is a step, softened: the noise of two estimators of the same gradient (lesson 14; Mohamed et al. 2020)."""
+"""A reward that is a step, softened: the noise of two estimators of one gradient (lesson 14; Mohamed et al. 2020)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def estimates(std: float, baseline: bool) -> list[tuple[float, float, float]]:
 
         middle = gaussian_mean(reward, MEAN, std) if baseline else 0.0
         score, path = score_moments(reward, MEAN, std, middle), path_moments(reward, MEAN, std)
-        found.append((score.mean[0].item(), *(m.covariance[0, 0].sqrt().item() for m in (score, path))))
+        noises = [moments.covariance[0, 0].sqrt().item() for moments in (score, path)]
+        found.append((score.mean[0].item(), noises[0], noises[1]))
 
     above = 0.5 * torch.erfc(torch.tensor(-MEAN / std / 2**0.5, dtype=torch.float64)).item()
     step = step_moments(MEAN, std, above if baseline else 0.0)
@@ -66,8 +67,8 @@ def draw(fig: Figure) -> Moving:
     world, noise = two_panels(fig, 1.0, left=0.065, top=0.89, bottom=0.3, gap=0.22)
     label(world, "What is paid, and who is asked", x="action a").set(xlim=(-2.6, 3.6), ylim=(0, 1.3))
     world.set_yticks([0, 0.5, 1])
-    legend(world, (-2.5, 1.17, "reward", EXACT), (3.5, 1.17, "policy (not to scale)", AFTER))
-    world.texts[-1].set_ha("right")
+    legend(world, (-2.5, 1.17, "reward", EXACT))
+    legend(world, (3.5, 1.17, "policy (not to scale)", AFTER), ha="right")
     hill = empty_shapes(world, facecolor=BAND, edgecolor=AFTER, linewidth=1.5)
     paid = empty_line(world, color=EXACT, linewidth=2)
 

@@ -1,4 +1,4 @@
-"""A Gaussian squashed into (-1, 1) by tanh: its density, its entropy, and what goes without the determinant (lesson 14)."""
+"""A Gaussian squashed into (-1, 1) by tanh: its density and entropy, with and without the determinant (lesson 14)."""
 
 from __future__ import annotations
 

@@ -130,9 +130,7 @@ def test_gradients_flow_through_the_entropy():
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.9, 1.0])
 def test_a_trace_is_reward_to_go_in_another_order(beta):
     scores, rewards = numbers(30, 4), numbers(30, seed=1)
-    by_sums = sum(
-        beta ** (k - t) * rewards[k] * scores[t] for t in range(30) for k in range(t, 30) if beta or k == t
-    )
+    by_sums = sum(beta ** (k - t) * rewards[k] * scores[t] for t in range(30) for k in range(t, 30) if beta or k == t)
     found = gpomdp(scores, rewards, beta)
     torch.testing.assert_close(found, by_sums, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(found, reward_to_go(rewards, beta) @ scores, rtol=1e-12, atol=1e-12)

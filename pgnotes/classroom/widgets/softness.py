@@ -106,8 +106,8 @@ def softness() -> Live:
     )
     alt = (
         "Left, a reward that rises from 0 to 1 around 0, more or less softly, and a Gaussian policy around 0.5. Right, "
-        "the standard deviation of two estimates of the gradient by the mean, over the softness: the score's stays "
-        "near 0.4; the path's is a tenth of it at τ = 3 and below, passes it at 0.24 and rises to 2.2; at the step it "
+        "the standard deviation of two estimates of the gradient by the mean, over the softness: the score's rises to "
+        "0.4 and stays there; the path's is a third of it at τ = 0.75, passes it at 0.24 and rises to 2.2; at the step it "
         "falls to 0, and so does what the path says, where the true gradient is 0.352."
     )
     return Live(numbers, draw, CONTROLS, 3.2, twin, alt)

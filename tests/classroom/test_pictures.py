@@ -1,10 +1,13 @@
 """Pictures: drawn from any records, described in words, and not more often than the run can afford."""
 
 import ast
+import io
 import itertools
 
 import pytest
+import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pgnotes.classroom import atlas, dashboard, figure
 from pgnotes.classroom.dashboard import LivePicture, curves, outcomes, smooth
@@ -152,3 +155,16 @@ def test_show_displays_the_source(monkeypatch):
         assert parsed.name == function.__name__
         assert ast.get_docstring(parsed) == function.__doc__
         assert len(parsed.body) > 1
+
+
+def test_a_large_picture_is_kept_with_few_colours():
+    """In the same size, and much smaller."""
+    fig, ax = panels(1, 1, 3.0)
+    ax.imshow(torch.rand(600, 1400, 3, generator=torch.Generator().manual_seed(0)).numpy(), aspect="auto")
+    whole = io.BytesIO()
+    fig.savefig(whole, format="png", facecolor="white")
+    data, _ = bundle(fig, "noise")
+    assert len(data["image/png"]) < len(whole.getvalue()) / 2
+    kept, before = (Image.open(io.BytesIO(png)) for png in (data["image/png"], whole.getvalue()))
+    assert kept.size == before.size
+    assert kept.mode == "P"

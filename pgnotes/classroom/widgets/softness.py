@@ -21,7 +21,7 @@ GRID = torch.linspace(-4, 5, 361, dtype=torch.float64)
 SHAPES = [torch.sigmoid(GRID / width).tolist() for width in WIDTHS] + [(GRID > 0).double().tolist()]
 PATH = "#8c6d1f"  # which means nothing elsewhere
 CONTROLS = (
-    Slider("sharp", "softness τ: 3, halved so often (9: the step itself)", 0, SHARPEST, 1, 2),
+    Slider("sharp", "how often τ = 3 is halved (9: a step)", 0, SHARPEST, 1, 2),
     Slider("std", "spread σ of the policy", 0.25, 2.0, 0.25, 1.0),
     Switch("baseline", "the score compares with the mean reward", value=True),
 )

@@ -22,7 +22,7 @@ SHAPES = [torch.sigmoid(GRID / width).tolist() for width in WIDTHS] + [(GRID > 0
 PATH = "#8c6d1f"  # which means nothing elsewhere
 CONTROLS = (
     Slider("sharp", "how often τ = 3 is halved (9: a step)", 0, SHARPEST, 1, 2),
-    Slider("std", "spread σ of the policy", 0.25, 2.0, 0.25, 1.0),
+    Slider("std", "spread σ of the policy", 0.5, 2.0, 0.25, 1.0),
     Switch("baseline", "the score compares with the mean reward", value=True),
 )
 
@@ -107,7 +107,7 @@ def softness() -> Live:
     alt = (
         "Left, a reward that rises from 0 to 1 around 0, more or less softly, and a Gaussian policy around 0.5. Right, "
         "the standard deviation of two estimates of the gradient by the mean, over the softness: the score's rises to "
-        "0.4 and stays there; the path's is a third of it at τ = 0.75, passes it at 0.24 and rises to 2.2; at the step it "
-        "falls to 0, and so does what the path says, where the true gradient is 0.352."
+        "0.4 and stays there; the path's is a third of it at τ = 0.75, passes it at 0.24 and rises to 2.2; at the step "
+        "it falls to 0, and so does what the path says, where the true gradient is 0.352."
     )
     return Live(numbers, draw, CONTROLS, 3.2, twin, alt)

@@ -86,7 +86,8 @@ def draw(fig: Figure) -> Moving:
         for line, values in zip((new, old), n["curves"], strict=True):
             line.set_data(SPREADS[:known], values[:known])
         dots[0].set_data([n["std"]], [max(n["entropy"], -2.6)])
-        dots[1].set_data(*([], []) if n["determinant"] else ([n["std"]], [n["reported"]]))
+        dots[1].set_data([n["std"]], [n["reported"]])
+        dots[1].set_visible(not n["determinant"])
         texts = f"{n['entropy']:+.3f}", f"{n['reported']:+.3f}", f"{n['area']:.2f}", f"{n['beyond']:.0%}"
         fill(readings, map(signed, texts))
 

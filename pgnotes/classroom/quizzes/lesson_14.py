@@ -78,9 +78,9 @@ QUESTIONS = (
                 "The actor does not see values. It sees their slope by the action.",
             ),
             Choice(
-                "It need not be: a small ripple may turn the slope's sign almost everywhere.",
+                "It need not be: a small ripple may put a false summit in the way of nearly every start.",
                 True,
-                "In section 5 most starts end at a false summit. A policy with a spread would average the ripple away.",
+                "In section 5 95 % of starts end at one. A policy with a spread would average the ripple away.",
             ),
             Choice(
                 "Yes, if the actor's step size is small.",

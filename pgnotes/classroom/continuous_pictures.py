@@ -54,7 +54,12 @@ def widths() -> tuple[Figure, str]:
     fig, (left, right) = panels(1, 2, 2.9)
     draw_valley(left)
     sizes = torch.logspace(-4, 1, 60, dtype=torch.float64)
-    label(right, "Steps to arrive", x="condition of H", y="steps, best step size")
+    label(
+        right,
+        "Steps to arrive, valley along an axis",
+        x="condition (largest curvature / smallest)",
+        y="steps, best step size",
+    )
     right.set(xscale="log", yscale="log", xlim=(0.8, 1300), ylim=(0.7, 40_000))
     right.set_xticks(CONDITIONS, [f"{c:,}" for c in CONDITIONS])
     right.set_yticks([1, 10, 100, 1000, 10_000], ["1", "10", "100", "1,000", "10,000"])

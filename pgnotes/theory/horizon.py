@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
@@ -70,3 +71,17 @@ def to_go_noise(step: Step, steps: int) -> float:
         ahead = later * (step.square - step.mean**2) + (later * step.mean) ** 2
         total += step.fourth + 2 * later * step.mean * step.weighted + step.score * ahead - step.gradient**2
     return total / (steps * step.gradient) ** 2
+
+
+def all_right_noise(steps: int) -> float:
+    """REINFORCE's variance over the squared gradient, paid 1 at the end if all T actions are above 0 (lesson 14).
+
+    Each action is drawn from N(0, 1), and J = 2^-T is subtracted. Of a half of the normal law, z averages to φ(0) and
+    z² to a half.
+    """
+    t = check_count("steps", steps)
+    chance, half = 0.5**t, 1 / math.sqrt(2 * math.pi)
+    gradient = t * half * 0.5 ** (t - 1)
+    square_if_paid = t * chance + t * (t - 1) * half**2 * 0.5 ** (t - 2)  # E[r (Σ s)²]
+    second = (1 - 2 * chance) * square_if_paid + chance**2 * t
+    return second / gradient**2 - 1

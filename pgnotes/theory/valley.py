@@ -88,11 +88,19 @@ START = 1.0, 2.0  # along each axis, the mean and the std
 NEAR = 0.01  # nats
 
 
-def arrival(condition: float, coordinates: str, step_sizes: Any, bonus: float = 0.2, most: int = 20_000) -> Arrival:
-    """The fewest steps from `START` to a KL below `NEAR` from the best policy of `narrow(condition)` (lesson 14).
+def arrival(
+    condition: float,
+    coordinates: str,
+    step_sizes: Any,
+    bonus: float = 0.2,
+    most: int = 20_000,
+    std: float = START[1],
+) -> Arrival:
+    """The fewest steps to a KL below `NEAR` from the best policy of `narrow(condition)` (lesson 14).
 
     coordinates: "plain", the gradient in (μ, log σ); or a natural step in those of `Valley.by_precision` or
     `Valley.by_covariance`.  step_sizes: [n], of which the best counts; one is out as soon as a variance is not above 0.
+    std: of the start, along each axis; its mean is in `START`.
     H and the start are diagonal, so that each axis runs by itself; all step sizes run at once.
     """
     check_choice("coordinates", coordinates, COORDINATES)
@@ -100,7 +108,7 @@ def arrival(condition: float, coordinates: str, step_sizes: Any, bonus: float = 
     slopes = narrow(condition, bonus).hessian.diagonal()
     best = 2 * slopes / bonus  # precisions
     mean = torch.full((len(sizes), 2), START[0], dtype=torch.float64)
-    variance = torch.full_like(mean, START[1] ** 2)
+    variance = torch.full_like(mean, check_positive("std", std) ** 2)
 
     for taken in range(check_count("most", most) + 1):
         nats = 0.5 * (best * variance - 1 - (best * variance).log() + best * mean**2).sum(1)

@@ -11,7 +11,7 @@ from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
 from pgnotes.classroom import continuous_pictures
-from pgnotes.classroom.exercises.densities import SUSPECTS, adds_up
+from pgnotes.classroom.exercises.densities import PASSES, SUSPECTS, adds_up, agrees
 from pgnotes.classroom.widgets import softness, squashed
 
 NOTEBOOK = nbformat.read(next((Path(__file__).parents[2] / "notebooks").glob("14_*.ipynb")), 4)
@@ -102,11 +102,24 @@ def test_curves_come_as_far_as_their_control():
         assert lengths[0] < lengths[1]
 
 
-def test_of_six_suspects_two_are_densities():
-    test = adds_up()
-    assert [test(lambda u, mean, std, of=of: of(u, mean, std)) for of in SUSPECTS] == [
-        True, False, True, False, False, False,
-    ]  # fmt: skip
+def test_of_eight_suspects_two_are_right_and_two_more_add_up():
+    right = {0, 2}
+    for test, passing in (
+        (agrees(), right),
+        (adds_up(), right | {5, 6}),  # σ² for σ, tanh μ for μ
+        (agrees(0.0, 3.0), right | {6}),
+        (agrees(1.0, 1.0), right | {5, 7}),  # 1e-6 counts only for a wide one
+        (adds_up(0.0, 0.5), right | {5, 6, 7}),
+    ):
+        assert {i for i, of in enumerate(SUSPECTS) if test(of)} == passing
+
+
+def test_the_last_suspect_lacks_what_its_sentence_says():
+    z, weights = gaussian()
+    u = 3 * z
+    lacking = 1 - weights @ ((1 - u.tanh() ** 2) / (1 - u.tanh() ** 2 + 1e-6))
+    assert lacking.item() == pytest.approx(0.015, abs=6e-4)
+    assert "lacks 1.5 % of its mass" in PASSES["suspect 8"]
 
 
 def test_the_pictures_say_what_their_words_say():
@@ -134,16 +147,41 @@ def test_the_pictures_say_what_their_words_say():
         ("dimensions", ("2.6", "12.8", "114.0", "1126.5", "path 0.25")),
         ("c61-code", ("+2.00, by log σ -2.00", "cosine 0.71")),
         ("c66-code", ("9.1", "108.0", "10114.0", "0.1082", "0.0319", "0.0100")),
-        ("c64-code", ("2.62", "0.67", "0.56", "34.6", "12.5")),
+        ("arrivals", ("covariance: [7, 8, 8, 9]", "plain: [4, 26, 229, 2385]", "1 steps of 4.5816")),
+        ("c64-code", ("2.62", "0.67", "0.56", "2.13", "34.6", "12.5", "[0.57, 2.36, 32.74, 1079.49]")),
         ("c63-code", ("cosine 0.751", "-0.0059", "+0.0940", "(true +0.1000)")),
         ("ddpg", ("0.7984", "1.2585", "1.3098", "1.3163", "1.3164")),
         ("c65-code", ("R² 0.99993", "32 local maxima", "95% of starts", "0.73 on average", "16.0%", "0.000%")),
         ("tanh-precision", ("-18.6137", "-13.8155", "-inf")),
-        ("c67-code", ("+0.6836", "-1.0957", "σ = 0.090", "σ = 2.920")),
-        ("c69-code", ("cosine of the gradients +0.448", "entropy 4.459", "entropy 4.067")),
-        ("c70-code", ("a return of 1.92", "1.1%", "gets 0.66", "gets 0.76", "left in 30%", "left in 11%")),
-        ("c71-code", ("-0.461", "0.194, with J 0.510", "0.655, with J 0.655")),
-        ("bug-print", ("reward -0.189", "reward -0.844", "reports +0.53", "σ 0.77", "σ 0.50", "σ 0.43")),
+        ("c67-code", ("+0.6836", "-1.0957", "σ = 0.090", "σ = 2.920", "1.25: -0.514")),
+        (
+            "c69-code",
+            ("cosine of the gradients +0.448", "entropy 4.459", "entropy 4.067", "KL 0.026", "KL 0.280", "KL 0.449"),
+        ),
+        ("c70-code", ("a return of 1.92", "1.1%", "94%", "gets 0.66", "gets 0.76", "left in 30%", "left in 11%")),
+        (
+            "c71-code",
+            (
+                "-0.461",
+                "0.194, with J 0.510",
+                "0.655, with J 0.655",
+                "baseline -2.008, with J 0.068",
+                "0.159, with J 0.159",
+            ),
+        ),
+        (
+            "bug-print",
+            (
+                "reward -0.189",
+                "reward -0.844",
+                "reports +0.53",
+                "σ 0.77",
+                "σ 0.50",
+                "σ 0.43",
+                "85% beyond",
+                "from σ = 3: σ 7.39",
+            ),
+        ),
     ],
 )
 def test_each_claim_s_cell_prints_what_its_verdict_rests_on(cell, numbers):

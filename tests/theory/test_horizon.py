@@ -6,7 +6,7 @@ import pytest
 import torch
 from plain import seeded
 
-from pgnotes.theory.horizon import Step, gaussian_step, to_go_noise, whole_return_noise
+from pgnotes.theory.horizon import Step, all_right_noise, gaussian_step, to_go_noise, whole_return_noise
 
 
 def averages(chances, rewards, scores):
@@ -52,7 +52,18 @@ def test_less_is_the_step_of_the_reward_less_a_number():
     assert gaussian_step(torch.sin, 0.3, 0.6).less(0.4) == pytest.approx(apart)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_all_right_is_what_samples_say(steps):
+    z = torch.randn(1_000_000, steps, dtype=torch.float64, generator=seeded())
+    estimates = ((z > 0).all(1).double() - 0.5**steps) * z.sum(1)
+    gradient = steps * 0.5 ** (steps - 1) / (2 * torch.pi) ** 0.5
+    squares = estimates**2 / gradient**2 - 1
+    assert all_right_noise(steps) == pytest.approx(squares.mean().item(), abs=5 * squares.std().item() / 1000)
+
+
 def test_the_number_of_steps_is_checked():
+    with pytest.raises(ValueError, match="^steps "):
+        all_right_noise(0)
     step = averages(CHANCES, REWARDS, SCORES)
     for noise in (whole_return_noise, to_go_noise):
         with pytest.raises(ValueError, match="^steps "):

@@ -135,9 +135,9 @@ def test_the_valley_s_best_widths():
     assert -(2 * flat + 2 * flat) == pytest.approx(-0.2)
 
 
-def steps_until_near(condition, size, how):
-    """One axis of curvature 0.1 and one of 0.1 · condition, α = 0.2; from μ = 1, σ = 2."""
-    axes = [[1.0, 4.0, 0.1], [1.0, 4.0, 0.1 * condition]]
+def steps_until_near(condition, size, how, std=2.0):
+    """One axis of curvature 0.1 and one of 0.1 · condition, α = 0.2; from μ = 1."""
+    axes = [[1.0, std**2, 0.1], [1.0, std**2, 0.1 * condition]]
     for taken in range(12_000):
         nats = 0.0
         for mean, variance, h in axes:
@@ -179,6 +179,15 @@ def test_how_long_it_takes(condition, plain, covariance):
     )
 
 
+@pytest.mark.parametrize(("condition", "plain", "covariance"), [(1, 4, 7), (10, 26, 8), (100, 229, 8), (1000, 2385, 9)])
+def test_from_a_narrow_start_the_order_is_another(condition, plain, covariance):
+    sizes = [10 ** (-4 + 5 * i / 59) for i in range(60)]
+    assert min(steps_until_near(condition, size, "covariance", 0.03) for size in sizes if size > 0.5) == covariance
+    assert min(steps_until_near(condition, size, "precision", 0.03) for size in sizes if size > 2) == 4
+    stable = [size for size in sizes if 0.2 < size * condition < 10]
+    assert min(steps_until_near(condition, size, "plain", 0.03) for size in stable) == plain
+
+
 # 4: long runs
 
 
@@ -204,6 +213,29 @@ def test_longer_runs_by_sampling_sums():
     assert [round(to_go(t, 0.0), 2) for t in (1, 2, 5, 10, 20, 1000)] == [2.62, 1.59, 0.97, 0.77, 0.67, 0.56]
     assert [to_go(t, -1.25) for t in (1, 2, 5, 10, 20)] == pytest.approx([5.4, 4.5, 5.2, 7.5, 12.5], abs=0.05)
     assert square * 4 / 8 == pytest.approx(0.56, abs=0.005)  # the limit: half of the later rewards shake each score
+
+
+@pytest.mark.parametrize(("steps", "noise"), [(1, 0.57), (2, 2.36)])
+def test_a_run_that_is_paid_if_all_went_right(steps, noise):
+    """By a sum over a grid of all actions."""
+    line = [(i + 0.5) / 50 for i in range(-350, 350)]
+    chance = 0.5**steps
+    first = second = 0.0
+    for z in itertools.product(line, repeat=steps):
+        estimate = ((min(z) > 0) - chance) * sum(z)
+        weight = math.prod(map(normal, z)) / 50**steps
+        first, second = first + weight * estimate, second + weight * estimate**2
+    assert second / first**2 - 1 == pytest.approx(noise, abs=0.01)
+
+
+def test_a_long_run_that_is_paid_if_all_went_right():
+    """Conditioned on how many actions are above 0, of which only all of them is paid; ten steps."""
+    mean, square, t = 2 * normal(0.0), 1.0, 10  # of |z|
+    p = 0.5**t
+    if_paid = t * square + t * (t - 1) * mean**2
+    gradient = p * t * mean
+    second = p * (1 - p) ** 2 * if_paid + p**2 * (t - p * if_paid)
+    assert second / gradient**2 - 1 == pytest.approx(1079.49, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def test_entropies_under_tanh():
     assert found[2.92] == pytest.approx(-1, abs=0.001)
 
 
+def test_off_the_middle_the_top_comes_later_and_is_lower():
+    found = {std: squashed_entropy(std, 1.5) for std in (0.8745, 1.15, 1.25, 1.35, 1.75)}
+    assert max(found, key=found.get) == 1.25
+    assert [found[std] for std in (0.8745, 1.25, 1.75)] == pytest.approx([-0.621, -0.514, -0.648], abs=6e-4)
+
+
 @pytest.mark.parametrize(("std", "share"), [(3.0, 0.62), (2.92, 0.61)])
 def test_how_many_lie_at_the_ends(std, share):
     assert math.erfc(math.atanh(0.9) / std / math.sqrt(2)) == pytest.approx(share, abs=0.005)
@@ -58,11 +64,11 @@ def entropy(chances):
 
 
 @pytest.mark.parametrize(
-    ("alpha", "soft", "bonus"),
-    [(0.05, (0.990, 2.346), (0.990, 2.332)), (0.2, (0.857, 3.536), (0.853, 3.524)),
-     (0.5, (0.567, 4.459), (0.522, 4.067)), (1.0, (0.395, 4.715), (0.366, 3.947))],
+    ("alpha", "soft", "bonus", "kl"),
+    [(0.05, (0.990, 2.346), (0.990, 2.332), 0.015), (0.2, (0.857, 3.536), (0.853, 3.524), 0.026),
+     (0.5, (0.567, 4.459), (0.522, 4.067), 0.280), (1.0, (0.395, 4.715), (0.366, 3.947), 0.449)],
 )  # fmt: skip
-def test_where_soft_goal_and_bonus_come_to_rest(alpha, soft, bonus):
+def test_where_soft_goal_and_bonus_come_to_rest(alpha, soft, bonus, kl):
     texts = text_list()
     assert len(texts) == 121
     weights = [math.exp(pay / alpha) for _, pay in texts]
@@ -84,6 +90,13 @@ def test_where_soft_goal_and_bonus_come_to_rest(alpha, soft, bonus):
         )
 
     assert value(()) == pytest.approx(bonus, abs=6e-4)
+
+    def chance(text):
+        rows = [softmax([value((*text[:t], s))[0] / alpha for s in range(4)]) for t in range(len(text))]
+        return math.prod(row[symbol] for row, symbol in zip(rows, text, strict=True))
+
+    found = sum(p * math.log(p / chance(text)) for p, (text, _) in zip(chances, texts, strict=True))
+    assert found == pytest.approx(kl, abs=6e-4)
 
 
 @pytest.mark.parametrize(("alpha", "cosine"), [(0.05, 0.947), (0.2, 0.448), (0.5, 0.536), (1.0, 0.609)])
@@ -157,7 +170,7 @@ def test_the_icy_path():
     assert plan(1, 1, "soft")[0] == pytest.approx(0.11, abs=0.005)
     assert plan(1, 1, "posterior")[0] == pytest.approx(0.30, abs=0.005)
 
-    total = expected = right = slipped = 0.0
+    total = expected = right = slipped = left = unlucky = 0.0
     for path in itertools.product(range(3), repeat=3):
         states = (0, *path)
         for actions in itertools.product(range(2), repeat=4):
@@ -168,8 +181,11 @@ def test_the_icy_path():
             for t in range(3):
                 right += weight * actions[t]
                 slipped += weight * actions[t] * (states[t + 1] == max(states[t] - 1, 0))
+                left += weight * (1 - actions[t])
+                unlucky += weight * (1 - actions[t]) * (states[t + 1] == min(states[t] + 1, 2))
     assert expected / total == pytest.approx(1.92, abs=0.005)
     assert slipped / right == pytest.approx(0.011, abs=5e-4)
+    assert unlucky / left == pytest.approx(0.94, abs=0.005)
 
 
 # 7 and 8
@@ -188,7 +204,17 @@ def test_scores_of_clipped_actions():
     assert inside == pytest.approx(0.655, abs=6e-4)  # the gradient: how often the action is not clipped
 
 
-def trained(alpha, kind, steps=200):
+def test_with_the_mean_beyond_the_bound_one_sign_is_wrong():
+    def clipped(z):
+        return max(-1.0, min(1.0, 1.5 + 0.5 * z))
+
+    j = average(clipped, 1e-3)
+    found = [average(lambda z, b=b: (clipped(z) - b) * (clipped(z) - 1.5) / 0.25, 1e-3) for b in (0.0, j)]
+    assert found == pytest.approx([-2.008, 0.068], abs=1e-3)
+    assert average(lambda z: clipped(z) * z / 0.5, 1e-3) == pytest.approx(0.159, abs=6e-4)
+
+
+def trained(alpha, kind, steps=200, std=1.0):
     """SAC's actor by differences of what the program believes, on a grid of its own."""
     z = torch.linspace(-8, 8, 3201, dtype=torch.float64)
     weights = (-z * z / 2).exp()
@@ -199,7 +225,7 @@ def trained(alpha, kind, steps=200):
         log_slope = math.log(4) - 2 * (u.abs() + torch.log1p((-2 * u.abs()).exp()))
         return {"right": log_slope, "none": 0 * u, "sign": -log_slope, "twice": torch.log(1 - a.tanh() ** 2)}[kind]
 
-    place = torch.zeros(2, dtype=torch.float64)
+    place = torch.tensor([0.0, math.log(std)], dtype=torch.float64)
     for _ in range(steps):
         leaf = place.clone().requires_grad_()
         u = leaf[0] + leaf[1].exp() * z
@@ -226,6 +252,11 @@ def trained(alpha, kind, steps=200):
 )
 def test_the_four_programs(alpha, kind, wanted):
     assert trained(alpha, kind) == pytest.approx(wanted, abs=0.006)
+
+
+def test_without_the_determinant_it_matters_where_one_starts():
+    _, std, reward, _ = trained(0.3, "none", std=3.0)
+    assert (std, reward) == pytest.approx((7.39, -0.86), abs=0.006)
 
 
 def test_the_one_with_the_wrong_sign_runs_away():

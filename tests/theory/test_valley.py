@@ -78,12 +78,12 @@ def test_in_the_precision_everything_shrinks_by_the_same_factor(eta):
     )
 
 
-def walked(condition, coordinates, step_size, most):
+def walked(condition, coordinates, step_size, most, std=START[1]):
     """`arrival` with one step size, by matrices and autograd."""
     world = narrow(condition)
     best = world.best()
     target = torch.distributions.MultivariateNormal(best.mean, best.covariance)
-    mean, covariance = torch.full((2,), START[0]).double(), START[1] ** 2 * torch.eye(2).double()
+    mean, covariance = torch.full((2,), START[0]).double(), std**2 * torch.eye(2).double()
     for taken in range(most + 1):
         if (torch.linalg.eigvalsh(covariance) <= 0).any():
             return None
@@ -107,10 +107,12 @@ def walked(condition, coordinates, step_size, most):
 
 @pytest.mark.parametrize("coordinates", ["plain", "covariance", "precision"])
 @pytest.mark.parametrize("condition", [1, 10])
-@pytest.mark.parametrize("step_size", [0.1, 0.4, 2.0, 5.0])
-def test_arrivals_are_those_of_matrices(coordinates, condition, step_size):
-    found = arrival(condition, coordinates, [step_size], most=120)
-    assert found.steps == walked(condition, coordinates, step_size, 120)
+@pytest.mark.parametrize(
+    ("step_size", "std"), [(0.1, 2.0), (0.4, 2.0), (2.0, 2.0), (5.0, 2.0), (0.4, 0.03), (2.0, 0.3)]
+)
+def test_arrivals_are_those_of_matrices(coordinates, condition, step_size, std):
+    found = arrival(condition, coordinates, [step_size], most=120, std=std)
+    assert found.steps == walked(condition, coordinates, step_size, 120, std)
 
 
 def test_of_many_step_sizes_the_best_counts():
@@ -130,6 +132,7 @@ def test_of_many_step_sizes_the_best_counts():
         ("condition", lambda: narrow(0.0)),
         ("coordinates", lambda: arrival(1, "polar", [1.0])),
         ("step_sizes", lambda: arrival(1, "plain", 1.0)),
+        ("std", lambda: arrival(1, "plain", [1.0], std=0.0)),
         ("most", lambda: arrival(1, "plain", [1.0], most=0)),
     ],
 )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -40,11 +41,52 @@ SUSPECTS: tuple[Callable[[Tensor, float, float], Tensor], ...] = (
     lambda u, mean, std: gaussian(u, mean, std) - 2 * math.log(2) + 2 * (u + softplus(-2 * u)),
     lambda u, mean, std: gaussian(u, mean, std) + log_slope(u),
     lambda u, mean, std: gaussian(u, mean, std) - log_slope(u.tanh()),
-    lambda u, mean, std: gaussian(u, math.tanh(mean), std) - log_slope(u) + 0.5 * math.tanh(mean) ** 2,
+    lambda u, mean, std: gaussian(u, mean, std**2) - log_slope(u),
+    lambda u, mean, std: gaussian(u, math.tanh(mean), std) - log_slope(u),
+    lambda u, mean, std: gaussian(u, mean, std) - torch.log(1 - u.tanh() ** 2 + 1e-6),
+)
+NAMES = tuple(f"suspect {number}" for number in range(1, len(SUSPECTS) + 1))
+ENTROPY = "Its entropy may lie below log 2 all the same: look at the density, not at the entropy."
+PASSES = {  # what is wrong with those that are, told to a test that lets them pass
+    "suspect 2": "The log-determinant is missing. " + ENTROPY,
+    "suspect 4": "The log-determinant has the wrong sign. " + ENTROPY,
+    "suspect 5": "tanh is taken twice. " + ENTROPY,
+    "suspect 6": "It has σ² for σ. That adds up to 1 and is another policy's; with σ = 1 nothing shows. Compare "
+    "with the Gaussian too, for another σ.",
+    "suspect 7": "Its mean is squashed, tanh μ for μ. That adds up to 1 and is another policy's; with μ = 0 nothing "
+    "shows. Compare with the Gaussian too, for another μ.",
+    "suspect 8": "It has 1e-6 inside the logarithm, which counts where tanh is flat, for |u| of 7 and more: take a "
+    "policy wide enough to go there (at σ = 3 it lacks 1.5 % of its mass).",
+}
+REFUSED = (
+    "It is right, and your test says False. Is a sum nan (atanh(±1) is infinite)? Are the ends cut off, or is u taken "
+    "for the action, a = tanh u? Do the points lie far apart for your tolerance? Print what you compare."
 )
 
 
-def adds_up(mean: float = 0.4, std: float = 0.8, most: float = 1e-3) -> Callable[[Density], bool]:
+def verdict_fault(case: tuple[Density], value: object) -> str | None:
+    """What is wrong with a test's answer for one suspect, in a sentence; None if nothing is."""
+    name = case[0].name
+    if not isinstance(value, bool | np.bool_) and not (isinstance(value, Tensor) and value.dtype == torch.bool):
+        return f"For {name} your function gives {value!r}; return True or False."
+    if bool(value) is (name not in PASSES):
+        return None
+    return f"{name.capitalize()} passes your test. {PASSES[name]}" if value else f"{name.capitalize()}: {REFUSED}"
+
+
+def agrees(mean: float = 1.0, std: float = 3.0, most: float = 1e-3) -> Callable[[Density], bool]:
+    """A test that compares how likely an action lies below tanh(u), by the density and by the Gaussian, everywhere."""
+
+    def test(density: Density) -> bool:
+        u = torch.linspace(mean - 8 * std, mean + 8 * std, 4001, dtype=torch.float64)
+        below = torch.cumulative_trapezoid((density(u, mean, std) + log_slope(u)).exp(), u)
+        wanted = 0.5 * torch.erfc(-(u[1:] - mean) / std / math.sqrt(2))
+        return bool((below - wanted).abs().max() < most)
+
+    return test
+
+
+def adds_up(mean: float = 1.0, std: float = 3.0, most: float = 1e-3) -> Callable[[Density], bool]:
     """A test that integrates a density over actions, for one policy: da = (1 - tanh² u) du."""
 
     def test(density: Density) -> bool:

@@ -6,11 +6,22 @@ import math
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal, TransformedDistribution
+from torch.distributions.transforms import TanhTransform
 
 from pgnotes.classroom.checks import Exercise
-from pgnotes.classroom.exercises.densities import SUSPECTS, Density, adds_up, bounded, over_u
-from pgnotes.classroom.exercises.traces import looped, traced
-from pgnotes.theory.continuous import gpomdp, log_slope
+from pgnotes.classroom.exercises.densities import (
+    NAMES,
+    SUSPECTS,
+    Density,
+    adds_up,
+    agrees,
+    bounded,
+    over_u,
+    verdict_fault,
+)
+from pgnotes.classroom.exercises.traces import begun, looped, traced
+from pgnotes.theory.continuous import log_slope
 
 
 def vector(*values: float) -> Tensor:
@@ -42,6 +53,19 @@ def by_precision(a: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
     """The derivative by Σ⁻¹ in place of Σ."""
     d = a - mean
     return joined(torch.linalg.solve(covariance, d), 0.5 * (covariance - torch.outer(d, d)))
+
+
+def by_factor(a: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """The derivative by the lower-triangular L of Σ = L Lᵀ in place of Σ."""
+    root = torch.linalg.cholesky(covariance)
+    pulled = torch.linalg.solve(covariance, a - mean)
+    by_root = torch.outer(pulled, root.T @ pulled) - torch.linalg.inv(root).T
+    return joined(pulled, by_root.tril())
+
+
+def twice_off_diagonal(size: int) -> Tensor:
+    """1 for μ and on the diagonal of Σ, else 2; [D + D²]."""
+    return joined(torch.ones(size), 2 - torch.eye(size)).double()
 
 
 WIDE = rows([2.0, 0.6], [0.6, 0.5])
@@ -90,6 +114,21 @@ covariance_score = Exercise(
             ),
             "The derivative by μ has the wrong sign: a rewarded action pulls the mean towards itself, d = a − μ.",
         ),
+        "entry by entry": (
+            lambda a, mean, covariance: joined(
+                torch.linalg.solve(covariance, a - mean),
+                0.5 * (torch.outer(a - mean, a - mean) / covariance**2 - 1 / covariance),
+            ),
+            "1/Σ entry by entry is not Σ⁻¹: torch.linalg.inv.",
+        ),
+        "by the factor": (
+            by_factor,
+            "That is the derivative by the factor L. By Σ it is ½(Σ⁻¹ddᵀΣ⁻¹ − Σ⁻¹), without L.",
+        ),
+        "counted twice": (
+            lambda a, mean, covariance: both_scores(a, mean, covariance) * twice_off_diagonal(len(a)),
+            "Off the diagonal yours is twice too large: it moves Σ₁₂ and Σ₂₁ together. Differentiate by each alone.",
+        ),
         "covariance alone": (
             lambda a, mean, covariance: both_scores(a, mean, covariance)[len(a) :],
             "The derivative by μ is missing: put it first, then that by Σ, row by row.",
@@ -135,6 +174,14 @@ path = Exercise(
         "variance": (
             lambda slopes, noise, std: torch.stack([slopes.mean(), (slopes * std**2 * noise).mean()]),
             "σ² where σ belongs: ∂a/∂ log σ = σz.",
+        ),
+        "divided": (
+            lambda slopes, noise, std: torch.stack([slopes.mean(), (slopes * noise / std).mean()]),
+            "You divide by σ. A step of log σ moves an action by σz: multiply.",
+        ),
+        "one per sample": (
+            lambda slopes, noise, std: torch.stack([slopes, slopes * std * noise]),
+            "One pair for each sample: average over them.",
         ),
         "noise in the mean": (
             lambda slopes, noise, std: torch.stack([(slopes * noise).mean(), (slopes * std * noise).mean()]),
@@ -198,6 +245,28 @@ log_prob = Exercise(
             "The 1e-6 inside the logarithm keeps it finite, and wrong: at u = 10 it says −13.8 where −18.6 is right. "
             "Use 2 (log 2 − u − softplus(−2u)).",
         ),
+        "from the action": (
+            lambda u, mean, std: (
+                TransformedDistribution(Normal(mean, std), [TanhTransform()], validate_args=False)
+                .log_prob(u.tanh())
+                .sum(1)
+            ),
+            "Right for small u. At u = −20 the action tanh u is −1 in float64, and has forgotten u. Take the Gaussian "
+            "at u itself, and the slope as 2 (log 2 − u − softplus(−2u)).",
+        ),
+        "clamped slope": (
+            lambda u, mean, std: (before_tanh(u, mean, std) - (1 - u.tanh() ** 2).clamp(min=1e-6).log()).sum(1),
+            "Right for small u. The clamp keeps the logarithm finite, and wrong: at u = 10 it says −13.8 where −18.6 "
+            "is right. Use 2 (log 2 − u − softplus(−2u)).",
+        ),
+        "variance for std": (
+            lambda u, mean, std: (before_tanh(u, mean, std**2) - log_slope(u)).sum(1),
+            "The Gaussian has σ² where σ belongs: Normal(mean, std).",
+        ),
+        "half the slope": (
+            lambda u, mean, std: (before_tanh(u, mean, std) - 0.5 * log_slope(u)).sum(1),
+            "The log-determinant is half as large as it should be: 1 − tanh² is a square, hence the 2.",
+        ),
         "no sum": (
             lambda u, mean, std: before_tanh(u, mean, std) - log_slope(u),
             "One number for each coordinate. Independent coordinates multiply their densities: add the logarithms up, "
@@ -220,7 +289,7 @@ log_prob = Exercise(
             "Only the first coordinate's slope is divided by: each coordinate has its own.",
         ),
     },
-    "Finite for any u, and right: SAC's density (appendix C), as careful programs compute it.",
+    "Finite for any u, and right: SAC's density (the paper's appendix C), as careful programs compute it.",
 )
 
 # 14.4
@@ -278,7 +347,7 @@ trace = Exercise(
             "Each score meets its own reward alone, as with β = 0: the trace keeps the earlier ones, times β a step.",
         ),
         "accumulating reward": (
-            lambda scores, rewards, ended, beta: gpomdp(scores.flip(0), rewards.flip(0), beta),
+            lambda scores, rewards, ended, beta: traced(scores.flip(0), rewards.flip(0), begun(ended).flip(0), beta),
             "Backwards: a score meets the rewards *before* it. It is to meet those that come after.",
         ),
     },
@@ -331,6 +400,11 @@ actor_loss = Exercise(
             lambda actor, critic, states: value_of(critic, states, action_of(actor, states)).mean(),
             "Two things: the sign (a loss is made small, the value should grow), and the critic gets a gradient too.",
         ),
+        "no gradient": (
+            lambda actor, critic, states: value_of(critic, states, action_of(actor, states)).mean().detach(),
+            "No gradient flows to the actor: was the action, the value or the actor itself detached (or under "
+            "`no_grad`), or turned into a plain number?",
+        ),
         "action detached": (
             lambda actor, critic, states: -value_of(critic, states, action_of(actor, states).detach()).mean(),
             "The action is detached, so nothing reaches the actor: the whole gradient goes through the action, and "
@@ -360,18 +434,23 @@ actor_loss = Exercise(
 detector = Exercise(
     "14.6",
     "Write is_density(log_prob)",
-    adds_up(),
-    tuple((Density(f"suspect {number}", function),) for number, function in enumerate(SUSPECTS, 1)),
+    agrees(),
+    tuple((Density(name, function),) for name, function in zip(NAMES, SUSPECTS, strict=True)),
     {
-        "mean zero": (
-            adds_up(mean=0.0),
-            "One suspect passes your test whose *mean* is squashed. With μ = 0 nothing shows: tanh(0) = 0. Take "
-            "another mean.",
+        "sum alone": (
+            adds_up(),
+            "Two suspects pass your test that add up to 1 and are another policy's: one has σ² for σ, one tanh μ for "
+            "μ. Compare with the Gaussian too: how likely is an action below tanh u?",
+        ),
+        "sum of a narrow policy": (
+            adds_up(0.0, 0.5),
+            "Three suspects pass your test. Two add up to 1 and are another policy's (σ² for σ, tanh μ for μ): a sum "
+            "does not see that. The third has 1e-6 inside the logarithm, which counts only for a wide policy.",
         ),
         "entropy alone": (
             bounded,
-            "You look at the entropy, and let a wrong one pass that is below log 2. That bound catches what is "
-            "impossible; whether a density is one, its integral says.",
+            "You look at the entropy, and let wrong ones pass that are below log 2. That bound catches what is "
+            "impossible; whether a density is one, its integral says, and whose it is, the Gaussian.",
         ),
         "by u": (
             over_u,
@@ -383,14 +462,16 @@ detector = Exercise(
         ),
         "none is right": (
             lambda density: False,
-            "Nobody passes your test, the right ones neither. Integrate with enough points, and allow for 1e-3.",
+            "Nobody passes your test, the right ones neither. Is a sum nan (atanh(±1) is infinite)? Are the ends cut "
+            "off, or is u taken for the action, a = tanh u? Print what suspect 1, which is right, adds up to.",
         ),
         "upside down": (
-            lambda density: not adds_up()(density),
-            "Upside down: True is for a density that adds up to 1.",
+            lambda density: not agrees()(density),
+            "Upside down: True is for the right ones.",
         ),
     },
-    "It catches all four, whatever the reward and α: a density that does not add up to 1 is none.",
+    "It catches all six, whatever the reward and α: no missing determinant, and no other policy's density.",
+    fault=verdict_fault,
 )
 
 EXERCISES = (covariance_score, path, log_prob, trace, actor_loss, detector)

@@ -34,3 +34,8 @@ def looped(
         if end and reset == "after":
             trace = torch.zeros_like(trace)
     return total
+
+
+def begun(ended: Tensor) -> Tensor:
+    """True at each episode's first step, from True at each last one, [T]."""
+    return torch.cat([torch.ones_like(ended[:1]), ended[:-1]])

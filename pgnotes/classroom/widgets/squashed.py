@@ -69,7 +69,7 @@ def draw(fig: Figure) -> Moving:
     hill = empty_shapes(shape, facecolor=BAND, edgecolor=AFTER, linewidth=2)
     word = shape.text(0.0, 2.0, "", ha="center", color=WORSE, fontweight="bold")
 
-    label(nats, "What its entropy is", x="spread σ").set(xlim=(0, 4), ylim=(-2.6, 3.4))
+    label(nats, "What its entropy is", x="spread σ").set(xlim=(0, 4), ylim=(-3.0, 3.4))
     nats.set_yticks([-2, 0, 2], ["−2", "0", "2"])
     nats.axhline(math.log(2), color=EXACT, linewidth=1, linestyle=(0, (4, 3)))
     nats.text(3.96, math.log(2) + 0.12, "log 2, the most", ha="right", color=EXACT)
@@ -85,7 +85,7 @@ def draw(fig: Figure) -> Moving:
         known = sum(spread < n["std"] + 1e-9 for spread in SPREADS)  # the curves come as far
         for line, values in zip((new, old), n["curves"], strict=True):
             line.set_data(SPREADS[:known], values[:known])
-        dots[0].set_data([n["std"]], [max(n["entropy"], -2.6)])
+        dots[0].set_data([n["std"]], [n["entropy"]])
         dots[1].set_data([n["std"]], [n["reported"]])
         dots[1].set_visible(not n["determinant"])
         texts = f"{n['entropy']:+.3f}", f"{n['reported']:+.3f}", f"{n['area']:.2f}", f"{n['beyond']:.0%}"

@@ -260,10 +260,30 @@ def of_two_policies(log_prob):
     return all(abs(mass - 1) < 1e-3 for mass in found)
 
 
-def a_truth_of_torch(log_prob):
-    u = torch.linspace(-10, 10, 8001, dtype=torch.float64)
-    mass = (log_prob(u, 1.0, 0.9).exp() * (1 - u.tanh() ** 2)).sum() * (u[1] - u[0])
-    return torch.isclose(mass, torch.tensor(1.0).double(), atol=1e-3)
+def by_moments(log_prob):
+    """Mass, mean and variance of atanh(a)."""
+    u = torch.linspace(-29, 30, 8001, dtype=torch.float64)
+    p = log_prob(u, 0.5, 3.0).exp() / u.cosh() ** 2
+    mass, mean, square = (torch.trapezoid(p * u**k, u).item() for k in range(3))
+    return abs(mass - 1) < 1e-3 and abs(mean - 0.5) < 1e-2 and abs(square - 9.25) < 0.1
+
+
+def by_a_histogram(log_prob):
+    """Sampled actions against the density, in forty parts of equal probability."""
+    drawn = -3.0 + 4.0 * torch.randn(400_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    edges = drawn.quantile(torch.linspace(0, 1, 41).double()[1:-1])
+    u = torch.linspace(-43, 37, 40_001, dtype=torch.float64)
+    p = log_prob(u, -3.0, 4.0).exp() / u.cosh() ** 2
+    low = torch.bucketize(u, edges)
+    masses = torch.stack([p[low == k].sum() for k in range(40)]) * (u[1] - u[0])
+    return bool((masses - 1 / 40).abs().max() < 2e-3)
+
+
+def by_taking_apart(log_prob):
+    """What is left after the slope is taken off must be the Gaussian's."""
+    u = torch.linspace(-9, 9, 19, dtype=torch.float64)
+    left = log_prob(u, -1.0, 0.5) - 2 * torch.logaddexp(u, -u) + 2 * math.log(2)
+    return np.allclose(left.numpy(), -0.5 * ((u + 1) / 0.5) ** 2 - math.log(0.5 * math.sqrt(2 * math.pi)))
 
 
 RIGHT = {
@@ -277,7 +297,7 @@ RIGHT = {
         trace_by_matrix, trace_to_go, trace_numpy, trace_in_place, trace_reset_at_the_start, trace_list,
     ),
     "14.5": (loss_by_formula, loss_by_slope, loss_by_loop, loss_by_autograd, loss_with_clone, loss_torch_mean),
-    "14.6": (over_actions, by_importance, pointwise, of_two_policies, a_truth_of_torch),
+    "14.6": (by_moments, by_importance, pointwise, by_a_histogram, by_taking_apart),
 }  # fmt: skip
 
 
@@ -290,6 +310,19 @@ def mean_of_sums(log_prob):
     """A sum without the width of its steps."""
     u = torch.linspace(-10, 10, 8001, dtype=torch.float64)
     return abs((log_prob(u, 1.0, 0.9).exp() * (1 - u.tanh() ** 2)).sum().item() - 1) < 1e-3
+
+
+def with_ends(log_prob):
+    """Where atanh is infinite."""
+    a = torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    return abs(torch.trapezoid(log_prob(a.atanh(), 0.4, 0.8).exp(), a).item() - 1) < 1e-2
+
+
+def pointwise_in(log_prob, mean, std, tolerance):
+    """Against torch's own, for one policy, in the middle."""
+    u = torch.tensor([-1.0, 0.2, 1.5], dtype=torch.float64)
+    exact = TransformedDistribution(Normal(torch.tensor(mean).double(), std), [TanhTransform()]).log_prob(u.tanh())
+    return torch.allclose(log_prob(u, mean, std), exact, atol=tolerance, rtol=0)
 
 
 WRONG = {
@@ -314,7 +347,7 @@ WRONG = {
         ("`return` missing", forgets(squash_by_loop)),
         ("your function gives", squash_float32),
         ("your function gives", lambda u, m, s: squash_by_cosh(u, m, s).exp()),
-        ("your function gives", lambda u, m, s: squash_by_cosh(u, m, s**2)),
+        ("your function gives", lambda u, m, s: squash_by_cosh(u, m, s.sqrt())),
         ("your function gives", lambda u, m, s: squash_by_cosh(u, m, s) + math.log(2)),
         ("one number; it should be", lambda u, m, s: squash_by_cosh(u, m, s).sum()),
         ("your function gives", lambda u, m, s: (Normal(m, s).log_prob(u) - (1 - u.tanh() ** 2)).sum(1)),
@@ -330,11 +363,12 @@ WRONG = {
     ),
     "14.5": (
         ("`return` missing", forgets(loss_by_formula)),
-        ("No gradient", lambda *a: loss_by_formula(*a).item()),
+        ("No gradient flows to the actor", lambda *a: loss_by_formula(*a).item()),
         ("a loss is one number", lambda actor, critic, s: -value(critic.detach(), s, action(actor, s))),
         ("the gradient of your loss", lambda actor, critic, s: -action(actor, s).mean()),
         ("the gradient of your loss", lambda actor, critic, s: -value(critic.detach(), s, s @ actor).mean()),
-        ("No gradient", lambda actor, critic, s: loss_by_formula(actor.detach(), critic, s)),
+        ("No gradient flows to the actor", lambda actor, critic, s: loss_by_formula(actor.detach(), critic, s)),
+        ("is no leaf", lambda actor, critic, s: -value(critic.requires_grad_(False), s, action(actor, s)).mean()),
         (
             "don't call `backward()`",
             lambda *a: (lambda loss: (loss.backward(retain_graph=False), loss)[1])(loss_by_formula(*a)),
@@ -343,8 +377,15 @@ WRONG = {
     "14.6": (
         ("`return` missing", forgets(pointwise)),
         ("Nobody passes", mean_of_sums),
+        ("Is a sum nan", with_ends),
+        ("a sum does not see", over_actions),
+        ("a sum does not see", of_two_policies),
+        ("Suspect 8 passes your test. It has 1e-6", lambda log_prob: pointwise_in(log_prob, 1.2, 0.9, 1e-4)),
+        ("Suspect 7 passes your test. Its mean is squashed", lambda log_prob: pointwise_in(log_prob, 0.0, 0.9, 1e-7)),
+        ("Suspect 6 passes your test. It has σ² for σ", lambda log_prob: pointwise_in(log_prob, 0.5, 1.0, 1e-7)),
+        ("from_numpy", lambda log_prob: bool(log_prob(np.zeros(3), 0.0, 1.0).mean() < 1)),
         ("raised", lambda log_prob: log_prob(torch.zeros(3))),
-        ("your function gives", lambda log_prob: of_two_policies(log_prob) and "yes"),
+        ("return True or False", lambda log_prob: pointwise(log_prob) and "yes"),
         ("Everybody passes", lambda log_prob: bool(log_prob(torch.zeros(1).double(), 0.0, 1.0) < 0)),
         ("Upside down", lambda log_prob: not pointwise(log_prob)),
     ),

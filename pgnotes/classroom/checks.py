@@ -28,10 +28,10 @@ OTHER_TYPE = (
     "or turn it with .to(x.dtype)."
 )
 HELP = {  # parts of what torch says, and what it means here
-    "is ambiguous": "On tensors write & and | (each comparison in brackets), torch.where for `if`, "
-    "torch.minimum for `min`.",
     "not numpy.ndarray": "A tensor is asked for: torch.from_numpy(…).",
     "you can only change requires_grad": "A tensor that was computed is no leaf: take its .detach().",
+    "is ambiguous": "On tensors write & and | (each comparison in brackets), torch.where for `if`, "
+    "torch.minimum for `min`.",
     "must be Tensor": "Between a tensor and a number write w.clamp(max=c) or w.clamp(min=c).",
     "invalid combination": "Between a tensor and a number write w.clamp(max=c) or w.clamp(min=c).",
     "math domain error": "Here is no logarithm: which case has to be answered by itself, before?",

@@ -56,7 +56,7 @@ def widths() -> tuple[Figure, str]:
     sizes = torch.logspace(-4, 1, 60, dtype=torch.float64)
     label(
         right,
-        "Steps to arrive, valley along an axis",
+        "Steps to arrive, along an axis",
         x="condition (largest curvature / smallest)",
         y="steps, best step size",
     )

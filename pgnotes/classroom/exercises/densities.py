@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from pgnotes.classroom.checks import Exercise
 from pgnotes.theory.continuous import log_slope
 
 
@@ -108,3 +109,47 @@ def over_u(density: Density) -> bool:
     """Integrates by u, where a density of actions does not add up to 1."""
     u = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     return abs(torch.trapezoid(density(u, 0.4, 0.8).exp(), u).item() - 1) < 1e-3
+
+
+detector = Exercise(
+    "14.6",
+    "Write is_density(log_prob)",
+    agrees(),
+    tuple((Density(name, function),) for name, function in zip(NAMES, SUSPECTS, strict=True)),
+    {
+        "sum alone": (
+            adds_up(),
+            "Two suspects pass your test that add up to 1 and are another policy's: one has σ² for σ, one tanh μ for "
+            "μ. Compare with the Gaussian too: how likely is an action below tanh u?",
+        ),
+        "sum of a narrow policy": (
+            adds_up(0.0, 0.5),
+            "Three suspects pass your test. Two add up to 1 and are another policy's (σ² for σ, tanh μ for μ): a sum "
+            "does not see that. The third has 1e-6 inside the logarithm, which counts only for a wide policy.",
+        ),
+        "entropy alone": (
+            bounded,
+            "You look at the entropy, and let wrong ones pass that are below log 2. That bound catches what is "
+            "impossible; whether a density is one, its integral says, and whose it is, the Gaussian.",
+        ),
+        "by u": (
+            over_u,
+            "You integrate by u. The density is one of *actions*: a = tanh u, so da = (1 − tanh² u) du.",
+        ),
+        "all are right": (
+            lambda density: True,
+            "Everybody passes your test. A density adds up to 1: is the integral over (−1, 1) compared with it?",
+        ),
+        "none is right": (
+            lambda density: False,
+            "Nobody passes your test, the right ones neither. Is a sum nan (atanh(±1) is infinite)? Are the ends cut "
+            "off, or is u taken for the action, a = tanh u? Print what suspect 1, which is right, adds up to.",
+        ),
+        "upside down": (
+            lambda density: not agrees()(density),
+            "Upside down: True is for the right ones.",
+        ),
+    },
+    "It catches all six, whatever the reward and α: no missing determinant, and no other policy's density.",
+    fault=verdict_fault,
+)

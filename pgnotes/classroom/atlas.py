@@ -92,6 +92,13 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             (curve(lambda x: 0.1 + 3.4 * x**0.8 * (1 - x) ** 2), EXACT),
         ],
     }),
+    ("15", "Open questions", "what would count as no,\nand an empty form", {
+        "lines": [
+            ([(0.02, 0.08), (0.02, 0.95), (0.98, 0.95), (0.98, 0.08), (0.02, 0.08)], QUIET),
+            ([(0.15, 0.72), (0.85, 0.72)], ESTIMATE), ([(0.15, 0.48), (0.6, 0.48)], WORSE),
+            ([(0.15, 0.24), (0.35, 0.24)], QUIET),
+        ],
+    }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
 GROUPS = (
@@ -100,7 +107,7 @@ GROUPS = (
     ("less noise", "04", "06"),
     ("from PPO to GRPO", "07", "09"),
     ("side trips", "10", "12"),
-    ("further afield", "13", "13"),
+    ("further afield", "13", "15"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen", 15: "fifteen", 16: "sixteen"}
 TALL = 1.36

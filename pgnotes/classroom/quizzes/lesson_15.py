@@ -1,0 +1,116 @@
+"""The quiz of lesson 15."""
+
+from pgnotes.classroom.quiz import Choice, Question
+
+QUESTIONS = (
+    Question(
+        "A judge turns 40 % of its verdicts at random. What does that cost?",
+        (
+            Choice(
+                "With few pairs much, with endlessly many next to nothing.",
+                True,
+                "The distance to a draw shrinks to a fifth, so 25 times the pairs are needed; the order of the answers "
+                "stays.",
+            ),
+            Choice(
+                "40 % of what there is to learn, however many pairs.",
+                False,
+                "A turned coin moves every probability towards ½, by the same factor. What is preferred stays preferred.",
+            ),
+            Choice(
+                "More than a judge who likes length does, always.",
+                False,
+                "At 300 pairs usually so. From some 30,000 on not: a taste is learned, and more labels make it surer.",
+            ),
+        ),
+    ),
+    Question(
+        "A reward is compared with the mean of all other rewards of the batch, those of harder and easier prompts "
+        "included. Then it is also divided by the batch's standard deviation. Which step biases?",
+        (
+            Choice(
+                "The subtraction, because the prompts differ.",
+                False,
+                "The mean of others does not depend on the answer it is subtracted from. It can be a noisy baseline, and "
+                "never biases.",
+            ),
+            Choice(
+                "The division.",
+                True,
+                "The standard deviation contains the reward itself, and goes with how hard the prompts are: they no "
+                "longer count as J counts them.",
+            ),
+            Choice(
+                "Neither, on average.",
+                False,
+                "Section 4 lists all counts: without the division both gradients keep their length to the last digit, "
+                "with it they change by different factors.",
+            ),
+        ),
+    ),
+    Question(
+        "A policy writes a query, gets a document, writes an answer. Which tokens belong into the loss?",
+        (
+            Choice(
+                "The answer.",
+                False,
+                "The query decided which document came. Without its part the gradient is not that of J.",
+            ),
+            Choice(
+                "Query and answer.",
+                True,
+                "The policy wrote both. The probability of the document given the query has no parameter of the policy.",
+            ),
+            Choice(
+                "All three, because one model predicts all three.",
+                False,
+                "The document was not drawn from the policy, so that its score does not average to zero, and with the "
+                "reward as its weight the model learns to predict documents that happened to be followed by success.",
+            ),
+        ),
+    ),
+    Question(
+        "“The idea is refuted if there is a prompt on which the policy with a KL constraint earns less than the one "
+        "without.” What is wrong with this rule?",
+        (
+            Choice(
+                "Nothing: it names what would count as no.",
+                False,
+                "It names something that comes out for every idea of this kind, good or bad.",
+            ),
+            Choice(
+                "It fires always: a constraint that binds costs something.",
+                True,
+                "The most that can be earned within k nats rises with k. A rule that cannot stay silent says nothing.",
+            ),
+            Choice(
+                "It never fires.",
+                False,
+                "The other way round: where the constraint binds there is always such a prompt.",
+            ),
+        ),
+    ),
+    Question(
+        "Linear TD runs away on data of another policy. You add a target that is copied every 1,000 steps. On data of "
+        "the policy itself TD was fine. What happened in section 8?",
+        (
+            Choice(
+                "The copies rescued most of the bad cases.",
+                False,
+                "They rescued a handful of 4,000, and broke more cases than they rescued.",
+            ),
+            Choice(
+                "Few were rescued, more were broken; on the policy's own data nothing ran away, with or without copies.",
+                True,
+                "What linear TD suffers from on other data is the product of regression and bootstrap. Waiting for the "
+                "regression changes its pace; its fixed point attracts or repels much as before.",
+            ),
+            Choice(
+                "On the policy's own data the copies did harm.",
+                False,
+                "There both regression and bootstrap shrink distances, one after the other or together: no case ran "
+                "away.",
+            ),
+        ),
+    ),
+)

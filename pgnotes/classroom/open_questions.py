@@ -73,18 +73,24 @@ def paces() -> tuple[Figure, str]:
     """Claim C74: how many sequences the median run needs, and how many runs never arrive."""
     found = recorded_rows()["paces"]
     fig, ax = panels(1, 1, 3.0)
-    label(ax, "Paced by confidence: no free lunch", x="sequences that the median run needs", y="runs that never arrive")
-    for paced, colour in ((False, BEFORE), (True, AFTER)):
+    label(ax, "Paced by how sure the batch is: slower at the same risk", x="sequences that the median run needs")
+    for paced, colour, where in ((False, BEFORE, (-5, -13)), (True, AFTER, (5, 5))):
         points = [(row["median"], row["never"], row["delta"]) for row in found if row["paced"] == paced]
-        xs, ys, deltas = zip(*points, strict=True)
+        xs, ys, _ = zip(*points, strict=True)
         ax.plot(xs, ys, "o-", color=colour, linewidth=2)
-        for x, y, delta in zip(xs, ys, deltas, strict=True):
-            ax.annotate(f"{delta:g}", (x, y), (4, 4), textcoords="offset points", color=MUTED if not paced else AFTER)
+        side, ink = ("left", AFTER) if paced else ("right", MUTED)
+        for x, y, delta in points:
+            ax.annotate(f"{delta:g}", (x, y), where, textcoords="offset points", color=ink, ha=side)
+    legend(ax, (205, 0.115, "paced, by δ", AFTER), (104, 0.03, "fixed, by δ", MUTED))
     ax.set_xscale("log")
-    ax.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
-    ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}")
-    ax.xaxis.set_minor_formatter(lambda x, _: f"{x:.0f}" if str(x)[0] in "235" else "")
-    return fig, ""
+    ax.minorticks_off()
+    ax.set(xlim=(90, 1100), ylim=(-0.025, 0.19), ylabel="runs that never arrive")
+    ax.set_xticks([100, 200, 500, 1000], ["100", "200", "500", "1,000"])
+    ax.set_yticks([0, 0.05, 0.1, 0.15], ["0", "5 %", "10 %", "15 %"])
+    return fig, (
+        "For six values of δ the sequences that the median run needs, and the share of runs that never arrive. With fixed "
+        "steps the curve falls from 16 % at 112 sequences to 0 at 464 and more; with paced ones it lies to the right."
+    )
 
 
 def gaps(sizes: Sequence[int] = (4, 8), rate: float = 0.3) -> tuple[Figure, str]:
@@ -93,12 +99,12 @@ def gaps(sizes: Sequence[int] = (4, 8), rate: float = 0.3) -> tuple[Figure, str]
     label(ax, "Pooling pays up to the predicted gap", x="gap between the two pass rates", y="noise ÷ noise of RLOO")
     ax.axhline(1, color=EXACT, linewidth=1)
     grid = torch.linspace(0, 0.56, 15).tolist()
-    for size, colour, place in zip(sizes, (ESTIMATE, AFTER), ((0.44, 1.34), (0.44, 1.0)), strict=True):
+    for size, colour, place in zip(sizes, (ESTIMATE, AFTER), ((0.5, 1.2), (0.38, 1.22)), strict=True):
         ax.plot(grid, [pooling_ratio(rate, gap, size) for gap in grid], color=colour, linewidth=2)
         edge = break_even_gap(rate, size)
         ax.plot([edge], [1], "D", color=colour, markersize=7)
         ax.text(edge, 1.03, f"{edge:.2f}", color=colour, ha="right", fontweight="bold")
-        ax.text(*place, f"groups of {size}", color=colour, fontweight="bold", ha="left")
+        ax.text(*place, f"groups of {size}", color=colour, fontweight="bold", ha="left" if size == sizes[0] else "right")
     ax.set(ylim=(0.8, 1.45), xlim=(-0.01, 0.57))
     return fig, (
         "The noise with a pooled baseline over that with a group's own, by the gap between two pass rates around 0.3. "
@@ -124,7 +130,7 @@ def seven_rows() -> tuple[Figure, str]:
         ax.plot([row["median"], last], [y, y], color=BEFORE, linewidth=3, solid_capstyle="butt")
         ax.plot([row["median"]], [y], "o", color=AFTER, markersize=7)
         ax.plot([last], [y], "|" if row["nine_of_ten"] else ">", color=EXACT, markersize=10, markeredgewidth=2)
-        ax.text(NEVER * 1.25, y, f"{row['never']:.0%} never", color=WORSE, va="center")
+        ax.text(NEVER * 1.25, y, f"{row['never']:.1%} never", color=WORSE, va="center")
     ax.set_yticks(range(len(rows)), [*reversed(rows)])
     ax.set(xlim=(150, NEVER * 2.6), ylim=(-0.6, len(rows) - 0.4))
     ax.set_xticks([200, 500, 1000, 2000, 4000], ["200", "500", "1,000", "2,000", "4,000"])

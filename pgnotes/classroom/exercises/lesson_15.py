@@ -230,10 +230,11 @@ NOISE = torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_
 SHARED = 5 * torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
 BETTER_BY_FAR = (0.8 + 0.12 * NOISE, 0.5 + 0.12 * NOISE.flip(0))
 WORSE_BY_FAR = BETTER_BY_FAR[::-1]
-BETTER_MOSTLY = (0.6 + 0.12 * NOISE, 0.5 + 0.12 * NOISE.flip(0))  # not on every seed
+ONE_ACCIDENT = torch.zeros(40, dtype=torch.float64).index_fill(0, torch.tensor([7]), -0.9)
+BETTER_MOSTLY = (0.615 + 0.12 * NOISE + ONE_ACCIDENT, 0.5 + 0.12 * NOISE.flip(0))  # not on every seed
 WORSE_MOSTLY = BETTER_MOSTLY[::-1]
-BETTER_IN_PAIRS = (SHARED + 0.5 + 0.1 * NOISE, SHARED)
-WORSE_IN_PAIRS = BETTER_IN_PAIRS[::-1]
+BETTER_IN_PAIRS = (SHARED + 0.5 + 0.1 * NOISE - 5, SHARED - 5)
+WORSE_IN_PAIRS = (SHARED + 5, SHARED + 0.5 + 0.1 * NOISE + 5)
 SMALL_BUT_SURE = (0.50 - 0.002 * NOISE.abs(), 0.51 + 0.002 * NOISE.abs())
 
 

@@ -24,7 +24,7 @@ from pgnotes.theory.actor_critic import actor_critic_many
 from pgnotes.theory.many import chances, expected_returns, reinforce_many, sequences_until
 from pgnotes.theory.many_ppo import log_probs, ppo_many
 from pgnotes.theory.paced import natural_steps
-from pgnotes.theory.ppo import Settings as PPO
+from pgnotes.theory.ppo import Settings as Clipped
 from pgnotes.theory.reinforce import Recipe
 from pgnotes.theory.trpo import TrustRegion, trpo
 from pgnotes.theory.worlds import sum_world
@@ -67,7 +67,7 @@ def region(step: float, runs: int, seed: int) -> States:
 
 def clipped(step: float, runs: int, seed: int) -> States:
     """PPO, eight epochs a batch, at a step size."""
-    return before_each(ppo_many(WORLD, PPO(step_size=step, batch=BATCH, epochs=8), runs, seed))
+    return before_each(ppo_many(WORLD, Clipped(step_size=step, batch=BATCH, epochs=8), runs, seed))
 
 
 METHODS = {  # a grid of step sizes (TRPO: δ, in nats), and what runs at one
@@ -98,7 +98,8 @@ def row(name: str) -> dict[str, Any]:
     tried = {step: counted(step, *TRIED) for step in grid}
     best = min(tried, key=lambda step: (tried[step]["nine_of_ten"] or 2 * MOST, tried[step]["never"]))
     print(f"{name:24}step {best:g}: {tried[best]}", flush=True)
-    return {"tried": [{"step": step, **found} for step, found in tried.items()], "step": best, **counted(best, *MEASURED)}
+    grid_found = [{"step": step, **found} for step, found in tried.items()]
+    return {"tried": grid_found, "step": best, **counted(best, *MEASURED)}
 
 
 def falls(batch: int, delta: float, runs: int = 100, seed: int = 0, iterations: int = 40) -> float:
@@ -109,7 +110,7 @@ def falls(batch: int, delta: float, runs: int = 100, seed: int = 0, iterations: 
 
 
 def dpo(pairs: int, runs: int, seed: int) -> dict[str, float]:
-    """J after training on so many pairs of the start policy's sequences, in quantiles, and the loss before and after."""
+    """J after training on so many pairs of the start policy's sequences, in quantiles, and the loss at both ends."""
     generator = torch.Generator().manual_seed(seed)
     theta = torch.zeros(runs, 85, 4, dtype=torch.float64)
     likely, returns = chances(WORLD, theta), WORLD.returns()[0]

@@ -64,8 +64,8 @@ def effort() -> tuple[Figure, str]:
     left.set_yticks([0, 0.1, 0.2], ["0", "10 %", "20 %"])
     legend(left, (0.57, 0.2, "pass", BETTER), (0.57, 0.175, "fail", WORSE))
     return fig, (
-        "Two pairs of histograms of 768 texts. By mean entropy those that pass and those that fail lie on each other; by "
-        "mean log-probability those that pass lie a little to the right."
+        "Two pairs of histograms of 768 texts. By mean entropy those that pass and those that fail lie on each other; "
+        "by mean log-probability those that pass lie a little to the right."
     )
 
 
@@ -88,8 +88,8 @@ def paces() -> tuple[Figure, str]:
     ax.set_xticks([100, 200, 500, 1000], ["100", "200", "500", "1,000"])
     ax.set_yticks([0, 0.05, 0.1, 0.15], ["0", "5 %", "10 %", "15 %"])
     return fig, (
-        "For six values of δ the sequences that the median run needs, and the share of runs that never arrive. With fixed "
-        "steps the curve falls from 16 % at 112 sequences to 0 at 464 and more; with paced ones it lies to the right."
+        "For six values of δ the sequences that the median run needs, and the share of runs that never arrive. With "
+        "fixed steps the curve falls from 16 % at 112 sequences to 0 at 464 and more; with paced ones it lies to the right."
     )
 
 
@@ -99,12 +99,13 @@ def gaps(sizes: Sequence[int] = (4, 8), rate: float = 0.3) -> tuple[Figure, str]
     label(ax, "Pooling pays up to the predicted gap", x="gap between the two pass rates", y="noise ÷ noise of RLOO")
     ax.axhline(1, color=EXACT, linewidth=1)
     grid = torch.linspace(0, 0.56, 15).tolist()
-    for size, colour, place in zip(sizes, (ESTIMATE, AFTER), ((0.5, 1.2), (0.38, 1.22)), strict=True):
+    looks = (ESTIMATE, (0.5, 1.2), "left"), (AFTER, (0.38, 1.22), "right")
+    for size, (colour, place, side) in zip(sizes, looks, strict=True):
         ax.plot(grid, [pooling_ratio(rate, gap, size) for gap in grid], color=colour, linewidth=2)
         edge = break_even_gap(rate, size)
         ax.plot([edge], [1], "D", color=colour, markersize=7)
         ax.text(edge, 1.03, f"{edge:.2f}", color=colour, ha="right", fontweight="bold")
-        ax.text(*place, f"groups of {size}", color=colour, fontweight="bold", ha="left" if size == sizes[0] else "right")
+        ax.text(*place, f"groups of {size}", color=colour, fontweight="bold", ha=side)
     ax.set(ylim=(0.8, 1.45), xlim=(-0.01, 0.57))
     return fig, (
         "The noise with a pooled baseline over that with a group's own, by the gap between two pass rates around 0.3. "
@@ -125,7 +126,7 @@ def seven_rows() -> tuple[Figure, str]:
     fig, ax = panels(1, 1, 2.8)
     label(ax, "Sequences until J = 0.9: the median run, and nine of ten", x="sequences (log scale)")
     ax.set_xscale("log")
-    for y, (name, row) in enumerate(reversed(rows.items())):
+    for y, row in enumerate(reversed(rows.values())):
         last = row["nine_of_ten"] or NEVER
         ax.plot([row["median"], last], [y, y], color=BEFORE, linewidth=3, solid_capstyle="butt")
         ax.plot([row["median"]], [y], "o", color=AFTER, markersize=7)

@@ -116,5 +116,3 @@ class Question:
         if not math.isfinite(number):
             raise ValueError(f"measure gives {value!r} for seed {seed}; it must give a finite number")
         return number
-
-

@@ -86,9 +86,9 @@ def listed(rows: list, symbols: list, ours: list, nature: list, returns: list) -
 
 
 def chances_of(exchange: Exchange, logits: Any) -> Tensor:
-    """How likely each outcome is, [M]: what nature does, times the policy's symbols; gradients flow.  logits: [rows, V].
+    """How likely each outcome is, [M]: what nature does, times the policy's symbols; gradients flow.
 
-    ValueError naming the argument.
+    logits: [rows, V].  ValueError naming the argument.
     """
     logp = check_logits(exchange, logits).log_softmax(-1)[exchange.rows, exchange.symbols]
     return exchange.nature * torch.where(exchange.ours, logp, 0.0).sum(1).exp()
@@ -150,3 +150,47 @@ def check_logits(exchange: Exchange, logits: Any) -> Tensor:
     check_indices("exchange.rows", exchange.rows, len(logits), dim=2)
     check_indices("exchange.symbols", exchange.symbols, logits.shape[1], dim=2)
     return logits
+
+
+# ways to weigh what was said
+
+
+def turn_weights(talk: Exchange, logits: Any) -> dict[str, Tensor]:
+    """What each of two turns can be weighed with, by name, [M, 2] each (lesson 15, claim C76).
+
+    Baselines are exact means over outcomes that share the reply, or the first choice: what large groups would measure.
+    talk: of two symbols, both the policy's.  ValueError naming the argument.
+    """
+    if talk.rows.shape[1] != 2 or not talk.ours.all():
+        raise ValueError("talk must be of two symbols, both written by the policy")
+    earned, state = talk.returns, talk.rows[:, 1]
+    expected = chances_of(talk, logits).detach() @ earned
+    by_choice, by_state = (mean_given(talk, logits, known) for known in (talk.symbols[:, 0], state))
+    spread = mean_given(talk, logits, state, (earned - by_state) ** 2).sqrt()
+    turns = {
+        "one advantage for both turns": (earned - expected, earned - expected),
+        "second against its state": (earned - expected, earned - by_state),
+        "first by the reply, second against its state": (by_state - expected, earned - by_state),
+        "those who asked, among themselves": (earned - by_choice, earned - by_choice),
+        "second divided by its state's spread": (by_state - expected, (earned - by_state) / spread),
+    }
+    return {name: torch.stack(weights, 1) for name, weights in turns.items()}
+
+
+def document_weights(search: Exchange, logits: Any) -> dict[str, Tensor]:
+    """What query, document and answer can be weighed with, by name, [M, 3] each (lesson 15, claim C77).
+
+    search: of three symbols, the second not the policy's.  ValueError naming the argument.
+    """
+    if search.rows.shape[1] != 3 or not (search.ours == torch.tensor([True, False, True])).all():
+        raise ValueError("search must be of three symbols, the first and the last written by the policy")
+    earned, none = search.returns, torch.zeros_like(search.returns)
+    expected = chances_of(search, logits).detach() @ earned
+    known = mean_given(search, logits, search.symbols[:, :2])  # V once query and document are there
+    whole = earned - expected
+    places = {
+        "document left in": (whole, whole, whole),
+        "document masked": (whole, none, whole),
+        "split at the document": (known - expected, none, earned - known),
+    }
+    return {name: torch.stack(weights, 1) for name, weights in places.items()}

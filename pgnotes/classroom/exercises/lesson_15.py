@@ -97,7 +97,7 @@ written = Exercise(
         ),
         "turned": (lambda tokens, prompt: ~of_policy(tokens, prompt), "Turned round: True is what the policy wrote."),
     },
-    "The query stays in, because it decided which document came; the document out, because the policy did not write it.",
+    "The query stays in, as it decided which document came; the document out, as the policy did not write it.",
 )
 
 # 15.2: two turns
@@ -176,7 +176,7 @@ gap = Exercise(
         ),
         "whole offset": (
             lambda p, g: (p * (1 - p) * g / ((2 * g - 1) * (g - 1))) ** 0.5,
-            "The pooled baseline is off by GΔ/(2G − 1), not by Δ: only the other prompt's share of the others is wrong.",
+            "The pooled baseline is off by GΔ/(2G − 1), not by Δ: only the other prompt's answers are off.",
         ),
     },
     "With larger groups it shrinks like 1/√G: a good baseline of one's own needs no neighbours.",
@@ -247,9 +247,9 @@ def verdict_fault(case: tuple, value: Any) -> str | None:
     mine, other = case
     by = (mine - other).mean().item()
     if by > 0 and value:
-        return f"Your rule refutes the claim where the new method earns {by:.2g} more on average: it could not be right."
+        return f"Your rule refutes the claim where the new method earns {by:.2g} more: it could not be right."
     if by < 0 and not value:
-        return f"Your rule lets the claim stand where the new method earns {-by:.2g} less on average, many standard errors."
+        return f"Your rule lets the claim stand where the new method earns {-by:.2g} less, by standard errors."
     return None
 
 

@@ -15,7 +15,7 @@ QUESTIONS = (
             Choice(
                 "40 % of what there is to learn, however many pairs.",
                 False,
-                "A turned coin moves every probability towards ½, by the same factor. What is preferred stays preferred.",
+                "A turned coin moves every probability towards ½, by one factor. What is preferred stays so.",
             ),
             Choice(
                 "More than a judge who likes length does, always.",
@@ -31,8 +31,8 @@ QUESTIONS = (
             Choice(
                 "The subtraction, because the prompts differ.",
                 False,
-                "The mean of others does not depend on the answer it is subtracted from. It can be a noisy baseline, and "
-                "never biases.",
+                "The mean of others does not depend on the answer it is subtracted from. It can be a noisy baseline, "
+                "and never biases.",
             ),
             Choice(
                 "The division.",
@@ -59,7 +59,7 @@ QUESTIONS = (
             Choice(
                 "Query and answer.",
                 True,
-                "The policy wrote both. The probability of the document given the query has no parameter of the policy.",
+                "The policy wrote both. The document's probability, given the query, has no parameter of it.",
             ),
             Choice(
                 "All three, because one model predicts all three.",
@@ -100,7 +100,7 @@ QUESTIONS = (
                 "They rescued a handful of 4,000, and broke more cases than they rescued.",
             ),
             Choice(
-                "Few were rescued, more were broken; on the policy's own data nothing ran away, with or without copies.",
+                "Few were rescued, more were broken; on the policy's own data nothing ran away, copied or not.",
                 True,
                 "What linear TD suffers from on other data is the product of regression and bootstrap. Waiting for the "
                 "regression changes its pace; its fixed point attracts or repels much as before.",

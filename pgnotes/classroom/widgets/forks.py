@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pgnotes.classroom.artists import box, empty_line, empty_shapes, fill, legend, plain, readouts
-from pgnotes.classroom.live import Choice, Live, Moving, Slider
+from pgnotes.classroom.live import Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, WIDTH, WORSE, label
 from pgnotes.classroom.widgets.credit_text import controls, recorded, written
 
@@ -77,7 +77,8 @@ def draw(fig: Figure) -> Moving:
     label(worth, "What each character changed: the chance to pass, after less before").set(ylim=(LOW, HIGH))
     worth.set_yticks([-0.5, 0, 0.5], ["−0.5", "0", "0.5"])
     worth.axhline(0, color=QUIET, linewidth=0.8)
-    legend(sure, (0.985, 0.84, "marked", AFTER), (0.985, 0.66, "the others", MUTED), transform=sure.transAxes, ha="right")
+    names = (0.985, 0.84, "marked", AFTER), (0.985, 0.66, "the others", MUTED)
+    legend(sure, *names, transform=sure.transAxes, ha="right")
     for ax in (sure, worth):
         ax.set_xticks([])
     bars = empty_shapes(sure, linewidth=0)
@@ -88,8 +89,8 @@ def draw(fig: Figure) -> Moving:
     wide = WIDTH * (RIGHT - LEFT) / (places + 0.8)
     look: dict[str, Any] = {"ha": "left", "va": "top", "family": "monospace", "fontsize": wide * 72 / 0.602}
     letters = sure.text(-0.5, -0.08, "", color=EXACT, **look)
-    names = (0.17, "marked"), (0.63, "they hold of the squared credit"), (0.88, "of the entropy")
-    readings = readouts(fig, 0.045, *names)
+    told = (0.17, "marked"), (0.63, "they hold of the squared credit"), (0.88, "of the entropy")
+    readings = readouts(fig, 0.045, *told)
 
     def update(n: dict) -> None:
         bars.set_verts([box(x, 0.8, 0.0, min(h, MOST_NATS)) for x, h in enumerate(n["entropies"])])
@@ -115,8 +116,8 @@ def forks() -> Live:
     )
     alt = (
         "The characters of a text, above them the entropy of the model before each, below what each changed in the "
-        "chance to pass. With 5 % of all characters marked, 15 of 294, hardly any of what decided is marked: they hold 6 "
-        "% of the squared credit and 29 % of the entropy. With 20 % marked, 59, they hold 78 and 87 %. More than two "
+        "chance to pass. With 5 % of all characters marked, 15 of 294, hardly any of what decided is marked: they hold "
+        "6 % of the squared credit and 29 % of the entropy. With 20 % marked, 59, they hold 78 and 87 %. More than two "
         "thirds of the characters have next to no entropy."
     )
     return Live(numbers, draw, (text, share), 4.0, twin, alt)

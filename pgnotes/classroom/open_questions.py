@@ -89,7 +89,7 @@ def paces() -> tuple[Figure, str]:
     ax.set_yticks([0, 0.05, 0.1, 0.15], ["0", "5 %", "10 %", "15 %"])
     return fig, (
         "For six values of δ the sequences that the median run needs, and the share of runs that never arrive. With "
-        "fixed steps the curve falls from 16 % at 112 sequences to 0 at 464 and more; with paced ones it lies to the right."
+        "fixed steps the curve falls from 16 % at 112 sequences to 0 at 464 and more; paced ones lie to the right."
     )
 
 

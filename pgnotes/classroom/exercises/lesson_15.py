@@ -272,8 +272,8 @@ falsifier = Exercise(
         ),
         "every seed": (
             lambda new, old: bool(new.max() < old.min()),
-            "Your rule asks that the best new run be worse than the worst old one. Look at the mean difference, pair by "
-            "pair.",
+            "Your rule asks that the best new run be worse than the worst old one. Look at the mean difference, pair "
+            "by pair.",
         ),
         "means apart by a standard deviation": (
             lambda new, old: bool(new.mean() + new.std() < old.mean()),

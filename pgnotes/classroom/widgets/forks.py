@@ -50,7 +50,8 @@ def least_sure(share: float) -> Tensor:
 def shares(share: float) -> tuple[float, float]:
     """What these characters hold of the squared credit and of the entropy, over all six texts."""
     chosen, squares = least_sure(share), characters().credit.square()
-    return ((x[chosen].sum() / x.sum()).item() for x in (squares, characters().entropies))
+    entropies = characters().entropies
+    return (squares[chosen].sum() / squares.sum()).item(), (entropies[chosen].sum() / entropies.sum()).item()
 
 
 def numbers(text: int, share: int) -> dict[str, Any]:

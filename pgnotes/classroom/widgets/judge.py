@@ -108,8 +108,8 @@ def judge() -> Live:
         "Left, over the KL from the reference, the true return of policies that learned from a judge, below a dashed "
         "curve for a clean judge and all pairs, which rises from 0.2 to 1. With 300 pairs and 40 % of the verdicts "
         "turned the curve lies far below, with 300 pairs and a love of length a little below. With endlessly many "
-        "pairs the judge whose verdicts are turned is on the dashed curve; the one who loves length stays below it: at 2 "
-        "nats 0.787 for 0.842. Right, how long the answers are: with a love of length nearly all have four symbols."
+        "pairs the judge whose verdicts are turned is on the dashed curve; the one who loves length stays below it: at "
+        "2 nats 0.787 for 0.842. Right, how long the answers are: with a love of length nearly all have four symbols."
     )
     recorded = {"flips": (0, 20, 40), "love": (0.0, 1.0, 2.0), "kl": (0.0, 1.0, 2.0, 3.0, 4.0)}
     return Live(numbers, draw, CONTROLS, 3.4, twin, alt, noise=True, recorded=recorded)

@@ -61,7 +61,7 @@ class Question:
             return Answer("open", f"Fill in {', '.join(missing)}.")
         self.check()
 
-        numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else list(seeds)
+        numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
         if len(set(numbers)) < max(2, len(numbers)):
             raise ValueError(f"seeds is {seeds!r}; it must be two or more, and different")
         mean, error = (x.item() for x in mean_and_error([self.measured(seed) for seed in numbers]))

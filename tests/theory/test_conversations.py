@@ -68,7 +68,9 @@ def test_all_that_can_happen_is_listed(world, by_hand, size, seed):
     assert sum(chance) == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize(("world", "by_hand", "size"), [(turns_world, turns_by_hand, (5, 2)), (retrieval_world, searches_by_hand, (4, 3))])
+@pytest.mark.parametrize(
+    ("world", "by_hand", "size"), [(turns_world, turns_by_hand, (5, 2)), (retrieval_world, searches_by_hand, (4, 3))]
+)
 def test_the_gradient_is_a_difference_quotient(world, by_hand, size):
     logits, h = random_logits(*size, 3), 1e-6
     exact = gradient_of_return(world(), logits)
@@ -135,7 +137,9 @@ def test_those_who_asked_leave_nothing_of_the_first_turn():
 
 def test_dividing_by_the_spread_lengthens_each_state_by_its_own():
     talk, logits = turns_world(), random_logits(5, 2, 8)
-    mean = with_weights(talk, logits, turn_weights(talk, logits)["second divided by its state's spread"]).mean.view(5, 2)
+    mean = with_weights(talk, logits, turn_weights(talk, logits)["second divided by its state's spread"]).mean.view(
+        5, 2
+    )
     exact, listed = gradient_of_return(talk, logits), list(turns_by_hand(logits))
     for row in range(1, 5):
         here = [(c, r) for _, at, _, c, r in listed if at == row]

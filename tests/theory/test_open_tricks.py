@@ -106,7 +106,9 @@ def test_extremes_and_first_entropy():
 
 
 def test_confidence_by_hand():
-    gradients = torch.tensor([[[1.0, 0.0], [3.0, 0.0], [2.0, 1.0]], [[1.0, 0], [1, 0], [1, 0]], [[1.0, 0], [-1, 0], [0, 0]]])
+    gradients = torch.tensor(
+        [[[1.0, 0.0], [3.0, 0.0], [2.0, 1.0]], [[1.0, 0], [1, 0], [1, 0]], [[1.0, 0], [-1, 0], [0, 0]]]
+    )
     mean, n = gradients[0].mean(0), 3
     noise = sum(((g - mean) ** 2).sum() for g in gradients[0]) / (n * (n - 1))
     by_hand = ((mean**2).sum() - noise) / noise

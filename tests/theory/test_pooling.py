@@ -24,7 +24,9 @@ def test_one_prompt_alone_is_leave_one_out_and_equal_rewards_give_zeros():
     assert pooled_leave_one_out(torch.full((2, 3), 0.1)).abs().max() == 0
 
 
-@pytest.mark.parametrize("bad", [None, torch.ones(3), torch.ones(2, 1), torch.ones(2, 2).long(), torch.tensor([[1.0, float("nan")]])])
+@pytest.mark.parametrize(
+    "bad", [None, torch.ones(3), torch.ones(2, 1), torch.ones(2, 2).long(), torch.tensor([[1.0, float("nan")]])]
+)
 def test_pooled_names_what_is_wrong(bad):
     with pytest.raises(ValueError, match="^rewards"):
         pooled_leave_one_out(bad)

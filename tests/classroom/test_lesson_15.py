@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -242,7 +243,7 @@ def test_what_is_said_of_paced_steps():
     fixed = sorted((row["never"], row["median"]) for row in paces if not row["paced"])
     ratios = []
     for row in (row for row in paces if row["paced"]):
-        for (a, x), (b, y) in zip(fixed, fixed[1:], strict=False):
+        for (a, x), (b, y) in pairwise(fixed):
             if a < b and a <= row["never"] <= b:
                 by_log = math.log(x) + (row["never"] - a) / (b - a) * (math.log(y) - math.log(x))
                 ratios.append(row["median"] / math.exp(by_log))

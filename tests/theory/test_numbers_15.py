@@ -33,7 +33,7 @@ def line_of(name, start):
 
 
 def tilt(chances, paid, kl):
-    """The distribution ∝ chances e^{x paid} with this KL, x by bisection; among the best ones beyond what can be spent."""
+    """The distribution ∝ chances e^{x paid} with this KL, x by bisection; beyond what can be spent, the best alone."""
     chances, paid = np.asarray(chances), np.asarray(paid)
     best = np.where(np.isclose(paid, paid.max(), atol=1e-11), chances, 0.0)
     if kl >= -math.log(best.sum()):
@@ -183,15 +183,15 @@ def turns_told(logits):
     listed = list(turns_by_hand(logits))
     probs = np.array([softmax(row) for row in logits.tolist()])
     rows = probs, lambda said: [(0, said[0]), (said[1], said[2])]
-    J = sum(chance * earned for *_, chance, earned in listed)
+    mean = sum(chance * earned for *_, chance, earned in listed)
     state, choice = given(listed, lambda said: said[1]), given(listed, lambda said: said[0])
     rules = {
-        "one advantage": lambda said, r: (r - J, r - J),
-        "second against": lambda said, r: (r - J, r - state[said[1]][0]),
-        "first by": lambda said, r: (state[said[1]][0] - J, r - state[said[1]][0]),
+        "one advantage": lambda said, r: (r - mean, r - mean),
+        "second against": lambda said, r: (r - mean, r - state[said[1]][0]),
+        "first by": lambda said, r: (state[said[1]][0] - mean, r - state[said[1]][0]),
         "those who": lambda said, r: (r - choice[said[0]][0],) * 2,
         "second divided": lambda said, r: (
-            state[said[1]][0] - J,
+            state[said[1]][0] - mean,
             (r - state[said[1]][0]) / state[said[1]][1],
         ),
     }
@@ -202,10 +202,10 @@ def searches_told(logits):
     listed = list(searches_by_hand(logits))
     probs = np.array([softmax(row) for row in logits.tolist()])
     rows = probs, lambda said: [(0, said[0]), (1 + said[0], said[1]), (1 + said[1], said[2])]
-    J = sum(chance * earned for *_, chance, earned in listed)
+    mean = sum(chance * earned for *_, chance, earned in listed)
     known = given(listed, lambda said: tuple(said[:2]))
-    whole = lambda said, r: (r - J,) * 3  # noqa: E731
-    split = lambda said, r: (known[tuple(said[:2])][0] - J, 0.0, r - known[tuple(said[:2])][0])  # noqa: E731
+    whole = lambda said, r: (r - mean,) * 3  # noqa: E731
+    split = lambda said, r: (known[tuple(said[:2])][0] - mean, 0.0, r - known[tuple(said[:2])][0])  # noqa: E731
     return {
         "document left in": estimates(listed, rows, whole),
         "document masked": estimates(listed, rows, whole, {1}),
@@ -300,7 +300,7 @@ def test_target_networks_as_printed():
         def away(matrix):
             return np.abs(np.linalg.eigvals(matrix)).max(-1) > 1
 
-        plain = away(eye + alpha * (ahead - own))  # noqa: B023
+        plain = away(eye + alpha * (ahead - own))
         block = printed("tricks-code").split("policy: ")[1 if start == "off" else 2]
         assert block.startswith(f"plain TD runs away in {plain.sum()} of 4000")
         for every, name in ((100, "every 100"), (1000, "every 1000"), (None, "when done")):

@@ -109,7 +109,7 @@ def draw(fig: Figure) -> Moving:
 def forks() -> Live:
     """The widget."""
     text, _ = controls()
-    share = Slider("share", "mark the least sure (% of all characters)", 0, 50, 5, 5)
+    share = Slider("share", "mark the least sure (% of all)", 0, 50, 5, 5)
     twin = (
         ("The twentieth of all characters where the model is least sure: beginnings of words, mostly", {}),
         ("The fifth: now most of what decided is marked", {"share": 20}),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from plain import seeded
 
+from pgnotes.theory.estimators import draw_counts
 from pgnotes.theory.glass import glass_reference, glass_world
 from pgnotes.theory.judges import NOISE, RIDGE, answer_kinds, clean_verdicts, learned_scores, verdicts
 from pgnotes.theory.preferences import fit_bradley_terry, judged, preference, tilted_to, verdicts_agree
@@ -79,6 +80,22 @@ def test_a_finite_fit_is_the_lowest_point_of_its_loss():
     assert torch.equal(learned_scores(wins, 300, 5), learned_scores(wins, 300, 5))
     assert not torch.equal(learned_scores(wins, 300, 5), learned_scores(wins, 300, 6))
     assert RIDGE == 1.0
+
+
+def test_a_finite_fit_balances_verdicts_and_ridge():
+    """The slope of the penalised likelihood, pair by pair, over verdicts that are drawn and counted here."""
+    kinds, wins = answer_kinds(), verdicts(0.2, 1.0)
+    generator, size = seeded(9), len(kinds.chances)
+    met = draw_counts((kinds.chances[:, None] * kinds.chances).flatten(), 500, generator).view(size, size)
+    won = torch.binomial(met, wins.contiguous(), generator=generator)
+    assert met.sum() == 500
+    scores = learned_scores(wins, 500, seed=9)
+    weights = torch.linalg.pinv(kinds.features) @ scores
+    slope = -RIDGE * weights
+    for i, j in itertools.product(range(size), repeat=2):
+        apart, lead = kinds.features[i] - kinds.features[j], scores[i] - scores[j]
+        slope += won[i, j] * torch.sigmoid(-lead) * apart - (met - won)[i, j] * torch.sigmoid(lead) * apart
+    assert slope.abs().max() < 1e-6
 
 
 def test_both_orders_of_a_pair_count():

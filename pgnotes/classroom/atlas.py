@@ -216,6 +216,7 @@ HISTORY = (
     (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
     (2019, 2, "Preferences for text", "Ziegler et al.", "07"), (2020, 1, "Beyond variance", "Chung et al.", "05"),
     (2022, 2, "InstructGPT", "Ouyang et al.", "13"), (2023, 2, "DPO", "Rafailov et al.", "13"),
+    (2023, 2, "Process rewards", "Lightman et al.", "15"),
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -13,6 +14,26 @@ from pgnotes.theory.arguments import check_finite
 from pgnotes.theory.estimators import mean_and_error
 
 VERDICTS = {"open": QUIET, "wrong": WORSE, "not wrong": BETTER, "undecided": ESTIMATE}
+
+
+def yes_or_no(said: Any) -> bool | None:
+    """True or False, whether Python's, NumPy's, a tensor's or as 1 and 0; None for what is neither."""
+    try:
+        value = said.item() if hasattr(said, "item") else said
+    except (RuntimeError, ValueError):  # more than one entry
+        return None
+    return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None
+
+
+def takes_one(function: Any) -> bool:
+    """Whether a function can be called with one argument; True where it does not say."""
+    try:
+        inspect.signature(function).bind(0)
+    except TypeError:
+        return False
+    except ValueError:  # some of C's functions
+        return True
+    return True
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,8 @@ class Question:
         mean, error = (x.item() for x in mean_and_error([self.measured(seed) for seed in numbers]))
         ends = mean - 2 * error, mean, mean + 2 * error
         found = f"{self.quantity}: {mean:.4g} ± {error:.2g} over {len(numbers)} seeds."
+        if error == 0:
+            found += " All numbers are the same: does measure use its seed?"
         says = {self.refutes(end) for end in ends}
         if len(says) == 2:
             sentence = f"{found} Between {ends[0]:.4g} and {ends[2]:.4g} the rule says both: more seeds."
@@ -87,6 +110,8 @@ class Question:
         for name in ("measure", "wrong_if"):
             if not callable(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a function of one number")
+            if not takes_one(getattr(self, name)):
+                raise ValueError(f"{name} must take one argument, {'a seed' if name == 'measure' else 'a mean'}")
         yes, no = check_finite("yes", self.yes), check_finite("no", self.no)
         if self.refutes(yes):
             raise ValueError(f"wrong_if refutes {yes:g}, your yes: with this rule the claim could not be right")
@@ -99,9 +124,10 @@ class Question:
         ValueError otherwise.
         """
         said = self.wrong_if(number)
-        if not isinstance(said, bool):
+        verdict = yes_or_no(said)
+        if verdict is None:
             raise ValueError(f"wrong_if gives {said!r} for {number:g}; it must give True or False")
-        return said
+        return verdict
 
     def measured(self, seed: int) -> float:
         """The number for a seed, if it is one.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pgnotes.classroom.checks import Exercise
+from pgnotes.classroom.questions import yes_or_no
 from pgnotes.theory.critics import td_errors
 from pgnotes.theory.pooling import break_even_gap
 
@@ -95,6 +96,18 @@ written = Exercise(
             first_document_alone,
             "A second document gets through: each mark 1 opens another one.",
         ),
+        "marks alone": (
+            lambda tokens, prompt: (torch.arange(tokens.shape[1]) >= prompt) & (tokens > CLOSES),
+            "You drop the marks; the text between them is pasted in too.",
+        ),
+        "nothing after a document": (
+            lambda tokens, prompt: of_policy(tokens, prompt) & ((tokens == OPENS).long().cumsum(1) == 0),
+            "You stop at the first mark. After the document the policy writes again.",
+        ),
+        "a token late": (
+            lambda tokens, prompt: of_policy(tokens, prompt + 1),
+            "The first token after the question is missing: places count from 0, so that it stands at `prompt`.",
+        ),
         "turned": (lambda tokens, prompt: ~of_policy(tokens, prompt), "Turned round: True is what the policy wrote."),
     },
     "The query stays in, as it decided which document came; the document out, as the policy did not write it.",
@@ -129,6 +142,14 @@ two_turns = Exercise(
         "second from the start": (
             lambda returns, after, start: torch.stack([after - start, returns - start], 1),
             "The second turn is compared with V(start), from before the reply. Compare it with where it began.",
+        ),
+        "a batch's mean": (
+            lambda returns, after, start: torch.stack([after - after.mean(), returns - after], 1),
+            "A batch's mean depends on the luck of the others. What was expected at the start is given: V(start).",
+        ),
+        "returns less their mean": (
+            lambda returns, after, start: (returns - returns.mean())[:, None].expand(-1, 2),
+            "The mean of the batch is lesson 08's baseline, for one turn. Here V is known before and after the reply.",
         ),
         "sign": (
             lambda returns, after, start: torch.stack([start - after, after - returns], 1),
@@ -169,6 +190,10 @@ gap = Exercise(
         "two groups": (
             lambda p, g: (p * (1 - p) * (2 * g - 1) / (2 * g * (2 * g - 1))) ** 0.5,
             "G (G − 1) stands below, with the G of one group.",
+        ),
+        "times in place of divided": (
+            lambda p, g: (p * (1 - p) * (2 * g - 1) / g * (g - 1)) ** 0.5,
+            "Brackets: `/ g * (g - 1)` divides by G and multiplies by G − 1.",
         ),
         "rate for variance": (
             lambda p, g: (p * (2 * g - 1) / (g * (g - 1))) ** 0.5,
@@ -213,6 +238,14 @@ shaped = Exercise(
             lambda r, v, m: (r + torch.cat([v[:, 1:], torch.zeros(len(v), 1, dtype=torch.float64)], 1) - v) * m,
             "After the last live step you take the value of a masked one. The potential after the end is 0.",
         ),
+        "rolled": (
+            lambda r, v, m: (r + (v * m).roll(-1, 1) - v) * m,
+            "`roll` brings the first value to the end of a row. After the last step V is 0.",
+        ),
+        "looks back": (
+            lambda r, v, m: (r + v - torch.cat([torch.zeros_like(v[:, :1]), v[:, :-1]], 1)) * m,
+            "You take V before a step less V before the step before. What the step changed is V after it, less before.",
+        ),
         "sign": (lambda r, v, m: (r - ahead(v, m) + v) * m, "The difference has the wrong sign: after less before."),
         "reward left out": (lambda r, v, m: (ahead(v, m) - v) * m, "The rewards themselves are missing."),
         "padding": (
@@ -226,51 +259,124 @@ shaped = Exercise(
 
 # 15.5: a rule that can fail
 
-NOISE = torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-SHARED = 5 * torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-BETTER_BY_FAR = (0.8 + 0.12 * NOISE, 0.5 + 0.12 * NOISE.flip(0))
-WORSE_BY_FAR = BETTER_BY_FAR[::-1]
-ONE_ACCIDENT = torch.zeros(40, dtype=torch.float64).index_fill(0, torch.tensor([7]), -0.9)
-BETTER_MOSTLY = (0.615 + 0.12 * NOISE + ONE_ACCIDENT, 0.5 + 0.12 * NOISE.flip(0))  # not on every seed
-WORSE_MOSTLY = BETTER_MOSTLY[::-1]
-BETTER_IN_PAIRS = (SHARED + 0.5 + 0.1 * NOISE - 5, SHARED - 5)
-WORSE_IN_PAIRS = (SHARED + 5, SHARED + 0.5 + 0.1 * NOISE + 5)
-SMALL_BUT_SURE = (0.50 - 0.002 * NOISE.abs(), 0.51 + 0.002 * NOISE.abs())
+
+def drawn(seed: int) -> Tensor:
+    """Forty normal numbers."""
+    return torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def apart_by(errors: float, noise: Tensor) -> Tensor:
+    """Differences whose mean is so many of their own standard errors. [n]."""
+    scaled = (noise - noise.mean()) / noise.std()
+    return scaled + errors / len(noise) ** 0.5
+
+
+def misleading(difference: Tensor) -> Tensor:
+    """The same in another order: the first is the one that lies furthest on the other side of 0. [n]."""
+    return difference.sort(descending=bool(difference.mean() < 0)).values
+
+
+def lucky(run: Tensor, by: float) -> Tensor:
+    """The same with one seed, the eighth, moved by so much. [n]."""
+    return run + by * (torch.arange(len(run)) == 7)
+
+
+OLD = 0.5 + 0.04 * drawn(4)
+SHARED = 5 * drawn(5)  # what a seed does to both
+BETTER = OLD + 0.04 * misleading(apart_by(6, drawn(3)))  # on its first seed it is worse
+WORSE = OLD + 0.04 * misleading(apart_by(-6, drawn(6)))
+GOOD, BAD = (OLD + 0.04 * apart_by(errors, drawn(7)) for errors in (12, -12))
+EVEN = OLD + 0.04 * apart_by(-0.4, drawn(8))
+
+FALSIFIERS = (
+    (BETTER, OLD),
+    (WORSE, OLD),
+    (GOOD, lucky(OLD, 0.25)),  # the best run of all is an old one, by luck
+    (lucky(BAD, 0.25), OLD),
+    (lucky(GOOD, -0.25), OLD),  # one accident
+    (BAD, lucky(OLD, -0.25)),
+    (SHARED + 0.4 * apart_by(14, drawn(9)), SHARED),
+    (SHARED + 0.4 * apart_by(-14, drawn(10)), SHARED),
+    (OLD + 1, OLD + 0.02 * drawn(11)),
+    (OLD - 1, OLD + 0.02 * drawn(12)),
+    (EVEN, OLD),
+    (OLD, EVEN),
+)
 
 
 def verdict_fault(case: tuple, value: Any) -> str | None:
     """What is wrong with a verdict on one of the cases, in a sentence."""
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.item()
-    if not isinstance(value, bool | int) or value not in (0, 1):
+    said = yes_or_no(value)
+    if said is None:
         return f"Your rule gives {value!r}; it should give True or False."
-    mine, other = case
-    by = (mine - other).mean().item()
-    if by > 0 and value:
-        return f"Your rule refutes the claim where the new method earns {by:.2g} more: it could not be right."
-    if by < 0 and not value:
-        return f"Your rule lets the claim stand where the new method earns {-by:.2g} less, by standard errors."
+    new, old = case
+    difference = new - old
+    mean, error = difference.mean().item(), (difference.std() / len(difference) ** 0.5).item()
+    size = f"{abs(mean):.2g}, {abs(mean) / error:.2g} standard errors of the paired differences"
+    if said and abs(mean) < error:
+        return (
+            f"Your rule refutes the claim where the two are as good as equal: {'+' if mean > 0 else '−'}{size}. "
+            "Without any difference a mean falls below 0 every second time: leave room for its error."
+        )
+    ways = {
+        "the first seed": new[0] - old[0],
+        "the best run of each": new.max() - old.max(),
+        "the worst run of each": new.min() - old.min(),
+    }
+    others = [name for name, by in ways.items() if by.item() * mean < 0]
+    hint = f" (By {' and by '.join(others)} it looks the other way round.)" if others else ""
+    if mean > error and said:
+        return f"Your rule refutes the claim where the new method earns more, by {size}.{hint}"
+    if mean < -error and not said:
+        return f"Your rule lets the claim stand where the new method earns less, by {size}.{hint}"
     return None
+
+
+def two_errors(new: Tensor, old: Tensor) -> bool:
+    """The mean difference lies two standard errors below 0."""
+    difference = new - old
+    return bool(difference.mean() + 2 * difference.std() / len(difference) ** 0.5 < 0)
 
 
 falsifier = Exercise(
     "15.5",
     "Write refuted(new, old)",
-    lambda new, old: bool((new - old).mean() < 0),
-    (BETTER_BY_FAR, WORSE_BY_FAR, BETTER_MOSTLY, WORSE_MOSTLY, BETTER_IN_PAIRS, WORSE_IN_PAIRS, SMALL_BUT_SURE),
+    two_errors,
+    FALSIFIERS,
     {
         "never": (lambda new, old: False, "Your rule never fires: whatever comes out, the claim stands."),
         "always": (
             lambda new, old: True,
-            "Your rule always fires. So does “somewhere the constrained policy earns less”: it says nothing about the "
-            "claim.",
+            "Your rule always fires. So does “somewhere the constrained policy earns less” of the reward that it is "
+            "trained on: it says nothing about the claim.",
         ),
-        "turned": (lambda new, old: bool((new - old).mean() > 0), "Turned round: it refutes what was confirmed."),
+        "turned": (lambda new, old: two_errors(old, new), "Turned round: it refutes what was confirmed."),
+        "mean alone": (
+            lambda new, old: bool((new - old).mean() < 0),
+            "Your rule fires on any mean below 0, however near. Where the methods are equally good that is every "
+            "second time: leave room for the mean's standard error, two or three of them.",
+        ),
+        "one seed": (
+            lambda new, old: bool(new[0] < old[0]),
+            "Your rule looks at one seed of 40. Another seed could have said the opposite, and in these cases does.",
+        ),
+        "luckiest runs": (
+            lambda new, old: bool(new.max() < old.max()),
+            "Your rule compares the luckiest run of each. A maximum is made by one seed.",
+        ),
+        "unluckiest runs": (
+            lambda new, old: bool(new.min() < old.min()),
+            "Your rule compares the unluckiest run of each. A minimum is made by one seed.",
+        ),
         "one bad seed": (
             lambda new, old: bool((new < old).any()),
             "One seed on which the new method earns less is enough for your rule. With noise there is always one.",
         ),
         "every seed": (
+            lambda new, old: bool((new < old).all()),
+            "Your rule asks that the new method be worse on every seed. One lucky seed of 40 would save any claim.",
+        ),
+        "all runs below all": (
             lambda new, old: bool(new.max() < old.min()),
             "Your rule asks that the best new run be worse than the worst old one. Look at the mean difference, pair "
             "by pair.",
@@ -280,6 +386,10 @@ falsifier = Exercise(
             "You compare the means with the spread of single runs. What counts is the error of the mean, and with the "
             "same seeds, the spread of the differences.",
         ),
+        "spread of the differences": (
+            lambda new, old: bool((new - old).mean() + 2 * (new - old).std() < 0),
+            "The spread of the differences is that of one seed. The error of their mean is that, divided by √n.",
+        ),
         "without pairs": (
             lambda new, old: bool(
                 new.mean() - old.mean() < -2 * ((new.var() + old.var()) / len(new)).sqrt(),
@@ -287,7 +397,8 @@ falsifier = Exercise(
             "With the same seeds for both, most of the noise is common. Take the difference for each seed first.",
         ),
     },
-    "It fires on a case of no, and stays still on a case of yes. Now it means something when it does either.",
+    "It fires on a case of no, and stays still on a case of yes and where nothing came out. Now it means something "
+    "when it does either.",
     fault=verdict_fault,
 )
 

@@ -270,12 +270,9 @@ def shaped_clamped(rewards, values, mask):
 # 15.5
 
 
-def refuted_by_mean(new, old):
-    return (new - old).mean().item() < 0
-
-
-def refuted_as_tensor(new, old):
-    return (new - old).mean() < 0
+def refuted_by_three_errors(new, old):
+    d = new - old
+    return d.mean() + 3 * d.std() / math.sqrt(len(d)) < 0  # a tensor of one
 
 
 def refuted_by_t(new, old):
@@ -284,25 +281,50 @@ def refuted_by_t(new, old):
 
 
 def refuted_by_numpy(new, old):
-    return bool(np.mean(new.numpy()) < np.mean(old.numpy()))
+    d = new.numpy() - old.numpy()
+    return np.mean(d) < -2 * np.std(d, ddof=1) / np.sqrt(len(d))  # a bool of NumPy's
 
 
 def refuted_by_resampling(new, old):
     d, generator = new - old, torch.Generator().manual_seed(0)
     places = torch.randint(len(d), (500, len(d)), generator=generator)
-    return bool((d[places].mean(1) < 0).double().mean() > 0.95)
+    return bool((d[places].mean(1) < 0).double().mean() > 0.97)
+
+
+def refuted_by_turning_signs(new, old):
+    d, generator = new - old, torch.Generator().manual_seed(0)
+    signs = torch.randint(2, (2000, len(d)), generator=generator) * 2.0 - 1
+    return int((signs * d).mean(1).lt(d.mean()).double().mean() < 0.02)
+
+
+def refuted_by_p_value(new, old):
+    d = new - old
+    z = d.mean().item() / (d.std().item() / len(d) ** 0.5)
+    return 0.5 * math.erfc(-z / math.sqrt(2)) < 0.01
 
 
 def refuted_by_signs(new, old):
-    return int((new < old).sum()) > len(new) / 2 + 1
+    return int((new < old).sum()) > len(new) / 2 + len(new) ** 0.5
 
 
-def refuted_by_first(new, old):
-    return bool(new[0] > old[0])
+def refuted_by_mean(new, old):
+    return new.mean() - old.mean() < -1e-12
+
+
+def refuted_by_last(new, old):
+    return bool(new[-1] < old[-1])
+
+
+def refuted_by_first_few(new, old):
+    return bool((new - old)[:3].mean() < 0)
 
 
 def refuted_by_best(new, old):
-    return bool(new.max() > old.max() + 1)
+    return bool(new.max() > old.max() + 5)
+
+
+def refuted_by_best_mostly(new, old):
+    return bool(new.max() + 0.001 < old.max())
 
 
 def refuted_p_value(new, old):
@@ -324,31 +346,31 @@ RIGHT = {
     "15.3": (gap_by_math, gap_in_steps, gap_as_tensor, gap_by_halving, gap_by_numpy),
     "15.4": (shaped_by_loop, shaped_by_numpy, shaped_by_pad, shaped_in_place, shaped_backwards),
     "15.5": (
-        refuted_by_mean,
-        refuted_as_tensor,
+        refuted_by_three_errors,
         refuted_by_t,
         refuted_by_numpy,
         refuted_by_resampling,
+        refuted_by_turning_signs,
+        refuted_by_p_value,
         refuted_by_signs,
-        lambda new, old: int((new - old).sum() < 0),
     ),
 }
 
 WRONG = {
     "15.1": (
         ("`return` missing", forgets(written_by_numpy)),
-        ("differs at", written_without_marks_only),
-        ("differs at", written_before_the_document),
+        ("text between them is pasted in too", written_without_marks_only),
+        ("the policy writes again", written_before_the_document),
         ("differs at", written_one_late),
         ("differs at", written_all),
-        ("differs at", written_prompt_off_by_one),
+        ("places count from 0", written_prompt_off_by_one),
         ("differs at", written_tokens_themselves),
         ("raised", lambda tokens, prompt: tokens[:, prompt:] > tokens),
     ),
     "15.2": (
         ("`return` missing", forgets(turns_by_diff)),
         ("your function gives", turns_divided),
-        ("your function gives", turns_group_mean),
+        ("depends on the luck of the others", turns_group_mean),
         ("your function gives", turns_halved),
         ("should be an array of shape", turns_summed),
         ("your function gives", turns_added),
@@ -366,21 +388,26 @@ WRONG = {
     "15.4": (
         ("`return` missing", forgets(shaped_by_loop)),
         ("your function gives", shaped_discounted),
-        ("your function gives", shaped_rolled),
+        ("After the last step V is 0", shaped_rolled),
         ("your function gives", shaped_at_the_end),
         ("should be an array of shape", shaped_summed),
         ("your function gives", shaped_clamped),
         ("raised", lambda rewards, values, mask: rewards + values[:, 1:] - values),
     ),
     "15.5": (
-        ("`return` missing", forgets(refuted_by_mean)),
-        ("Turned round", refuted_by_first),
+        ("`return` missing", forgets(refuted_by_t)),
+        ("leave room for the mean's standard error", refuted_by_mean),
+        ("Your rule", refuted_by_last),
+        ("looks at one seed", refuted_by_first_few),
+        ("compares the luckiest run", refuted_by_best_mostly),
+        ("looks at one seed", lambda new, old: new[0].item() - old[0].item() < 0),
         ("never fires", refuted_by_best),
         ("should give True or False", refuted_p_value),
         ("should give True or False", refuted_in_words),
-        ("always fires", refuted_both_ways),
+        ("Your rule refutes", refuted_both_ways),
         ("Your rule", lambda new, old: bool(new.mean() < 0.55)),
-        ("Your rule", lambda new, old: bool(new.min() < old.min())),
+        ("compares the unluckiest run", lambda new, old: bool(new.min() < old.min())),
+        ("every second time", lambda new, old: bool((new - old).median() < 0)),
         ("raised", lambda new, old: bool(new < old)),
     ),
 }

@@ -296,7 +296,9 @@ FALSIFIERS = (
     (lucky(GOOD, -0.25), OLD),  # one accident
     (BAD, lucky(OLD, -0.25)),
     (SHARED + 0.4 * apart_by(14, drawn(9)), SHARED),
-    (SHARED + 0.4 * apart_by(-14, drawn(10)), SHARED),
+    (SHARED + 0.4 * apart_by(-14, drawn(22)), SHARED),
+    (OLD + 0.01 + 0.002 * drawn(11).abs(), OLD),  # little, and for sure
+    (OLD - 0.01 - 0.002 * drawn(11).abs(), OLD),
     (OLD + 1, OLD + 0.02 * drawn(11)),
     (OLD - 1, OLD + 0.02 * drawn(12)),
     (EVEN, OLD),

@@ -24,7 +24,7 @@ FIRST = 23  # the data set shown first: at 40 % of turned verdicts it is near th
 CONTROLS = (
     Choice("pairs", "pairs that are compared", tuple(zip(NAMES, PAIRS, strict=True)), 300),
     Slider("flips", "verdicts turned at random (%)", 0, 45, 5, 0),
-    Slider("love", "love of length (nats a symbol)", 0.0, 2.0, 0.25, 0.0),
+    Slider("love", "love of length (nats a symbol)", -2.0, 2.0, 0.25, 0.0),
     Slider("kl", "KL from the reference (nats)", 0.0, MOST, 0.25, 2.0),
 )
 
@@ -51,13 +51,16 @@ def lengths(policy: Tensor) -> list[float]:
 
 
 def numbers(pairs: int | None, flips: int, love: float, kl: float, seed: int) -> dict[str, Any]:
-    """The curve, where the policy stands on it, how long its answers are, and how often the judge agrees."""
+    """The curve, where the policy stands on it, how long its answers are, and how often the judge agrees.
+
+    It stands at `kl`, or where no more can be spent: with all chance on what is liked best.
+    """
     kinds = answer_kinds()
     number = 0 if pairs is None else FIRST + seed
     policy = tilted_to(kinds.chances, scores(pairs, flips, love, number), kl)
     return {
         "curve": curve(pairs, flips, love, number),
-        "now": (kl, (policy @ kinds.returns).item()),
+        "now": (divergence(policy[None], kinds.chances).item(), (policy @ kinds.returns).item()),
         "lengths": lengths(policy),
         "mean_length": (policy @ kinds.lengths).item(),
         "agreement": verdicts_agree(kinds.chances, clean_verdicts(), verdicts(flips / 100, love)),
@@ -72,7 +75,7 @@ def draw(fig: Figure) -> Moving:
     earned.set_xlabel("KL from the reference (nats)", labelpad=1)
     earned.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     earned.plot(*curve(None, 0, 0.0, 0), color=EXACT, linewidth=1.6, linestyle="--")
-    legend(earned, (0.05, 0.93, "a clean judge, all pairs", EXACT), (1.75, 0.06, "this judge, these pairs", ESTIMATE))
+    legend(earned, (0.05, 0.93, "a clean judge, all pairs", EXACT), (1.75, 0.1, "this judge, these pairs", ESTIMATE))
     line = empty_line(earned, color=ESTIMATE, linewidth=2.2)
     rule = empty_line(earned, color=MUTED, linewidth=1, linestyle=":")
     dot = empty_line(earned, "o", color=AFTER, markersize=8, clip_on=False)
@@ -80,7 +83,7 @@ def draw(fig: Figure) -> Moving:
     label(long, "How long it writes").set(xlim=(0.4, 4.6), ylim=(0, 1.03), xticks=list(LENGTHS))
     long.set_xlabel("symbols", labelpad=1)
     long.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
-    legend(long, (0.5, 0.93, "reference", MUTED), (0.5, 0.82, "now", AFTER))
+    legend(long, (1.75, 0.93, "reference", MUTED), (1.75, 0.82, "now", AFTER))
     long.bar([x - 0.2 for x in LENGTHS], lengths(kinds.chances), 0.38, color=BEFORE)
     bars = empty_bars(long, LENGTHS, 0.38, 0.2, color=AFTER)
     readings = readouts(fig, 0.03, (0.34, "agrees with a clean judge"), (0.62, "true return"), (0.87, "mean length"))
@@ -102,14 +105,16 @@ def judge() -> Live:
         ("300 pairs, 40 % of the verdicts turned at random", {"flips": 40}),
         ("300 pairs, a love of length", {"love": 2.0}),
         ("Endlessly many pairs, 40 % turned at random: next to nothing is lost", {"pairs": None, "flips": 40}),
-        ("Endlessly many pairs, a love of length: what it costs stays", {"pairs": None, "love": 2.0}),
+        ("Endlessly many pairs, a love of length: at a KL of 2 what it costs stays", {"pairs": None, "love": 2.0}),
+        ("Endlessly many pairs, a love of short answers: nothing is earned", {"pairs": None, "love": -2.0}),
     )
     alt = (
         "Left, over the KL from the reference, the true return of policies that learned from a judge, below a dashed "
         "curve for a clean judge and all pairs, which rises from 0.2 to 1. With 300 pairs and 40 % of the verdicts "
         "turned the curve lies far below, with 300 pairs and a love of length a little below. With endlessly many "
-        "pairs the judge whose verdicts are turned is on the dashed curve; the one who loves length stays below it: at "
-        "2 nats 0.787 for 0.842. Right, how long the answers are: with a love of length nearly all have four symbols."
+        "pairs the judge whose verdicts are turned is on the dashed curve; the one who loves length stays below it up "
+        "to a KL of 4, at 2 nats 0.787 for 0.842; with one who loves short answers the return falls to 0. Right, how "
+        "long the answers are: with a love of length nearly all have four symbols, with the other one symbol."
     )
-    recorded = {"flips": (0, 20, 40), "love": (0.0, 1.0, 2.0), "kl": (0.0, 1.0, 2.0, 3.0, 4.0)}
+    recorded = {"flips": (0, 20, 40), "love": (-2.0, 0.0, 2.0), "kl": (0.0, 1.0, 2.0, 3.0, 4.0)}
     return Live(numbers, draw, CONTROLS, 3.4, twin, alt, noise=True, recorded=recorded)

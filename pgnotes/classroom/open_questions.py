@@ -120,6 +120,15 @@ def pooling_ratio(rate: float, gap: float, size: int) -> float:
     return (pooled / own).item()
 
 
+def pooling_crossing(rate: float, size: int) -> float:
+    """The gap at which `pooling_ratio` is 1, by halving."""
+    low, high = 0.0, 1.9 * min(rate, 1 - rate)
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if pooling_ratio(rate, middle, size) < 1 else (low, middle)
+    return low
+
+
 def seven_rows() -> tuple[Figure, str]:
     """Claim C83: how many sequences the median run needs, and nine of ten, for each method that learns online."""
     rows = recorded_rows()["rows"]

@@ -9,8 +9,8 @@ QUESTIONS = (
             Choice(
                 "With few pairs much, with endlessly many next to nothing.",
                 True,
-                "The distance to a draw shrinks to a fifth, so 25 times the pairs are needed; the order of the answers "
-                "stays.",
+                "The distance to a draw shrinks to a fifth, so at least 25 times the pairs are needed; the order of "
+                "the answers stays.",
             ),
             Choice(
                 "40 % of what there is to learn, however many pairs.",
@@ -20,7 +20,8 @@ QUESTIONS = (
             Choice(
                 "More than a judge who likes length does, always.",
                 False,
-                "At 300 pairs usually so. From some 30,000 on not: a taste is learned, and more labels make it surer.",
+                "At 300 pairs usually so; with endlessly many not, at a KL of 2: a taste is learned, and more labels "
+                "make it surer.",
             ),
         ),
     ),
@@ -71,7 +72,7 @@ QUESTIONS = (
     ),
     Question(
         "“The idea is refuted if there is a prompt on which the policy with a KL constraint earns less than the one "
-        "without.” What is wrong with this rule?",
+        "without”, both measured by the reward that is trained on. What is wrong with this rule?",
         (
             Choice(
                 "Nothing: it names what would count as no.",
@@ -79,37 +80,38 @@ QUESTIONS = (
                 "It names something that comes out for every idea of this kind, good or bad.",
             ),
             Choice(
-                "It fires always: a constraint that binds costs something.",
+                "It fires always: a constraint that binds costs something of that reward.",
                 True,
-                "The most that can be earned within k nats rises with k. A rule that cannot stay silent says nothing.",
+                "The most that can be earned within k nats rises with k. A rule that cannot stay silent says nothing. "
+                "(By another measure, the truth behind a learned reward, it can stay silent.)",
             ),
             Choice(
                 "It never fires.",
                 False,
-                "The other way round: where the constraint binds there is always such a prompt.",
+                "The other way round: by that reward, where the constraint binds there is always such a prompt.",
             ),
         ),
     ),
     Question(
-        "Linear TD runs away on data of another policy. You add a target that is copied every 1,000 steps. On data of "
-        "the policy itself TD was fine. What happened in section 8?",
+        "A perfect judge says after each step how much can be expected from there. You pay each step that value, and "
+        "maximise the sum. What may come out?",
         (
             Choice(
-                "The copies rescued most of the bad cases.",
+                "The optimum of the outcome, only sooner.",
                 False,
-                "They rescued a handful of 4,000, and broke more cases than they rescued.",
+                "That is what differences do: they add up to R − V(start). A sum of values pays for each further good "
+                "step.",
             ),
             Choice(
-                "Few were rescued, more were broken; on the policy's own data nothing ran away, copied or not.",
+                "A text that goes on because going on is paid, and that may be wrong in the end.",
                 True,
-                "What linear TD suffers from on other data is the product of regression and bootstrap. Waiting for the "
-                "regression changes its pace; its fixed point attracts or repels much as before.",
+                "In section 7 the sum wrote four symbols where three would do, and from about a third of a hundred "
+                "references a wrong text.",
             ),
             Choice(
-                "On the policy's own data the copies did harm.",
+                "Nothing else than the outcome gives, as the judge makes no errors.",
                 False,
-                "There both regression and bootstrap shrink distances, one after the other or together: no case ran "
-                "away.",
+                "The values are right. What is added up is not what was asked for.",
             ),
         ),
     ),

@@ -96,7 +96,8 @@ def paces() -> tuple[Figure, str]:
 def gaps(sizes: Sequence[int] = (4, 8), rate: float = 0.3) -> tuple[Figure, str]:
     """Claim C75: the noise of pooled baselines over that of a prompt's own, by how far two prompts are apart."""
     fig, ax = panels(1, 1, 2.9)
-    label(ax, "Pooling pays up to about the predicted gap", x="gap between the two pass rates", y="noise ÷ noise of RLOO")
+    label(ax, "Pooling pays up to about the predicted gap", x="gap between the two pass rates")
+    ax.set_ylabel("noise ÷ noise of RLOO")
     ax.axhline(1, color=EXACT, linewidth=1)
     grid = torch.linspace(0, 0.56, 15).tolist()
     looks = (ESTIMATE, "-", (0.52, 1.15), "center"), (MUTED, "--", (0.4, 1.28), "right")

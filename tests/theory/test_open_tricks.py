@@ -7,7 +7,7 @@ import pytest
 import torch
 from plain import seeded
 
-from pgnotes.theory.deep_start import KINDS, extremes, first_entropy, first_weights, through
+from pgnotes.theory.deep_start import KINDS, end_values, extremes, first_entropy, first_weights, layer_slopes, through
 from pgnotes.theory.many import expected_returns, reinforce_many, rollouts, sequences_until
 from pgnotes.theory.many_ppo import rows_of
 from pgnotes.theory.paced import FASTEST, SLOWEST, confidence, natural_steps, one_by_one
@@ -91,6 +91,16 @@ def test_the_derivative_is_autograd_s(squash):
     signal, slope = through(weights, start, squash)
     assert torch.allclose(signal, net(start))
     assert torch.allclose(slope, torch.autograd.functional.jacobian(net, start), atol=1e-12)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_both_ends_by_the_determinant(squash):
+    """Two dimensions: what the smaller singular value is, where rounding hides it, is |det| / the larger."""
+    start = torch.randn(2, dtype=torch.float64, generator=seeded(4))
+    _, slopes = layer_slopes(first_weights("normal", 80, 2, seeded(3)), start, squash)
+    low, high = end_values(slopes)
+    assert low < 1e-18 * high
+    assert low * high == pytest.approx(torch.linalg.det(slopes).abs().prod().item(), rel=1e-6)
 
 
 def test_extremes_and_first_entropy():

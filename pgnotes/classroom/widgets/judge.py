@@ -90,7 +90,7 @@ def draw(fig: Figure) -> Moving:
 
     def update(n: dict) -> None:
         line.set_data(*n["curve"])
-        rule.set_data([n["now"][0]] * 2, [0, 0.9])
+        rule.set_data([n["now"][0]] * 2, [0.18, 0.9])
         dot.set_data(*([x] for x in n["now"]))
         for bar, share in zip(bars, n["lengths"], strict=True):
             bar.set_height(share)

@@ -98,6 +98,13 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             (curve(lambda x: 0.12 + 0.16 / (1.04 - x * x) ** 0.55, -1.0, 1.0), AFTER),
         ],
     }),
+    ("15", "Open questions", "what would count as no,\nand an empty form", {
+        "lines": [
+            ([(0.02, 0.08), (0.02, 0.95), (0.98, 0.95), (0.98, 0.08), (0.02, 0.08)], QUIET),
+            ([(0.15, 0.72), (0.85, 0.72)], ESTIMATE), ([(0.15, 0.48), (0.6, 0.48)], WORSE),
+            ([(0.15, 0.24), (0.35, 0.24)], QUIET),
+        ],
+    }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
 GROUPS = (
@@ -106,7 +113,7 @@ GROUPS = (
     ("less noise", "04", "06"),
     ("from PPO to GRPO", "07", "09"),
     ("side trips", "10", "12"),
-    ("further afield", "13", "14"),
+    ("further afield", "13", "15"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen", 15: "fifteen", 16: "sixteen"}
 TALL = 1.36
@@ -216,6 +223,7 @@ HISTORY = (
     (2018, 0, "SAC", "Haarnoja et al.", "14"), (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
     (2019, 2, "Preferences for text", "Ziegler et al.", "07"), (2020, 1, "Beyond variance", "Chung et al.", "05"),
     (2022, 2, "InstructGPT", "Ouyang et al.", "13"), (2023, 2, "DPO", "Rafailov et al.", "13"),
+    (2023, 2, "Process rewards", "Lightman et al.", "15"),
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),

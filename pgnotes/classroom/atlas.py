@@ -216,7 +216,7 @@ HISTORY = (
     (2001, 0, "Natural policy gradient", "Kakade", "12"), (2001, 1, "GPOMDP", "Baxter & Bartlett", "14"),
     (2002, 0, "Conservative policy iteration", "Kakade & Langford", "07"),
     (2004, 1, "Optimal baselines", "Greensmith et al.", "05"),
-    (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "07"),
+    (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "12"),
     (2015, 1, "GAE", "Schulman et al.", "11"), (2016, 0, "A3C", "Mnih et al.", "11"),
     (2015, 0, "DDPG", "Lillicrap et al.", "14"),
     (2017, 0, "PPO", "Schulman et al.", "07"), (2017, 0, "Human preferences", "Christiano et al.", "13"),

@@ -304,7 +304,7 @@ def exam_15():
     noise = turned * (1 - turned) / (clean * (1 - clean))
     start, texts = 0.4, ([0.5, 1.0], [0.5, 0.6, 0.7, 0.0])
     changes = [sum(b - a for a, b in zip([start, *text], text, strict=False)) for text in texts]
-    found = [f"{turned:.2f}", f"{400 / shrinks**2:.0f}", f"{400 * noise / shrinks**2:.0f}"]
+    found = [f"{turned:.2f}", f"{400 / shrinks**2:.0f}", f"{400 * noise / shrinks**2:.1f}"]
     found += [f"{sum(text):.1f}" for text in texts] + [f"{change:.1f}" for change in changes]
     return [*found, *(f"{sum(text) / len(text):.2f}" for text in texts)]
 

@@ -108,7 +108,7 @@ def walked(condition, coordinates, step_size, most, std=START[1]):
 @pytest.mark.parametrize("coordinates", ["plain", "covariance", "precision"])
 @pytest.mark.parametrize("condition", [1, 10])
 @pytest.mark.parametrize(
-    ("step_size", "std"), [(0.1, 2.0), (0.4, 2.0), (2.0, 2.0), (5.0, 2.0), (0.4, 0.03), (2.0, 0.3)]
+    ("step_size", "std"), [(0.1, 2.0), (0.4, 2.0), (2.0, 2.0), (5.0, 2.0), (0.4, 0.03), (2.0, 0.3), (8.0, 0.03)]
 )
 def test_arrivals_are_those_of_matrices(coordinates, condition, step_size, std):
     found = arrival(condition, coordinates, [step_size], most=120, std=std)

@@ -305,17 +305,17 @@ def test_a_hundred_references():
 
 
 def test_target_networks_as_printed():
-    for on_policy, start in ((False, "off"), (True, "on")):
-        td = random_td(4000, 6, 3, 0.99, 0, on_policy)
+    blocks = printed("tricks-code").split("features: ")[1:]
+    for block, (features, on_policy) in zip(blocks, ((3, False), (3, True), (5, False)), strict=True):
+        td = random_td(4000, 6, features, 0.99, 0, on_policy)
         own, ahead = td.own.numpy(), td.bootstrapped.numpy()
         alpha = 0.1 / np.linalg.eigvalsh(own).max(-1)[:, None, None]
-        eye = np.eye(3)
+        eye = np.eye(features)
 
         def away(matrix):
             return np.abs(np.linalg.eigvals(matrix)).max(-1) > 1
 
         plain = away(eye + alpha * (ahead - own))
-        block = printed("tricks-code").split("policy: ")[1 if start == "off" else 2]
         assert block.startswith(f"plain TD runs away in {plain.sum()} of 4000")
         for every, name in ((100, "every 100"), (1000, "every 1000"), (None, "when done")):
             if every is None:
@@ -327,9 +327,12 @@ def test_target_networks_as_printed():
                 copied = away(moved)
             line = next(line for line in block.splitlines() if name in line and "copied" in line)
             assert line.endswith(f"rescued {(plain & ~copied).sum()}, broken {(~plain & copied).sum()}")
-        if start == "off":
-            assert plain.sum() == 474
     assert "474 of 4,000" in TEXT
+    assert "runs away in 474 of 4000" in line_of("tricks-code", "off-policy, 3")
+    assert "79 of 1,255 and 32, then 129 and 138" in TEXT
+    assert "rescued 79, broken 32" in blocks[2]
+    assert "rescued 129, broken 138" in blocks[2]
+    assert "runs away in 1255" in line_of("tricks-code", "off-policy, 5")
     assert "rescued 12 and broke 56, with endless waiting 12 and 107" in TEXT
 
 

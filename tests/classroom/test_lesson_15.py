@@ -171,6 +171,17 @@ def test_forks_counts_what_the_record_holds():
     assert f"{quiet:.0%} of 294 characters" in printed("c73-code")
 
 
+def test_what_the_twentieth_is_made_of():
+    pairs = []
+    for text in range(6):
+        found = forks.numbers(text, 5)
+        letters = [" ", *found["letters"]]
+        pairs += [letters[i : i + 2] for i, marked in enumerate(found["marked"]) if marked]
+    digits, firsts = sum(now.isdigit() for _, now in pairs), sum(a == " " and b.isalpha() for a, b in pairs)
+    assert (len(pairs), firsts, digits) == (15, 10, 5)
+    assert "of its 15 characters ten are first letters of words and five are digits" in TEXT
+
+
 def test_forks_marks_the_same_characters_in_every_text():
     for share in (5, 20, 50):
         marked = sum(sum(forks.numbers(text, share)["marked"]) for text in range(6))
@@ -398,3 +409,5 @@ def test_the_filled_form_of_the_lesson_runs():
     exec("from pgnotes.theory.worlds import sum_world\nworld = sum_world()\n" + code[1] + code[0], space)
     answer = space["mine"].run(seeds=2)
     assert answer.verdict in ("wrong", "not wrong", "undecided")
+    worst = [space["after_sixty"](seed).min().item() for seed in range(6)]
+    assert min(worst) < 0.9 < sum(worst) / 6, "the mean of the worst hides that a run lies below"

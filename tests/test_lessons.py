@@ -33,6 +33,8 @@ CLAIMS = {
     "11": {"C33", "C34", "C35", "C36", "C37", "C38", "C39", "C40"},
     "12": {"C41", "C42", "C43", "C44", "C45", "C46", "C47", "C48"},
     "13": {"C49", "C50", "C51", "C52", "C53", "C54", "C55", "C56", "C57", "C58", "C59", "C60"},
+    "14": {"C61", "C62", "C63", "C64", "C65", "C66", "C67", "C68", "C69", "C70", "C71"},
+    "15": {"C72", "C73", "C74", "C75", "C76", "C77", "C78", "C79", "C80", "C81", "C82", "C83"},
 }
 MINUTES = re.compile(r"\b\d+ minutes?\b")
 FORBIDDEN = re.compile(r"\\\(|\\\)|\\\[|\\\]|\\bm\b|\\newcommand|\\DeclareMathOperator|\\label|\\eqref|\\mbox|eqnarray")

@@ -92,6 +92,19 @@ LESSONS: tuple[tuple[str, str, str, dict], ...] = (
             (curve(lambda x: 0.1 + 3.4 * x**0.8 * (1 - x) ** 2), EXACT),
         ],
     }),
+    ("14", "Actions as numbers", "two gradients of one mean,\nand what tanh does\nto a bell curve", {
+        "lines": [
+            (BELL, BEFORE),
+            (curve(lambda x: 0.12 + 0.16 / (1.04 - x * x) ** 0.55, -1.0, 1.0), AFTER),
+        ],
+    }),
+    ("15", "Open questions", "what would count as no,\nand an empty form", {
+        "lines": [
+            ([(0.02, 0.08), (0.02, 0.95), (0.98, 0.95), (0.98, 0.08), (0.02, 0.08)], QUIET),
+            ([(0.15, 0.72), (0.85, 0.72)], ESTIMATE), ([(0.15, 0.48), (0.6, 0.48)], WORSE),
+            ([(0.15, 0.24), (0.35, 0.24)], QUIET),
+        ],
+    }),
 )  # fmt: skip
 # name, first and last lesson, which stand in one row
 GROUPS = (
@@ -100,7 +113,7 @@ GROUPS = (
     ("less noise", "04", "06"),
     ("from PPO to GRPO", "07", "09"),
     ("side trips", "10", "12"),
-    ("further afield", "13", "13"),
+    ("further afield", "13", "15"),
 )
 IN_WORDS = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen", 15: "fifteen", 16: "sixteen"}
 TALL = 1.36
@@ -200,15 +213,17 @@ LANES = (("policies and values", 0.76), ("variance and baselines", 2.95), ("lang
 # year, lane, what, who, the lessons that meet it
 HISTORY = (
     (1992, 0, "REINFORCE", "Williams", "03"), (2000, 0, "Policy gradient theorem", "Sutton et al.", "02"),
-    (2001, 0, "Natural policy gradient", "Kakade", "12"), (2001, 1, "GPOMDP", "Baxter & Bartlett", ""),
+    (2001, 0, "Natural policy gradient", "Kakade", "12"), (2001, 1, "GPOMDP", "Baxter & Bartlett", "14"),
     (2002, 0, "Conservative policy iteration", "Kakade & Langford", "07"),
     (2004, 1, "Optimal baselines", "Greensmith et al.", "05"),
-    (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "07"),
+    (2013, 0, "DQN: values alone", "Mnih et al.", "01"), (2015, 0, "TRPO", "Schulman et al.", "12"),
     (2015, 1, "GAE", "Schulman et al.", "11"), (2016, 0, "A3C", "Mnih et al.", "11"),
+    (2015, 0, "DDPG", "Lillicrap et al.", "14"),
     (2017, 0, "PPO", "Schulman et al.", "07"), (2017, 0, "Human preferences", "Christiano et al.", "13"),
-    (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
+    (2018, 0, "SAC", "Haarnoja et al.", "14"), (2018, 1, "Action-dependent baselines", "Tucker et al.", "05"),
     (2019, 2, "Preferences for text", "Ziegler et al.", "07"), (2020, 1, "Beyond variance", "Chung et al.", "05"),
     (2022, 2, "InstructGPT", "Ouyang et al.", "13"), (2023, 2, "DPO", "Rafailov et al.", "13"),
+    (2023, 2, "Process rewards", "Lightman et al.", "15"),
     (2024, 1, "RLOO", "Ahmadian et al.", "08"), (2024, 2, "GRPO", "Shao et al.", "08"),
     (2025, 1, "REINFORCE++", "Hu et al., January", "08"), (2025, 1, "Dr. GRPO", "Liu et al., March", "08"),
     (2025, 2, "DeepSeek-R1", "DeepSeek-AI, January", ""), (2025, 2, "DAPO", "Yu et al., March", "08"),

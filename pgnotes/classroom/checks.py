@@ -28,6 +28,8 @@ OTHER_TYPE = (
     "or turn it with .to(x.dtype)."
 )
 HELP = {  # parts of what torch says, and what it means here
+    "not numpy.ndarray": "A tensor is asked for: torch.from_numpy(…).",
+    "you can only change requires_grad": "A tensor that was computed is no leaf: take its .detach().",
     "is ambiguous": "On tensors write & and | (each comparison in brackets), torch.where for `if`, "
     "torch.minimum for `min`.",
     "must match the size": "Do the shapes fit? A sum over an axis drops it, unless you write keepdim=True; d[:, None] "

@@ -10,6 +10,7 @@ from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType  # which 3.10 lacks
@@ -21,6 +22,7 @@ BAND, QUIET = "#f3f5f9", "#8a93a3"
 MUTED = "#64788e"  # text about the policy before, and other words beside the point
 WIDTH = 7.0  # inches, shown 700 pixels wide
 DPI = 200
+LARGE = 250_000  # bytes
 
 LOOK: dict[RcKeyType, Any] = {
     "font.size": 10,
@@ -76,10 +78,20 @@ def bundle(fig: Figure, alt: str) -> tuple[dict, dict]:
     """(data, metadata) of a picture as a notebook output: the PNG, and its description for those who can't see it."""
     png = io.BytesIO()
     fig.savefig(png, format="png", facecolor="white")
-    data, metadata = described(png.getvalue(), alt)
+    data, metadata = described(compact(png.getvalue()), alt)
     if len(boxes := panel_boxes(fig)) > 1:
         metadata["image/png"]["panels"] = boxes
     return data, metadata
+
+
+def compact(png: bytes) -> bytes:
+    """A PNG as it is, or with 256 colours where it is large: a notebook keeps it."""
+    if len(png) <= LARGE:
+        return png
+    small = io.BytesIO()
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def panel_boxes(fig: Figure) -> list[list[float]]:

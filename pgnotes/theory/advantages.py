@@ -99,6 +99,17 @@ def centred_by_class(rewards: Tensor, classes: Tensor) -> Tensor:
     return rewards[..., None] - means
 
 
+def pooled_leave_one_out(rewards: Tensor) -> Tensor:
+    """Reward minus the mean of *all* others, those of other prompts too (lesson 15, claim C75).
+
+    [P, G] -> [P, G].  Unbiased, as no reward is compared with itself. Less noise than `leave_one_out` where the prompts
+    are about equally hard, and more where they are not.  ValueError naming the argument.
+    """
+    check_groups(rewards, 2)
+    others = rewards.numel() - 1
+    return (rewards - (rewards.sum() - rewards) / others).masked_fill(spread_is_zero(rewards.flatten()), 0.0)
+
+
 # what can be asked for
 
 # one group decides

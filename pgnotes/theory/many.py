@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import torch
@@ -143,6 +143,28 @@ def learning_curves(
         seen.append((likely @ earned, wrong_habit(world, likely)))
     curves, habits = zip(*seen, strict=True)
     return torch.stack(curves, 1), torch.stack(habits, 1)
+
+
+def sequences_until(world: TokenWorld, states: Iterable[Tensor], batch: int, target: float, most: int) -> Tensor:
+    """How many sequences each run has drawn when its J first reaches `target`, [runs]; infinity if not within `most`.
+
+    states: logits [runs, rows, V] before each step, as from `reinforce_many`; a step draws `batch` sequences.  J is
+    exact, every sequence listed (lesson 15).  ValueError naming the argument.
+    """
+    batch, most = check_count("batch", batch), check_count("most", most)
+    reached = None
+    for step, logits in enumerate(states):
+        if step * batch > most:
+            break
+        there = expected_returns(world, logits) >= target
+        if reached is None:
+            reached = torch.full((len(there),), float("inf"), dtype=torch.float64)
+        reached[there & reached.isinf()] = step * batch
+        if reached.isfinite().all():
+            break
+    if reached is None:
+        raise ValueError("states is empty; it must give the logits before each step")
+    return reached
 
 
 def share(flags: Tensor) -> tuple[float, float]:

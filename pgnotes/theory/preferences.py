@@ -54,6 +54,34 @@ def agreement(chances: Any, scores: Any, wins: Any) -> float:
     return (chances @ agrees @ chances).item()
 
 
+def judged(wins: Any, flips: float = 0.0, bias: Any = None) -> Tensor:
+    """P(i over j) of a judge who errs, [N, N]: (1 - 2f) σ(logit P + b_i - b_j) + f (lesson 15, claim C79).
+
+    wins: [N, N], P(i over j) of a judge who does not, as from `preference`.  flips: f in [0, ½], the share of verdicts
+    that are turned at random.  bias: b [N], by how many nats the judge likes each answer better than it deserves; none
+    if not given.  ValueError naming the argument.
+    """
+    wins, flips = check_real("wins", wins, 2), check_between("flips", flips, 0.0, 0.5)
+    check_shape("wins", wins, (len(wins), len(wins)))
+    if (wins < 0).any() or (wins > 1).any():
+        raise ValueError("wins must hold probabilities, between 0 and 1")
+    if bias is not None:
+        bias = check_shape("bias", check_real("bias", bias, 1), wins.shape[:1])
+        wins = torch.sigmoid(torch.logit(wins) + bias[:, None] - bias)
+    return (1 - 2 * flips) * wins + flips
+
+
+def verdicts_agree(chances: Any, wins: Any, others: Any) -> float:
+    """How often two judges say the same of two answers drawn independently, each by chance (lesson 15).
+
+    chances: [N].  wins, others: [N, N], P(i over j) of each judge; their verdicts are drawn independently.
+    """
+    chances = check_distributions("chances", check_real("chances", chances, 1))
+    wins = check_shape("wins", check_real("wins", wins, 2), (len(chances), len(chances)))
+    others = check_shape("others", check_real("others", others, 2), wins.shape)
+    return (chances @ (wins * others + (1 - wins) * (1 - others)) @ chances).item()
+
+
 def bradley_terry_loss(scores: Tensor, wins: Tensor) -> Tensor:
     """-Σ wins_ij log σ(s_i - s_j), the negative log-likelihood of comparisons, one number (lesson 13).
 

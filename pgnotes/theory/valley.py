@@ -111,8 +111,9 @@ def arrival(
     variance = torch.full_like(mean, check_positive("std", std) ** 2)
 
     for taken in range(check_count("most", most) + 1):
+        variance = torch.where(variance > 0, variance, math.nan)  # for good
         nats = 0.5 * (best * variance - 1 - (best * variance).log() + best * mean**2).sum(1)
-        nats = torch.where((variance > 0).all(1) & nats.isfinite(), nats, math.inf)
+        nats = torch.where(nats.isfinite(), nats, math.inf)
         if (nats < NEAR).any():
             return Arrival(taken, sizes[nats.argmin(), 0].item())
         if not nats.isfinite().any():

@@ -123,13 +123,15 @@ def test_the_last_suspect_lacks_what_its_sentence_says():
 
 
 def test_the_pictures_say_what_their_words_say():
-    _, alt = continuous_pictures.widths()
-    for condition in (1, 10, 100, 1000):
+    fig, alt = continuous_pictures.widths()
+    drawn = [list(line.get_ydata()) for line in fig.axes[1].lines]
+    for place, condition in enumerate((1, 10, 100, 1000)):
         line = next(row for row in PRINTED["arrivals"].splitlines() if row.startswith(f"condition {condition:4}:"))
         plain, covariance, precision = (int(x) for x in re.findall(r"(\d+) steps", line))
         assert f"{plain:,}" in alt
         assert f"{covariance:,}" in alt
         assert precision == 1
+        assert [line[place] for line in drawn] == [plain, covariance, precision]
     fig, alt = continuous_pictures.four_programs()
     ends = {
         text.get_text(): line.get_ydata()[-1] for text, line in zip(fig.axes[0].texts, fig.axes[0].lines, strict=True)

@@ -115,6 +115,12 @@ def test_arrivals_are_those_of_matrices(coordinates, condition, step_size, std):
     assert found.steps == walked(condition, coordinates, step_size, 120, std)
 
 
+def test_a_step_size_that_made_a_variance_negative_stays_out():
+    """At 8 the precision jumps from 1,111 below 0, and would come back."""
+    assert walked(1, "precision", 8.0, 120, 0.03) is None
+    assert arrival(1, "precision", [8.0, 0.01], most=120, std=0.03).steps is None
+
+
 def test_of_many_step_sizes_the_best_counts():
     sizes = [0.02, 0.1, 0.3, 5.0]
     alone = [arrival(10, "plain", [size], most=500) for size in sizes]

@@ -325,6 +325,25 @@ def pointwise_in(log_prob, mean, std, tolerance):
     return torch.allclose(log_prob(u, mean, std), exact, atol=tolerance, rtol=0)
 
 
+def score_of_the_factor(a, mean, covariance):
+    """By autograd through the Cholesky factor."""
+    mean, root = mean.clone().requires_grad_(), torch.linalg.cholesky(covariance).requires_grad_()
+    logp = MultivariateNormal(mean, scale_tril=root).log_prob(a)
+    by_mean, by_root = torch.autograd.grad(logp, (mean, root))
+    return torch.cat([by_mean, by_root.tril().flatten()])
+
+
+def trace_of_rewards(scores, rewards, ended, beta):
+    """The rewards in the trace, the score outside."""
+    z, total = 0.0, torch.zeros_like(scores[0])
+    for t in range(len(rewards)):
+        z = beta * z + rewards[t]
+        total = total + z * scores[t]
+        if ended[t]:
+            z = 0.0
+    return total
+
+
 WRONG = {
     "14.1": (
         ("`return` missing", forgets(score_numpy)),
@@ -332,6 +351,7 @@ WRONG = {
         ("your function gives", lambda a, m, c: score_by_solve(a, m, torch.linalg.cholesky(c))),
         ("your function gives", lambda a, m, c: score_by_solve(m, a, c).flip(0)),
         ("an array of shape", lambda a, m, c: torch.stack([score_by_solve(a, m, c)] * 2)),
+        ("by the factor L", score_of_the_factor),
         ("your function gives", lambda a, m, c: score_by_solve(a, m, c).exp()),
         ("raised", lambda a, m, c: torch.cat([c @ a, torch.outer(a, a)])),
     ),
@@ -358,6 +378,7 @@ WRONG = {
         ("your function gives", lambda s, r, e, b: trace_to_go(s, r, e, 1 - b)),
         ("your function gives", lambda s, r, e, b: -trace_to_go(s, r, e, b)),
         ("an array of shape", lambda s, r, e, b: r[:, None] * s),
+        ("Backwards", trace_of_rewards),
         ("your function gives", lambda s, r, e, b: trace_to_go(s, r - r.mean(), e, b)),
         ("raised", lambda s, r, e, b: r @ s.T),
     ),

@@ -105,7 +105,7 @@ def gaps(sizes: Sequence[int] = (4, 8), rate: float = 0.3) -> tuple[Figure, str]
         ax.plot(grid, [pooling_ratio(rate, gap, size) for gap in grid], line, color=colour, linewidth=2)
         edge = break_even_gap(rate, size)
         ax.plot([edge], [1], "D", color=colour, markersize=7)
-        ax.text(edge, 1.03, f"{edge:.2f}", color=colour, ha="right", fontweight="bold")
+        ax.text(edge + 0.008, 0.935, f"{edge:.2f}", color=colour, fontweight="bold")
         ax.text(*place, f"groups of {size}", color=colour, fontweight="bold", ha=side)
     ax.set(ylim=(0.8, 1.45), xlim=(-0.01, 0.57))
     return fig, (

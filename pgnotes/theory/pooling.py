@@ -74,7 +74,7 @@ def break_even_gap(rate: float, size: int) -> float:
 
     Δ² = σ² (2G - 1) / (G (G - 1)) with σ² = rate (1 - rate): where the offset GΔ/(2G - 1) of the pooled baseline,
     squared, is what its variance saves.  An approximation: both prompts are given the variance of `rate`, and the
-    scores are taken to go with nothing. At `rate` 0.3 the true gap is 6 % below it for groups of 4, 2 % for 8.
+    scores are taken to go with nothing. At `rate` 0.3 the true gap is 6 % below it for groups of 4, 3 % for 8.
     """
     size = check_count("size", size, 2)
     rate = check_between("rate", rate, 0.0, 1.0)

@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
 import torch
 
@@ -171,6 +170,17 @@ def test_forks_counts_what_the_record_holds():
     assert f"{quiet:.0%} of 294 characters" in printed("c73-code")
 
 
+def test_what_the_twentieth_is_made_of():
+    pairs = []
+    for text in range(6):
+        found = forks.numbers(text, 5)
+        letters = [" ", *found["letters"]]
+        pairs += [letters[i : i + 2] for i, marked in enumerate(found["marked"]) if marked]
+    digits, firsts = sum(now.isdigit() for _, now in pairs), sum(a == " " and b.isalpha() for a, b in pairs)
+    assert (len(pairs), firsts, digits) == (15, 10, 5)
+    assert "of its 15 characters ten are first letters of words and five are digits" in TEXT
+
+
 def test_forks_marks_the_same_characters_in_every_text():
     for share in (5, 20, 50):
         marked = sum(sum(forks.numbers(text, share)["marked"]) for text in range(6))
@@ -291,89 +301,7 @@ def test_the_pooling_ratio_is_one_at_the_edge():
     assert pooling_ratio(0.3, 0.0, 4) < 0.9
 
 
-# the form
-
-
-def noisy(seed):
-    return torch.randn(1, generator=torch.Generator().manual_seed(seed)).item() + 0.5
-
-
-FILLED = {
-    "claim": "The mean is above 0.",
-    "quantity": "a number",
-    "measure": noisy,
-    "wrong_if": lambda mean: mean < 0,
-    "yes": 1.0,
-    "no": -1.0,
-}
-
-
-def test_an_untouched_form_says_what_is_missing_and_stops_nothing():
-    answer = Question().run()
-    assert answer.verdict == "open"
-    assert all(name in answer.sentence for name in FILLED)
-    half = Question(**(FILLED | {"claim": "...", "no": ...})).run()
-    assert (half.verdict, half.sentence) == ("open", "Fill in claim, no.")
-
-
-@pytest.mark.parametrize(
-    ("bound", "verdict"), [(0.0, "not wrong"), (1.5, "wrong"), (0.6, "undecided"), (0.4, "undecided")]
-)
-def test_the_rule_meets_the_mean_and_two_errors_to_each_side(bound, verdict):
-    answer = Question(**(FILLED | {"wrong_if": lambda mean: mean < bound, "yes": 2.0})).run(seeds=50)
-    numbers = [noisy(seed) for seed in range(50)]
-    mean = sum(numbers) / 50
-    error = math.sqrt(sum((x - mean) ** 2 for x in numbers) / 49 / 50)
-    assert (answer.mean, answer.error, answer.seeds) == pytest.approx((mean, error, 50))
-    assert answer.verdict == verdict
-    low, high = mean - 2 * error, mean + 2 * error
-    assert verdict == ("not wrong" if low >= bound else "wrong" if high < bound else "undecided")
-    assert answer.sentence in answer._repr_html_()
-    assert repr(answer).startswith(f"{verdict}: ")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"wrong_if": lambda mean: True}, "wrong_if refutes 1, your yes"),
-        ({"wrong_if": lambda mean: False}, "wrong_if does not refute -1, your no"),
-        ({"wrong_if": lambda mean: "no"}, "wrong_if gives 'no'"),
-        ({"wrong_if": 0.3}, "wrong_if is 0.3"),
-        ({"measure": 3}, "measure is 3"),
-        ({"measure": lambda seed: None}, "measure gives None for seed 0"),
-        ({"measure": lambda seed: float("nan")}, "measure gives nan for seed 0"),
-        ({"measure": lambda seed: torch.ones(2)}, "measure gives tensor"),
-        ({"claim": 7}, "claim is 7"),
-        ({"yes": float("inf")}, "yes "),
-        ({"no": "less"}, "no "),
-    ],
-)
-def test_a_form_that_cannot_be_run_says_which_entry(change, words):
-    with pytest.raises(ValueError, match="^" + re.escape(words)):
-        Question(**(FILLED | change)).run(seeds=3)
-
-
-@pytest.mark.parametrize("seeds", [1, 0, [3], [1, 1, 2], True])
-def test_one_seed_has_no_spread(seeds):
-    with pytest.raises(ValueError, match="^seeds"):
-        Question(**FILLED).run(seeds=seeds)
-
-
-def test_numbers_that_are_all_the_same_are_asked_about():
-    answer = Question(**(FILLED | {"measure": lambda seed: 3.0})).run(seeds=5)
-    assert "does measure use its seed?" in answer.sentence
-    assert "does measure use its seed?" not in Question(**FILLED).run(seeds=5).sentence
-
-
-@pytest.mark.parametrize("rule", [lambda m: torch.tensor(m) < 0, lambda m: np.float64(m) < 0, lambda m: int(m < 0)])
-def test_a_rule_may_give_any_kind_of_yes_and_no(rule):
-    assert Question(**(FILLED | {"wrong_if": rule})).run(seeds=50).verdict == "not wrong"
-
-
-@pytest.mark.parametrize("name", ["measure", "wrong_if"])
-def test_a_function_without_an_argument_is_named(name):
-    with pytest.raises(ValueError, match=f"^{name} must take one argument"):
-        Question(**(FILLED | {name: lambda: 1})).run(seeds=3)
+# the form, and the minutes
 
 
 def test_the_minutes_add_up_to_those_of_the_title():
@@ -398,3 +326,5 @@ def test_the_filled_form_of_the_lesson_runs():
     exec("from pgnotes.theory.worlds import sum_world\nworld = sum_world()\n" + code[1] + code[0], space)
     answer = space["mine"].run(seeds=2)
     assert answer.verdict in ("wrong", "not wrong", "undecided")
+    worst = [space["after_sixty"](seed).min().item() for seed in range(6)]
+    assert min(worst) < 0.9 < sum(worst) / 6, "the mean of the worst hides that a run lies below"

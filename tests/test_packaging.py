@@ -223,7 +223,7 @@ def test_make_lint_installs_all_that_the_type_checker_reads():
     settings = PYPROJECT["tool"]["ty"]
     missing = set(settings["analysis"]["allowed-unresolved-imports"])
     for room in settings["src"]["include"]:
-        own = {Path(name).stem for name in sources(room)}
+        own = {Path(name).stem for folder in (room, "site") for name in sources(folder)}
         names = {name for source in sources(room).values() for name, _ in imports(source)} - own - missing
         assert {canonicalize_name(MODULES.get(name, name)) for name in names} <= installed
 

@@ -33,7 +33,7 @@ def td_errors(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0,
     steps; others are skipped, wherever they lie and whatever they hold.  gamma in [0, 1], for each live step.
     last: [...], the value after the last live step, where something cut the sequence; None, or 0, where it ended.
     Returns [..., T], 0 where the mask is False; gradients flow through.  ValueError naming the argument.
-    Schulman et al. 2016 (arXiv 1506.02438), section 3.
+    Schulman et al. 2015 (arXiv 1506.02438), section 3.
     """
     gamma = check_between("gamma", gamma, 0.0, 1.0)
     rewards, values, mask, following = batch_of(rewards, values, mask, last)
@@ -56,7 +56,7 @@ def gae(
     """Â_t = δ_t + γλ Â_{t+1} = Σ_l (γλ)^l δ_{t+l}, generalised advantage estimation (lesson 11).
 
     λ = 0 gives the TD errors, λ = 1 the reward-to-go less V(s_t).  lam in [0, 1]; all else as in `td_errors`.
-    Schulman et al. 2016 (arXiv 1506.02438), equation 16.
+    Schulman et al. 2015 (arXiv 1506.02438), equation 16.
     """
     decay = check_between("gamma", gamma, 0.0, 1.0) * check_between("lam", lam, 0.0, 1.0)
     return summed_ahead(td_errors(rewards, values, mask, gamma, last), check_booleans("mask", mask), decay)

@@ -192,7 +192,7 @@ def with_critic(
 
     values: V̂, [rows].  worth: Q̂ of each symbol, [rows, V].  subtracted: m in [0, 1], the share of Q̂ in the baseline,
     which may not know the symbol: of the mean 1 - m is left if both are exact.  replacing: ρ in [0, 1], the share of Q̂
-    in the return's place; with 1 it is an actor-critic's gradient, and unbiased if Q̂ is exact.
+    in the return's place; with 1 it is an actor–critic's gradient, and unbiased if Q̂ is exact.
     """
     rows = prefix_rows(check_single_prompt(world).sequences, world.vocab_size)
     baselines = check_shape("values", check_real("values", values, 1), policy.logits.shape[-2:-1])[rows]

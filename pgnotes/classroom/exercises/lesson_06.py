@@ -376,7 +376,7 @@ advantage = Exercise(
         ),
         "one step": (
             lambda r, m, rows, v: torch.where(m, r + following(v[rows] * m) - v[rows], 0.0),
-            "This is r + V(next) − V, the one-step error that actor-critics use. It is right on average if V is. Asked "
+            "This is r + V(next) − V, the one-step error that actor–critics use. It is right on average if V is. Asked "
             "for is the whole rest of the rewards, less V.",
         ),
         "next value": (
@@ -385,7 +385,7 @@ advantage = Exercise(
             "take the prefix before it.",
         ),
     },
-    "This is what a plain actor-critic multiplies a token's score by. With the exact values R − E[R | prefix] is the "
+    "This is what a plain actor–critic multiplies a token's score by. With the exact values R − E[R | prefix] is the "
     "same number.",
 )
 

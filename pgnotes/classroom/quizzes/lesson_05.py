@@ -62,7 +62,7 @@ QUESTIONS = (
                 True,
                 "Any function of what came before is allowed. Its distance from b*, squared and weighted by the "
                 "score's squared length, is the price in variance. (Where the value replaces a part of the return, as "
-                "in an actor-critic or GAE, its error does bias.)",
+                "in an actor–critic or GAE, its error does bias.)",
             ),
             Choice(
                 "It points the wrong way as soon as the values have the wrong sign.",

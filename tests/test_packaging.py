@@ -37,7 +37,12 @@ def platform_of(python: str, system: str = "linux") -> dict[str, str]:
 
 
 PLATFORMS = [platform_of(python, system) for python in ("3.11", "3.12", "3.13") for system in ("linux", "darwin")]
-MODULES = {"PIL": "pillow", "IPython": "ipython", "yaml": "pyyaml"}  # modules whose package has another name
+MODULES = {
+    "markdown_it": "markdown-it-py",
+    "PIL": "pillow",
+    "IPython": "ipython",
+    "yaml": "pyyaml",
+}  # modules whose package has another name
 
 
 def lines(name: str) -> list[str]:

@@ -51,8 +51,7 @@ class Answer:
         return f"{self.verdict}: {self.sentence}"
 
     def _repr_html_(self) -> str:
-        colour = VERDICTS[self.verdict]
-        return beside_bar(colour, f'<b style="color:{colour}">{self.verdict}</b><br>{html.escape(self.sentence)}')
+        return beside_bar(VERDICTS[self.verdict], f"<b>{self.verdict}</b><br>{html.escape(self.sentence)}")
 
 
 @dataclass(frozen=True)

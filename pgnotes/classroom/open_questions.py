@@ -100,13 +100,16 @@ def gaps(sizes: Sequence[int] = (4, 8), rate: float = 0.3) -> tuple[Figure, str]
     ax.set_ylabel("noise ÷ noise of RLOO")
     ax.axhline(1, color=EXACT, linewidth=1)
     grid = torch.linspace(0, 0.56, 15).tolist()
-    looks = (ESTIMATE, "-", (0.52, 1.15), "center"), (MUTED, "--", (0.4, 1.28), "right")
-    for size, (colour, line, place, side) in zip(sizes, looks, strict=True):
+    looks = (
+        (ESTIMATE, "-", (0.52, 1.15, "center"), (0.008, 0.935, "left")),
+        (MUTED, "--", (0.4, 1.28, "right"), (-0.008, 1.025, "right")),
+    )
+    for size, (colour, line, (x, y, side), (beside, height, end)) in zip(sizes, looks, strict=True):
         ax.plot(grid, [pooling_ratio(rate, gap, size) for gap in grid], line, color=colour, linewidth=2)
         edge = break_even_gap(rate, size)
         ax.plot([edge], [1], "D", color=colour, markersize=7)
-        ax.text(edge + 0.008, 0.935, f"{edge:.2f}", color=colour, fontweight="bold")
-        ax.text(*place, f"groups of {size}", color=colour, fontweight="bold", ha=side)
+        ax.text(edge + beside, height, f"{edge:.2f}", color=colour, fontweight="bold", ha=end)
+        ax.text(x, y, f"groups of {size}", color=colour, fontweight="bold", ha=side)
     ax.set(ylim=(0.8, 1.45), xlim=(-0.01, 0.57))
     return fig, (
         "The noise with a pooled baseline over that with a group's own, by the gap between two pass rates around 0.3. "

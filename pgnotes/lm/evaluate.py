@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.logprobs import completion_logprobs
-from pgnotes.lm.models import cut, encode, stop_ids
+from pgnotes.lm.models import request, stop_ids
 from pgnotes.lm.rollout import Group, rollout, uniforms
 from pgnotes.lm.tasks import Task
 from pgnotes.theory import pass_at_k as estimate
@@ -127,8 +127,7 @@ def sample(
     purpose: str,
 ) -> list[Group]:
     """n completions of each request at temperature 1, `ROWS` at a time; purpose: what their noise is seeded by."""
-    shortened = [(task, cut(tokenizer, prompt, config.prompt_tokens)) for task, prompt in requests]
-    prompts = [encode(tokenizer, task.message(prompt)) for task, prompt in shortened]
+    prompts = [request(tokenizer, task, prompt, config.prompt_tokens) for task, prompt in requests]
     noise = [uniforms(n, config.token_limit, config.seed, purpose, place) for place in range(len(requests))]
     at_once, groups = max(1, ROWS // n), []
     for start in range(0, len(requests), at_once):

@@ -16,19 +16,10 @@ from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import RewardError, out_of_memory, release_frames
 from pgnotes.lm.learner import Learner
 from pgnotes.lm.logprobs import completion_logprobs
-from pgnotes.lm.models import cut, encode, quiet
+from pgnotes.lm.models import quiet, request
 from pgnotes.lm.monitor import describe, measure, summary
-from pgnotes.lm.rollout import Group, Sampler, generate, seeded, uniforms
-from pgnotes.lm.runs import (
-    BAD_REWARD,
-    NOT_FINITE,
-    RunLog,
-    evaluate_and_save,
-    finish,
-    finished_run,
-    save_overflow,
-    setup_run,
-)
+from pgnotes.lm.rollout import Group, Sampler, chosen_prompts, generate, uniforms
+from pgnotes.lm.runs import BAD_REWARD, NOT_FINITE, RunLog, evaluated, finish, finished_run, save_overflow, setup_run
 from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task, paid, paid_apart
 from pgnotes.lm.warmup import warmed_up
@@ -73,24 +64,14 @@ def train_step(run: Learner, step: int) -> tuple[dict, dict]:
 # 1 · roll out
 
 
-def chosen_prompts(config: GRPOConfig, task: Task, step: int) -> list[str]:
-    """The prompts of a step: all training prompts in a new order each time round, decided by the seed alone."""
-    total, picked = len(task.prompts), []
-    for place in range(step * config.prompts_per_step, (step + 1) * config.prompts_per_step):
-        order = torch.randperm(total, generator=seeded(config.seed, "order", place // total))
-        picked.append(task.prompts[int(order[place % total])])
-    return picked
-
-
 def sample_groups(run: Learner, step: int) -> list[Group]:
     """This process's share of the step's groups; if memory runs out, fewer of them are sampled at once.
 
     A group's noise is seeded from (seed, step, group), whoever samples it.
     """
     config, policy = run.config, run.policy
-    prompts = chosen_prompts(config, run.task, step)[run.local_groups()]
-    shortened = [cut(policy.tokenizer, prompt, config.prompt_tokens) for prompt in prompts]
-    requests = [encode(policy.tokenizer, run.task.message(prompt)) for prompt in shortened]
+    prompts = chosen_prompts(run.task.prompts, config.prompts_per_step, step, config.seed)[run.local_groups()]
+    requests = [request(policy.tokenizer, run.task, prompt, config.prompt_tokens) for prompt in prompts]
     places = range(config.prompts_per_step)[run.local_groups()]
     noise = [uniforms(config.group_size, config.token_limit, config.seed, step, place) for place in places]
 
@@ -283,9 +264,8 @@ def train(
     reach; DiskFullError; FloatingPointError if gradients stay infinite. On all of them the last checkpoint is whole.
     """
     if out is not None and resume and (finished := finished_run(config, RunFolder(out), task, say)):
-        for record in finished.records:
-            for consume in consumers:
-                consume(record)
+        for record, consume in itertools.product(finished.records, consumers):
+            consume(record)
         return finished
     say(f"loading {config.model}")
     run, folder = setup_run(config, out, resume, task, generate)
@@ -293,13 +273,13 @@ def train(
         if resume:
             done = len(run.records)
             say(f"going on after {done} of {config.steps} steps" if done else f"starting anew, {config.steps} steps")
-        found = {"before": evaluate_and_save(run, folder, "before", say)}
+        found = {"before": evaluated(run, folder, "before", say)}
         run = warmed_up(run, folder, say, consumers)
-        found["warm"] = evaluate_and_save(run, folder, "warm", say)
+        found["warm"] = evaluated(run, folder, "warm", say)
         for record in itertools.chain(list(run.records), loop(run, folder)):
             for consume in consumers:
                 consume(record)
-        found |= {when: evaluate_and_save(run, folder, when, say) for when in ("after", "unseen")}
+        found |= {when: evaluated(run, folder, when, say) for when in ("after", "unseen")}
         with quiet():
             folder.save_model(run.policy.merged(), run.policy.tokenizer)
         return finish(run, folder, found)

@@ -12,12 +12,12 @@ from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import BadInputError, out_of_memory
 from pgnotes.lm.functions import load_function, source_hash
 from pgnotes.lm.models import (
-    cut,
     device_capability,
     encode,
     load,
     precision,
     processes_and_device,
+    request,
     stop_ids,
     text_limit,
 )
@@ -192,8 +192,8 @@ def check_lengths(config: GRPOConfig, task: Task, model: PreTrainedModel, tokeni
     around = len(encode(tokenizer, task.message("a")))
     if limit is None or around + config.prompt_tokens + config.token_limit <= limit:
         return  # whatever the prompts are
-    prompts = (cut(tokenizer, prompt, config.prompt_tokens) for prompt in task.prompts + task.held_out)
-    longest = max(len(encode(tokenizer, task.message(prompt))) for prompt in prompts)
+    prompts = task.prompts + task.held_out
+    longest = max(len(request(tokenizer, task, prompt, config.prompt_tokens)) for prompt in prompts)
     if longest + config.token_limit > limit:
         raise BadInputError(
             f"model is {config.model!r}, which reads {limit} tokens at most; the longest prompt has {longest} and a "

@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from pgnotes.lm.errors import BadInputError, out_of_memory
 from pgnotes.lm.policy import check_logprobs
+from pgnotes.lm.tasks import Task
 
 
 def precision(capability: tuple[int, int] | None, wanted: str = "auto") -> torch.dtype:
@@ -240,3 +241,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, message: str) -> Tensor:
     if not ids:
         raise ValueError(f"message is {message!r}, which has no tokens")
     return torch.tensor(ids)
+
+
+def request(tokenizer: PreTrainedTokenizerBase, task: Task, prompt: str, most: int) -> Tensor:
+    """Token ids [P] of what a task asks for with a prompt, which is cut to `most` tokens."""
+    return encode(tokenizer, task.message(cut(tokenizer, prompt, most)))

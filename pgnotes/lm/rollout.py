@@ -105,6 +105,15 @@ def uniforms(group_size: int, max_new_tokens: int, *seeds: int | str) -> Tensor:
     return torch.rand(max_new_tokens, group_size, generator=seeded(*seeds))
 
 
+def chosen_prompts(prompts: list[str], count: int, step: int, seed: int) -> list[str]:
+    """The `count` prompts of a step: all of them in a new order each time round, decided by the seed alone."""
+    total, picked = len(prompts), []
+    for place in range(step * count, (step + 1) * count):
+        order = torch.randperm(total, generator=seeded(seed, "order", place // total))
+        picked.append(prompts[int(order[place % total])])
+    return picked
+
+
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """One token a row by inverting the cumulative distribution: ids [B].
 

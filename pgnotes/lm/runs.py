@@ -190,8 +190,7 @@ def changed_settings(config: GRPOConfig, old: GRPOConfig, folder: RunFolder) -> 
     now, before = asdict(replace(config, threads=config.threads or old.threads)), asdict(old)
     differing = {key: [before[key], now[key]] for key in now if before[key] != now[key]}
 
-    stopped = folder.read("stopped.json") or {}
-    free = BOOKKEEPING + RESCUE if stopped.get("reason") == NOT_FINITE else BOOKKEEPING
+    free = BOOKKEEPING + RESCUE if (folder.read("stopped.json") or {}).get("reason") == NOT_FINITE else BOOKKEEPING
     allowed = {*free, "steps"} if now["steps"] > before["steps"] else set(free)
     if set(differing) - allowed:
         texts = [f"{key} was {was!r} and is now {is_!r}" for key, (was, is_) in differing.items() if key not in allowed]
@@ -257,7 +256,7 @@ def finished_run(config: GRPOConfig, folder: RunFolder, task: Task | None, say: 
     return RunLog(folder.lines("log.jsonl")[: result["steps"]], result, folder.path)
 
 
-def evaluate_and_save(run: Learner, folder: RunFolder, when: str, say: Callable[[str], None]) -> dict:
+def evaluated(run: Learner, folder: RunFolder, when: str, say: Callable[[str], None]) -> dict:
     """Evaluate the policy under the run's settings; what is found is also kept in `evaluation_{when}.json`.
 
     when: one of `MOMENTS`; the first two do not come again, and what is kept of them is given.

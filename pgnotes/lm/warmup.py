@@ -18,7 +18,7 @@ from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.learner import Learner, learner
 from pgnotes.lm.logprobs import completion_logprobs
-from pgnotes.lm.models import cut, encode, quiet
+from pgnotes.lm.models import quiet, request
 from pgnotes.lm.rollout import seeded
 from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task
@@ -103,12 +103,12 @@ def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) ->
 
     # One prompt after the other, computed once for its completions, each under the normaliser of the whole batch.
     for prompt, pairs in itertools.groupby(examples, key=itemgetter(0)):
-        request = encode(tokenizer, run.task.message(cut(tokenizer, prompt, config.prompt_tokens)))
+        asked = request(tokenizer, run.task, prompt, config.prompt_tokens)
         rows = [torch.tensor([*completion_ids(tokenizer, text), stop]) for _, text in pairs]
         tokens = pad_sequence(rows, batch_first=True).to(run.device)
         mask = torch.arange(tokens.shape[1]) < torch.tensor([[len(row)] for row in rows])
         with policy.autocast():
-            logp, _ = completion_logprobs(policy.model, request, tokens, mask.to(run.device), entropy="none")
+            logp, _ = completion_logprobs(policy.model, asked, tokens, mask.to(run.device), entropy="none")
         part = -logp.sum() / count
         run.scaler.scale(part).backward()
         loss += part.item()

@@ -60,22 +60,32 @@ def chromium():
         browser.close()
 
 
-PHONE, DESK = (360, 740), (1280, 900)
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 # for what is the same at both sizes
 ON_A_PHONE = pytest.mark.parametrize("tab", [PHONE], ids=["phone"], indirect=True)
 AT_A_DESK = pytest.mark.parametrize("tab", [DESK], ids=["desk"], indirect=True)
 
 
+def new_page(chromium, size):
+    """A page that keeps a list of what went wrong."""
+    page = chromium.new_context(viewport=size).new_page()
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda message: page.faults.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda one: page.faults.append(one.url) if one.url.startswith("http") else None)
+    return page
+
+
 @pytest.fixture(scope="module", params=[PHONE, DESK], ids=["phone", "desk"])
 def tab(request, chromium):
-    """A page of that size which keeps a list of what went wrong."""
-    width, height = request.param
-    tab = chromium.new_context(viewport={"width": width, "height": height}).new_page()
-    tab.faults = []
-    tab.on("pageerror", lambda error: tab.faults.append(str(error)))
-    tab.on("console", lambda message: tab.faults.append(message.text) if message.type == "error" else None)
-    tab.on("request", lambda one: tab.faults.append(one.url) if one.url.startswith("http") else None)
-    return tab
+    """A page of that size."""
+    return new_page(chromium, request.param)
+
+
+@pytest.fixture(scope="module")
+def page(chromium):
+    """A page whose size a test decides."""
+    return new_page(chromium, DESK)
 
 
 def opened(tab, name, widget=""):
@@ -169,12 +179,11 @@ def widgets_of(name):
 PLAYED = [(name, widget) for name in LESSONS for widget in widgets_of(name)]
 
 
-def texts_by_matplotlib(live, settings):
-    """Every text of the picture at these settings that can be seen, but the axes' own numbers."""
-    canvas = Canvas(live.draw, live.height, 72)
-    canvas.image(live.numbers(**live.settings | settings))
+def texts_by_matplotlib(canvas, numbers):
+    """Every text of the picture of these numbers that can be seen, but the axes' own numbers."""
+    canvas.move(numbers)
     texts = [*canvas.figure.texts, *(text for ax in canvas.figure.axes for text in ax.texts)]
-    return sorted(text.get_text() for text in texts if text.get_visible() and text.get_text().strip())
+    return [text.get_text() for text in texts if text.get_visible() and text.get_text().strip()]
 
 
 def on_each_other(texts):
@@ -193,33 +202,41 @@ def on_each_other(texts):
     return pairs
 
 
-@pytest.mark.parametrize(("name", "widget"), PLAYED, ids=[widget for _, widget in PLAYED])
-def test_a_widget_shows_what_its_numbers_say(tab, name, widget):
-    """At twenty random settings: text for text, letters large enough, none on another."""
-    live = record.widget(widget)
+def random_positions(live):
+    """Twenty random places of a widget's controls, or as many as there are, and the numbers of their picture."""
     controls, generator = record.positions(live), random.Random(0)
-    opened(tab, name, widget)
-    figure = tab.query_selector(f'figure[data-widget="{widget}"]')
-    board = figure.query_selector(".board")
-    button = [0] * len(controls)
-    for _ in range(TRIES):
-        places = [generator.randrange(len(one.values)) for one in controls]
-        presses = [  # a button goes on from where it stands
-            (place - button[i]) % len(one.values) if one.kind == "button" else place
-            for i, (one, place) in enumerate(zip(controls, places, strict=True))
-        ]
-        button = places
-        figure.evaluate(SET, presses)
+    drawn = [tuple(generator.randrange(len(one.values)) for one in controls) for _ in range(TRIES)]
+    for places in dict.fromkeys(drawn):
         values = [one.values[place] for one, place in zip(controls, places, strict=True)]
         settings = values[0] if live.dear else dict(zip((one.name for one in controls), values, strict=True))
         if live.dear:
             settings = settings | {"dear": live.finish(live.settings | settings)}
+        yield places, live.numbers(**live.settings | settings)
 
-        found = board.evaluate(TEXTS)
-        said = sorted(text["says"] for text in found)
-        plain = [text for text in texts_by_matplotlib(live, settings) if "$" not in text]
-        missing = [text for text in plain for line in text.split("\n") if line and line not in said]
-        assert not missing, settings
-        if tab.viewport_size["width"] < 600:
-            assert min(text["size"] for text in found) >= SMALLEST, settings
-        assert not on_each_other(found), settings
+
+def presses(controls, places, before):
+    """What each control is set to; a button is pressed on from where it stands."""
+    for one, place, last in zip(controls, places, before, strict=True):
+        yield (place - last) % len(one.values) if one.kind == "button" else place
+
+
+@pytest.mark.parametrize(("name", "widget"), PLAYED, ids=[widget for _, widget in PLAYED])
+def test_a_widget_shows_what_its_numbers_say(page, name, widget):
+    """At twenty random settings, at both sizes: text for text, letters large enough, none on another."""
+    live = record.widget(widget)
+    controls, canvas = record.positions(live), Canvas(live.draw, live.height, 72)
+    tries = [(places, texts_by_matplotlib(canvas, numbers)) for places, numbers in random_positions(live)]
+    for size in (DESK, PHONE):
+        page.set_viewport_size(size)
+        figure = opened(page, name, widget).query_selector(f'figure[data-widget="{widget}"]')
+        board, before = figure.query_selector(".board"), [0] * len(controls)
+        for places, texts in tries:
+            figure.evaluate(SET, list(presses(controls, places, before)))
+            before = places
+            found = board.evaluate(TEXTS)
+            said = {text["says"] for text in found}
+            plain = [text for text in texts if "$" not in text]
+            assert not [line for text in plain for line in text.split("\n") if line and line not in said], places
+            if size == PHONE:
+                assert min(text["size"] for text in found) >= SMALLEST, places
+            assert not on_each_other(found), places

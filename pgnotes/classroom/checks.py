@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from pgnotes.classroom.done import note
-from pgnotes.classroom.style import BETTER, QUIET, WORSE, beside_bar
+from pgnotes.classroom.style import BETTER, MUTED, WORSE, beside_bar
 
-MARKS = {"open": ("still open", QUIET), "wrong": ("not yet", WORSE), "right": ("right", BETTER)}
+MARKS = {"open": ("still open", MUTED), "wrong": ("not yet", WORSE), "right": ("right", BETTER)}
 SHORT = 12  # numbers that are shown whole; of more, only the place that differs
 STUB = {"RESUME", "NOP", "CACHE", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}  # what `...` compiles to
 NO_RETURN = "Your function gives nothing back: is its `return` missing? (What is printed is not returned.)"

@@ -9,7 +9,9 @@ import re
 import pytest
 import record
 from lesson_runs import CHROMIUM, browser_is_there
-from test_pages import FLAGS, REQUIRED, SITE, TEXTS, WAIT, texts_by_matplotlib
+from test_pages import FLAGS, REQUIRED, SITE, TEXTS, WAIT, serious_faults, texts_by_matplotlib
+
+from pgnotes.classroom.canvas import Canvas
 
 DECKS = sorted(path.name for path in (SITE / "slides").glob("*.html"))
 pytestmark = pytest.mark.skipif(
@@ -82,6 +84,16 @@ def test_nothing_on_a_slide_is_cut_off(tab, name):
             assert (seen["formulas"], seen["hidden"]) == (True, False), (at + 1, seen)
             assert seen["size"] >= 17, (at + 1, seen)
     assert tab.faults == []
+
+
+@pytest.mark.parametrize("name", DECKS)
+def test_nothing_serious_is_found_by_axe(tab, name):
+    """axe-core's rules, on each slide as it is shown, with its folds open."""
+    opened(tab, name)
+    tab.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    for at in range(tab.evaluate("slides.all.length")):
+        tab.evaluate(f"slides.show({at})")
+        assert not serious_faults(tab, ".slide.current"), at + 1
 
 
 @pytest.mark.parametrize("name", DECKS)
@@ -159,6 +171,7 @@ def test_a_key_sets_a_demonstration(tab, name):
         tab.evaluate(f"slides.show({at})")
         figure = tab.query_selector(".slide.current figure")
         live = record.widget(figure.get_attribute("data-widget"))
+        canvas = Canvas(live.draw, live.height, 72)
         for key, (caption, changes) in enumerate(live.twin, 1):
             tab.keyboard.press(str(key))
             assert figure.query_selector(".said").inner_text() == caption
@@ -166,7 +179,7 @@ def test_a_key_sets_a_demonstration(tab, name):
             if live.dear:
                 settings = settings | {"dear": live.finish(settings)}
             found = [text["says"] for text in figure.query_selector(".board").evaluate(TEXTS)]
-            plain = [text for text in texts_by_matplotlib(live, settings) if "$" not in text]
+            plain = [text for text in texts_by_matplotlib(canvas, live.numbers(**settings)) if "$" not in text]
             missing = [line for text in plain for line in text.split("\n") if line and line not in found]
             assert not missing, (at + 1, key)
         controls = figure.query_selector_all(".controls input[type=range]")

@@ -127,7 +127,7 @@ def sample(
     purpose: str,
 ) -> list[Group]:
     """n completions of each request at temperature 1, `ROWS` at a time; purpose: what their noise is seeded by."""
-    prompts = [request(tokenizer, task, prompt, config.prompt_tokens) for task, prompt in requests]
+    prompts = [request(tokenizer, task.message, prompt, config.prompt_tokens) for task, prompt in requests]
     noise = [uniforms(n, config.token_limit, config.seed, purpose, place) for place in range(len(requests))]
     at_once, groups = max(1, ROWS // n), []
     for start in range(0, len(requests), at_once):

@@ -71,7 +71,7 @@ def sample_groups(run: Learner, step: int) -> list[Group]:
     """
     config, policy = run.config, run.policy
     prompts = chosen_prompts(run.task.prompts, config.prompts_per_step, step, config.seed)[run.local_groups()]
-    requests = [request(policy.tokenizer, run.task, prompt, config.prompt_tokens) for prompt in prompts]
+    requests = [request(policy.tokenizer, run.task.message, prompt, config.prompt_tokens) for prompt in prompts]
     places = range(config.prompts_per_step)[run.local_groups()]
     noise = [uniforms(config.group_size, config.token_limit, config.seed, step, place) for place in places]
 
@@ -271,8 +271,8 @@ def train(
     run, folder = setup_run(config, out, resume, task, generate)
     try:
         if resume:
-            done = len(run.records)
-            say(f"going on after {done} of {config.steps} steps" if done else f"starting anew, {config.steps} steps")
+            done = f"going on after {len(run.records)} of" if run.records else "starting anew,"
+            say(f"{done} {config.steps} steps")
         found = {"before": evaluated(run, folder, "before", say)}
         run = warmed_up(run, folder, say, consumers)
         found["warm"] = evaluated(run, folder, "warm", say)

@@ -182,8 +182,9 @@ def task_and_hash(config: GRPOConfig, task: Task | None = None, prompts: list[st
         own = "{prompt}" if config.instruction == IN_WORDS else config.instruction
         instruction = own.replace("{length}", str(config.length)).replace("{digit_sum}", str(config.digit_sum))
         return from_reward(function, prompts or config.prompts, instruction), digest
-    source = prompts or config.prompts
-    return digits_and_length(config.length, config.digit_sum, source, config.reward, config.instruction), ""
+    return digits_and_length(
+        config.length, config.digit_sum, prompts or config.prompts, config.reward, config.instruction
+    ), ""
 
 
 def check_lengths(config: GRPOConfig, task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -192,8 +193,8 @@ def check_lengths(config: GRPOConfig, task: Task, model: PreTrainedModel, tokeni
     around = len(encode(tokenizer, task.message("a")))
     if limit is None or around + config.prompt_tokens + config.token_limit <= limit:
         return  # whatever the prompts are
-    prompts = task.prompts + task.held_out
-    longest = max(len(request(tokenizer, task, prompt, config.prompt_tokens)) for prompt in prompts)
+    asked = (request(tokenizer, task.message, one, config.prompt_tokens) for one in task.prompts + task.held_out)
+    longest = max(map(len, asked))
     if longest + config.token_limit > limit:
         raise BadInputError(
             f"model is {config.model!r}, which reads {limit} tokens at most; the longest prompt has {longest} and a "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from transformers.utils import logging
 
 from pgnotes.lm.errors import BadInputError, out_of_memory
 from pgnotes.lm.policy import check_logprobs
-from pgnotes.lm.tasks import Task
 
 
 def precision(capability: tuple[int, int] | None, wanted: str = "auto") -> torch.dtype:
@@ -243,6 +242,6 @@ def encode(tokenizer: PreTrainedTokenizerBase, message: str) -> Tensor:
     return torch.tensor(ids)
 
 
-def request(tokenizer: PreTrainedTokenizerBase, task: Task, prompt: str, most: int) -> Tensor:
-    """Token ids [P] of what a task asks for with a prompt, which is cut to `most` tokens."""
-    return encode(tokenizer, task.message(cut(tokenizer, prompt, most)))
+def request(tokenizer: PreTrainedTokenizerBase, message: Callable[[str], str], prompt: str, most: int) -> Tensor:
+    """Token ids [P] of the message that a task makes of a prompt, which is cut to `most` tokens."""
+    return encode(tokenizer, message(cut(tokenizer, prompt, most)))

@@ -90,8 +90,7 @@ def load_run(
     config: GRPOConfig, folder: RunFolder, stored: dict | None, task: Task | None, generate: Sampler
 ) -> Learner:
     """The run of these settings, at the newest checkpoint in its folder; nothing is written."""
-    same_prompts = stored is not None and stored["config"].get("prompts") == config.prompts
-    prompts = folder.read("prompts.json") if same_prompts else None
+    prompts = folder.read("prompts.json") if stored and stored["config"].get("prompts") == config.prompts else None
     start = config.model if warmup_is_stale(config, stored, task) else start_of(config, folder)
     run = learner(config, prompts, task=task, generate=generate, start=start)
     if config.warmup_examples and start == config.model:

@@ -103,7 +103,7 @@ def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) ->
 
     # One prompt after the other, computed once for its completions, each under the normaliser of the whole batch.
     for prompt, pairs in itertools.groupby(examples, key=itemgetter(0)):
-        asked = request(tokenizer, run.task, prompt, config.prompt_tokens)
+        asked = request(tokenizer, run.task.message, prompt, config.prompt_tokens)
         rows = [torch.tensor([*completion_ids(tokenizer, text), stop]) for _, text in pairs]
         tokens = pad_sequence(rows, batch_first=True).to(run.device)
         mask = torch.arange(tokens.shape[1]) < torch.tensor([[len(row)] for row in rows])

@@ -62,21 +62,44 @@ def test_the_natural_path_knows_neither_the_world_s_noise_nor_its_own_start():
     assert shares == pytest.approx([shares[0]] * 4, rel=1e-9)
 
 
-def test_lesson_14_s_table():
-    """By another way: σ as a function of the gain, integrated over the gain."""
-    best = Regulator().best_gain()
-    assert best == pytest.approx(0.828, abs=5e-4)
-    for how, expected in (("log std", 0.121), ("natural", 0.243)):
-        log_std, grid = 0.0, 50_000
-        for i in range(grid):
-            by_gain, by_std = Regulator().direction(gain := 0.3 + 0.5 * (i + 0.5) / grid, std := math.exp(log_std), how)
-            log_std += by_std / std / by_gain * 0.5 / grid
-            assert gain < best
-        assert math.exp(log_std) == pytest.approx(expected, abs=6e-4)
-        assert list(Regulator().path(how, 0.3, 1.0, 0.8))[-1][1] == pytest.approx(expected, abs=1.2e-3)
-    lost = list(Regulator().path("plain", 0.3, 1.0, 0.8))[-1]
-    assert lost[1] < 1e-4
-    assert lost[0] == pytest.approx(0.61, abs=0.005)
+def width_at(world, how, start, goal):
+    """σ as a function of the gain, integrated over the gain: another way to it than small steps."""
+    log_std, grid = math.log(start), 20_000
+    for i in range(grid):
+        std = math.exp(log_std)
+        by_gain, by_std = world.direction(0.3 + (goal - 0.3) * (i + 0.5) / grid, std, how)
+        log_std += by_std / std / by_gain * (goal - 0.3) / grid
+        if log_std < math.log(1e-4):
+            return 0.0
+    return math.exp(log_std)
+
+
+@pytest.mark.parametrize(
+    ("noise", "start", "how", "widths"),
+    [
+        (0.01, 1.0, "plain", (0.665, 0.003, 0, 0)),
+        (0.01, 1.0, "log std", (0.756, 0.578, 0.362, 0.121)),
+        (0.01, 1.0, "natural", (0.803, 0.676, 0.512, 0.243)),
+        (0.1, 1.0, "plain", (0.709, 0.328, 0.004, 0)),
+        (0.1, 1.0, "log std", (0.779, 0.620, 0.434, 0.223)),
+        (0.1, 1.0, "natural", (0.803, 0.676, 0.512, 0.243)),
+        (0.1, 0.3, "plain", (0.028, 0.002, 0, 0)),
+        (0.1, 0.3, "log std", (0.265, 0.238, 0.203, 0.147)),
+        (0.1, 0.3, "natural", (0.241, 0.203, 0.154, 0.073)),
+    ],
+)
+def test_lesson_14_s_table(noise, start, how, widths):
+    found = [width_at(Regulator(noise), how, start, goal) for goal in (0.5, 0.6, 0.7, 0.8)]
+    assert found == pytest.approx(widths, abs=1.5e-3)
+
+
+def test_where_the_width_is_gone():
+    ends = [
+        list(Regulator(noise).path("plain", 0.3, start, 0.8))[-1] for noise, start in ((0.01, 1), (0.1, 1), (0.1, 0.3))
+    ]
+    assert all(std < 1e-4 for _, std in ends)
+    assert [gain for gain, _ in ends] == pytest.approx([0.61, 0.74, 0.67], abs=0.005)
+    assert Regulator().best_gain() == pytest.approx(0.828, abs=5e-4)
 
 
 @pytest.mark.parametrize(

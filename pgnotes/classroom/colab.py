@@ -17,7 +17,6 @@ from pgnotes.lm.evaluate import standard_error
 from pgnotes.lm.models import device_capability
 from pgnotes.lm.preflight import memory_estimate
 from pgnotes.lm.state import RunFolder
-from pgnotes.lm.warmup import BATCH
 
 DRIVE = Path("/content/drive")
 GIB = 2**30
@@ -87,7 +86,7 @@ def written(config: GRPOConfig) -> float:
     """GiB that a run writes, deleted checkpoints included: what is trained, AdamW's two moments, and its models."""
     parts = memory_estimate(config)
     checkpoint = parts["gradients"] + parts["optimizer"]  # as many bytes as the trained weights, and the two moments
-    updates = math.ceil(config.warmup_examples / BATCH)
+    updates = math.ceil(config.warmup_examples / config.warmup_batch)
     checkpoints = math.ceil(config.steps / config.checkpoint_every) + max(0, updates - 1) // config.checkpoint_every
     return checkpoints * checkpoint + (2 if updates else 1) * model_gib(config)
 

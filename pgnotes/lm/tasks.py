@@ -22,7 +22,7 @@ IN_WORDS = (
 )
 BLANK = re.compile(r"\{(\w*)\}")  # a name in braces; other braces, such as JSON's, are text like any other
 BLANKS = ("length", "digit_sum", "prompt")
-PER_OPENING = 4  # examples of each: the opening is computed once for all of them
+PER_OPENING = 16  # examples of each: the opening is computed once for all of them
 TASK_PARTS = ("prompts", "held_out", "message", "reward", "passed", "measures")
 
 
@@ -162,7 +162,7 @@ class DigitsAndLength:
         return [replace(self, length=length, digit_sum=total) for length, total in targets if length > 0 and total >= 0]
 
     def examples(self, n: int, generator: Any) -> list[tuple[str, str]]:
-        """n training openings, each with a sentence's end that passes; four of each opening, one after the other.
+        """n training openings, each with a sentence's end that passes; sixteen of each opening, one after the other.
 
         The words are the pocket model's corpus's.  generator: a torch.Generator.  BadInputError for targets that its
         sentences do not reach.

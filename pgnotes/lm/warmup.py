@@ -23,7 +23,6 @@ from pgnotes.lm.rollout import seeded
 from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task
 
-BATCH = 16  # examples in an update
 SAID_EVERY = 10  # updates
 
 
@@ -75,7 +74,7 @@ def learn_examples(
     config = run.config
     say(f"warm-up: making {config.warmup_examples} examples")
     examples = examples_of(run.task, config)
-    updates = math.ceil(len(examples) / BATCH)
+    size, updates = config.warmup_batch, math.ceil(len(examples) / config.warmup_batch)
     if state := stage.load_checkpoint():
         run.restore(state)
     stage.rewind("log.jsonl", run.records)
@@ -84,7 +83,7 @@ def learn_examples(
 
     for update in range(len(run.records), updates):
         record = {"update": update, "lr": config.warmup_lr * (1 - 0.9 * update / updates)}
-        record |= supervised_step(run, examples[update * BATCH : (update + 1) * BATCH], record["lr"])
+        record |= supervised_step(run, examples[update * size : (update + 1) * size], record["lr"])
         run.records.append(finite(record))
         stage.append("log.jsonl", run.records[-1])
         for consume in consumers:

@@ -8,7 +8,7 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 OUT  ?= runs/pocket
-WORKERS ?= 4
+WORKERS ?= 2
 AS_ROOT := $(shell test "$$(id -u)" = 0 && echo --allow-root)
 export TOKENIZERS_PARALLELISM := false
 
@@ -18,7 +18,7 @@ help:
 	@echo "make test-colab   the same with Colab's versions of the packages, in .venv-colab"
 	@echo "make test-newest  the same with the newest of everything, in .venv-newest (TORCH=torch==2.13.0 holds it back)"
 	@echo "make lessons      run every lesson in a clean kernel and save it with its outputs"
-	@echo "make handouts     three sets from the lessons: student, solved and run, lecturer (WORKERS=4 at a time)"
+	@echo "make handouts     three sets from the lessons: student, solved and run, lecturer (WORKERS=2 at a time)"
 	@echo "make site         the course as pages whose sliders move without Python: build/site, build/pgnotes-site.zip"
 	@echo "make address      write the project's address everywhere (URL=https://github.com/…, or git's own remote)"
 	@echo "make grpo         train the pocket model into OUT=$(OUT), and go on if that run was cut off"

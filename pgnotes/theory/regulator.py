@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pgnotes.theory.arguments import check_choice, check_positive
@@ -80,6 +80,11 @@ class Regulator:
             by_gain, by_std = self.direction(gain, std, how)
             step = 1e-3 / max(abs(by_gain), abs(by_std) / std)
             gain, std = gain + step * by_gain, std + step * by_std
+
+    def widths(self, how: str, gain: float, std: float, goals: Sequence[float]) -> list[float]:
+        """The std left on `path` where the gain first comes to each of `goals`; 0 where none is left before."""
+        path = list(self.path(how, gain, std, until=max(goals)))
+        return [next((width for reached, width in path if reached >= goal), 0.0) for goal in goals]
 
 
 def check_gain(gain: float) -> None:

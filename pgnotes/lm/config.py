@@ -190,8 +190,8 @@ POCKET = {
 REAL = {  # a pretrained model that has never counted characters
     "length": 64,
     "digit_sum": 20,
-    # Before it nothing passes, and reinforcement has nothing to sharpen. It is cheap, as sixteen share an opening, and
-    # what it teaches keeps the text's variety: after 3,840 examples one or two in a hundred pass, after these ten.
+    # Before them nothing passes, and reinforcement has nothing to sharpen. After 3,840 one or two in a hundred pass, and
+    # the steps then multiply one trick; after these ten pass, each in a way of its own (lesson 09, one run each).
     "warmup_examples": 12_800,
     "warmup_batch": 64,
     "reward": "steep",  # most of what does not pass is one or two off
@@ -209,7 +209,7 @@ PRESETS: dict[str, dict] = {
         "max_new_tokens": 30,
         "warmup_lr": 5e-4,
         "lr": 5e-5,
-        "decay_after": 70,  # smaller steps from where many pass: they cost less variety
+        "decay_after": 70,  # when a third of the samples pass; a rate that does not fall was not tried
         "half_life": 30,
         "steps": 180,
         "prompts_per_step": 8,

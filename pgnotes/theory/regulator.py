@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pgnotes.theory.arguments import check_choice, check_positive
 
 HOW = ("plain", "log std", "natural")
+GONE = 1e-4  # a std below it explores no more
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,14 @@ class Regulator:
             return by_gain / of_gain, by_std / of_std
         return by_gain, by_std if how == "plain" else by_std * std**2
 
-    def path(
-        self, how: str, gain: float, std: float, until: float, least: float = 1e-4
-    ) -> Iterator[tuple[float, float]]:
-        """(gain, std) along the gradient in tiny steps, 0.1 % of the std or 0.001 of the gain at most.
+    def path(self, how: str, gain: float, std: float, until: float) -> Iterator[tuple[float, float]]:
+        """(gain, std) along the gradient in tiny steps, 0.1 % of the std and 0.001 of the gain at most.
 
-        It ends at the gain `until`, or where the std falls below `least`.  how: one of `HOW`.
+        It ends at the gain `until`, or where the std falls below `GONE`.  how: one of `HOW`.
         """
         while True:
             yield gain, std
-            if gain >= until or std < least:
+            if gain >= until or std < GONE:
                 return
             by_gain, by_std = self.direction(gain, std, how)
             step = 1e-3 / max(abs(by_gain), abs(by_std) / std)

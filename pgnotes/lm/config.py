@@ -190,8 +190,8 @@ POCKET = {
 REAL = {  # a pretrained model that has never counted characters
     "length": 64,
     "digit_sum": 20,
-    # Before them nothing passes, and reinforcement has nothing to sharpen. After 3,840 one or two in a hundred pass, and
-    # the steps then multiply one trick; after these ten pass, each in a way of its own (lesson 09, one run each).
+    # Before them nothing passes, and reinforcement has nothing to sharpen. After 3,840 one or two in a hundred pass,
+    # and the steps multiply one trick; after these ten pass, each in a way of its own (lesson 09, one run each).
     "warmup_examples": 12_800,
     "warmup_batch": 64,
     "reward": "steep",  # most of what does not pass is one or two off

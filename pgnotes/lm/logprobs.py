@@ -1,4 +1,4 @@
-"""Log-probabilities of completions that share a prompt: the prompt is computed once, the vocabulary in chunks."""
+"""Log-probabilities of completions that share a prompt: packed into few rows, the vocabulary in chunks."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def completion_logprobs(
     mask: Tensor,
     temperature: float = 1.0,
     chunk_logits: int = CHUNK_LOGITS,
-    shared: bool = True,
+    pack: int = 0,
     entropy: str = "logged",
 ) -> tuple[Tensor, Tensor]:
     """Log-probability and entropy, in nats, of every completion token of one group (lesson 09).
 
     prompt: [P] ids.  tokens: [G, R] ids.  mask: [G, R] bool, True on live tokens, which come first in each row.
-    shared: see `completion_hidden`.  entropy: see `token_logprobs`.
+    pack: see `completion_hidden`.  entropy: see `token_logprobs`.
     Returns two [G, R], 0 on dead tokens; gradients flow through the prompt's one forward pass too.
     """
-    hidden = completion_hidden(model, prompt, tokens, shared)
-    logp, spread = token_logprobs(model, hidden[mask], tokens[mask], temperature, chunk_logits, entropy)
+    hidden = completion_hidden(model, prompt, tokens, mask, pack)
+    logp, spread = token_logprobs(model, hidden, tokens[mask], temperature, chunk_logits, entropy)
     zeros = torch.zeros(tokens.shape, dtype=logp.dtype, device=logp.device)
     return zeros.masked_scatter(mask, logp), zeros.masked_scatter(mask, spread)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -71,24 +72,15 @@ def own_scaling(model: PreTrainedModel, logits: Tensor) -> Tensor:
 def causal(ids: Tensor) -> tuple[Tensor, Tensor]:
     """Positions [B, n] and mask [B, 1, n, n] of texts that begin here."""
     rows, width = ids.shape
-    return torch.arange(width, device=ids.device).expand(rows, -1), key_mask(ids.new_zeros(rows), 0, width)
-
-
-def key_mask(lengths: Tensor, width: int, new: int) -> Tensor:
-    """Which keys the `new` completion tokens may see: their prompt without its padding to `width`, and no later token.
-
-    lengths: [B].  Returns [B, 1, new, width + new] bool.
-    """
-    prompt = torch.arange(width, device=lengths.device) < lengths[:, None]
-    later = torch.ones(new, new, dtype=torch.bool, device=lengths.device).tril()
-    return torch.cat([prompt[:, None].expand(-1, new, -1), later.expand(len(lengths), -1, -1)], dim=-1)[:, None]
+    earlier = torch.ones(width, width, dtype=torch.bool, device=ids.device).tril()
+    return torch.arange(width, device=ids.device).expand(rows, -1), earlier.expand(rows, 1, -1, -1)
 
 
 def prefill(model: PreTrainedModel, prompts: list[Tensor]) -> tuple[Tensor, DynamicCache, Tensor]:
     """Run each prompt once. prompts: B tensors [P_b] of ids.
 
     Returns (hidden [B, H] after the last token, cache, lengths [B]). Shorter prompts are padded on the right: causality
-    hides the padding from every real token, and `key_mask` hides it from the completion.
+    hides the padding from every real token, and what is written afterwards must not look at it.
     """
     lengths = torch.tensor([len(p) for p in prompts], device=model.device)
     ids = nn.utils.rnn.pad_sequence(prompts, batch_first=True).to(model.device)
@@ -97,26 +89,50 @@ def prefill(model: PreTrainedModel, prompts: list[Tensor]) -> tuple[Tensor, Dyna
     return hidden[torch.arange(len(prompts), device=model.device), lengths - 1], cache, lengths
 
 
-def completion_hidden(model: PreTrainedModel, prompt: Tensor, tokens: Tensor, shared: bool = True) -> Tensor:
-    """The hidden state from which each token of a group is chosen: [G, R, H], of a prompt [P] and its tokens [G, R].
+def completion_hidden(model: PreTrainedModel, prompt: Tensor, tokens: Tensor, mask: Tensor, pack: int = 0) -> Tensor:
+    """The hidden states [N, H] from which a group's N live tokens are chosen, one completion after the other.
 
-    shared: the prompt runs once and its keys and values serve all completions (Prefix Grouper, 2506.05433); else once
-    in each row, the plain way.
+    prompt: [P] ids.  tokens: [G, R] ids.  mask: [G, R] bool, True on live tokens, which come first in each row.
+    pack: so many completions share a row and one copy of the prompt, each seeing the prompt and itself; 0 is
+    `pack_size`, and 1 the plain way. Dead tokens are not computed (sequence packing, and Prefix Grouper, 2506.05433).
     """
-    (group_size, new), before = tokens.shape, tokens[:, :-1]
-    if not shared:
-        ids = torch.cat([prompt.to(tokens).expand(group_size, -1), before], dim=1)
-        return hidden_states(model, ids, *causal(ids))[:, -new:]
+    counts = (mask.sum(-1) - 1).clamp(min=0)  # each completion's last token is chosen, and chooses nothing
+    pack = pack or pack_size(len(prompt), counts.float().mean().item(), len(tokens), model.config.get_text_config().hidden_size)
+    completion, place = mask.nonzero(as_tuple=True)
+    line = completion // pack
 
-    last, cache, lengths = prefill(model, [prompt])
-    first = last.expand(group_size, -1)[:, None]
-    if new == 1:
-        return first
-    cache.batch_repeat_interleave(group_size)
-    lengths = lengths.expand(group_size)
-    positions = lengths[:, None] + torch.arange(new - 1, device=tokens.device)
-    rest = hidden_states(model, before, positions, key_mask(lengths, len(prompt), new - 1), cache)
-    return torch.cat([first, rest], dim=1)
+    # Where a completion begins in its row, behind the prompt and the completions before it.
+    first = counts.cumsum(0) - counts
+    first = len(prompt) + first - first[torch.arange(len(tokens), device=tokens.device) // pack * pack]
+    width = int((first + counts).max())
+    shape = (-(-len(tokens) // pack), width)
+
+    # Owners: -1 is the prompt, which everyone sees; padding sees the prompt and itself.
+    ids, owner = tokens.new_zeros(shape), tokens.new_full(shape, -2)
+    positions = torch.arange(width, device=tokens.device).expand(shape).clone()
+    ids[:, : len(prompt)], owner[:, : len(prompt)] = prompt, -1
+    inner = place < counts[completion]
+    here = line[inner], (first[completion] + place)[inner]
+    ids[here], owner[here], positions[here] = tokens[mask][inner], completion[inner], len(prompt) + place[inner]
+    same = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
+    visible = same & (positions[:, None] <= positions[:, :, None])
+
+    hidden = hidden_states(model, ids, positions, visible[:, None])
+    return hidden[line, torch.where(place == 0, len(prompt), first[completion] + place) - 1]
+
+
+def pack_size(prompt: int, length: float, completions: int, hidden: int) -> int:
+    """How many completions of about this length share a row, so that a group costs the least arithmetic.
+
+    A token costs about 24 h² operations in a layer's matrices and 4 h for each token of its row in attention (Kaplan et
+    al. 2020, table 1): wide rows compute the prompt less often, and attend more in vain.
+    """
+
+    def cost(pack: int) -> float:
+        width = prompt + pack * length
+        return math.ceil(completions / pack) * width * (6 * hidden + width)
+
+    return min(range(1, completions + 1), key=cost)
 
 
 # the self-check
@@ -143,7 +159,8 @@ def check_logprobs(model: PreTrainedModel, name: str) -> None:
     ids = (7919 * torch.arange(1, 15, device=model.device)) % head.weight.shape[0]
     prompt, tokens = ids[:4], ids[4:].view(2, 5)
     try:
-        found = head_logits(model, completion_hidden(model, prompt, tokens), 1.0).log_softmax(-1)
+        hidden = completion_hidden(model, prompt, tokens, torch.ones_like(tokens, dtype=torch.bool), pack=2)
+        found = head_logits(model, hidden, 1.0).log_softmax(-1).unflatten(0, (2, 5))
         logits = model(input_ids=torch.cat([prompt.expand(2, -1), tokens], dim=1)).logits[:, 3:-1]
     except (AttributeError, TypeError, IndexError, RuntimeError) as error:
         if out_of_memory(error):

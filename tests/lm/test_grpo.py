@@ -71,7 +71,7 @@ def doubled(monkeypatch, pocket, exact):
 
 
 def test_the_steps_gradient_depends_on_no_way_of_computing_it(monkeypatch, doubled):
-    """Not on the rows of a micro-batch, on the chunks of the vocabulary, or on whether the prompt is shared.
+    """Not on the rows of a micro-batch, on the chunks of the vocabulary, or on how many share a row.
 
     In float64, every parameter, to 1e-9.
     """
@@ -88,8 +88,9 @@ def test_the_steps_gradient_depends_on_no_way_of_computing_it(monkeypatch, doubl
         {"rows": 1},
         {"chunk_logits": 260 * 7},
         {"chunk_logits": 260},
-        {"shared": False},
-        {"rows": 2, "shared": False},
+        {"pack": 1},
+        {"pack": 4},
+        {"rows": 2, "pack": 2},
     ):
         for name, gradient in found(**way).items():
             torch.testing.assert_close(

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pgnotes.lm.logprobs import completion_logprobs
-from pgnotes.lm.policy import key_mask
+from pgnotes.lm import policy
+from pgnotes.lm.policy import completion_hidden, pack_size
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss
 
@@ -68,15 +69,15 @@ def fresh(request, exact):
     return lambda: exact(name)
 
 
-@pytest.mark.parametrize("path", ["shared", "plain"])
+@pytest.mark.parametrize("pack", [0, 1, 2])
 @pytest.mark.parametrize("chunk_logits", [260 * 1000, 260 * 5, 260])
-def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(fresh, chunk_logits, path):
+def test_logprobs_loss_and_every_gradient_equal_the_plain_padded_model(fresh, chunk_logits, pack):
     """The plain model here is the library's own, called with nothing but ids."""
     groups = make_groups()
     start, plain, fast = fresh(), fresh(), fresh()
 
     def ours(model, prompt, tokens, mask):
-        how = {"shared": path == "shared", "entropy": "trained"}
+        how = {"pack": pack, "entropy": "trained"}
         return completion_logprobs(model, prompt, tokens, mask, TEMPERATURE, chunk_logits, **how)
 
     with torch.no_grad():
@@ -113,8 +114,34 @@ def test_the_tied_embedding_receives_both_gradients(fresh):
     assert all(part.abs().max() > 1e-3 for part in parts)
 
 
-def test_key_mask_by_hand():
-    mask = key_mask(torch.tensor([3, 1]), width=3, new=2)
-    assert mask.shape == (2, 1, 2, 5)
-    assert mask[0, 0].int().tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
-    assert mask[1, 0].int().tolist() == [[1, 0, 0, 1, 0], [1, 0, 0, 1, 1]]
+def test_packed_rows_by_hand(monkeypatch):
+    """Three completions of 3, 1 and 2 live tokens after a prompt of two, two completions to a row."""
+    seen = {}
+
+    def trunk(model, ids, positions, mask):
+        seen.update(ids=ids, positions=positions, mask=mask[:, 0].int())
+        return ids[..., None].double()  # a hidden state that says which token it stands on
+
+    monkeypatch.setattr(policy, "hidden_states", trunk)
+    prompt, tokens = torch.tensor([8, 9]), torch.tensor([[11, 12, 13], [21, 0, 0], [31, 32, 0]])
+    hidden = completion_hidden(None, prompt, tokens, tokens > 0, pack=2)
+    assert hidden[:, 0].tolist() == [9, 11, 12, 9, 9, 31]
+    assert seen["ids"].tolist() == [[8, 9, 11, 12], [8, 9, 31, 0]]
+    assert seen["positions"][:, :3].tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert seen["mask"][0].tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+
+    # The third after the first: it sees the prompt and itself.
+    completion_hidden(None, prompt, tokens, tokens > 0, pack=3)
+    assert seen["ids"].tolist() == [[8, 9, 11, 12, 31]]
+    assert seen["positions"].tolist() == [[0, 1, 2, 3, 2]]
+    assert seen["mask"][0, 4].tolist() == [1, 1, 0, 0, 1]
+
+
+def test_how_many_completions_share_a_row():
+    """All of them in a wide model, few in a narrow one or where they are long, against every count tried."""
+    assert pack_size(63, 21, 8, 576) == 8
+    assert pack_size(43, 50, 16, 128) == 4
+    assert pack_size(10, 2000, 4, 576) == 1
+    for prompt, length, hidden in ((5, 30, 64), (400, 10, 64), (50, 300, 896), (1000, 100, 896)):
+        costs = [-(-12 // k) * (prompt + k * length) * (6 * hidden + prompt + k * length) for k in range(1, 13)]
+        assert costs[pack_size(prompt, length, 12, hidden) - 1] == min(costs)

@@ -208,15 +208,15 @@ def tiny(kind, more):
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_any_causal_model_is_scored_as_it_scores_itself(kind):
-    """With the prompt shared and without, against the model's own logits."""
+    """With the prompt shared by all, by two, and by none, against the model's own logits."""
     model = tiny(kind, GOOD[kind])
     check_logprobs(model, kind)
     generator = torch.Generator().manual_seed(1)
     prompt, tokens = torch.randint(260, (9,), generator=generator), torch.randint(260, (3, 7), generator=generator)
     with torch.no_grad():
         own = model(input_ids=torch.cat([prompt.expand(3, -1), tokens], 1)).logits[:, 8:-1].log_softmax(-1)
-        for shared in (True, False):
-            logp, entropy = completion_logprobs(model, prompt, tokens, tokens >= 0, shared=shared)
+        for pack in (3, 2, 1):
+            logp, entropy = completion_logprobs(model, prompt, tokens, tokens >= 0, pack=pack)
             torch.testing.assert_close(logp, own.gather(2, tokens[..., None])[..., 0], rtol=0, atol=1e-5)
             torch.testing.assert_close(entropy, -(own.exp() * own).sum(-1), rtol=0, atol=1e-5)
     assert (own.exp() * own).sum(-1).abs().mean() < 4.5, "far from even, or a temperature would not be seen"
@@ -241,7 +241,7 @@ def test_a_model_that_cannot_be_run_our_way_is_refused_and_memory_is_not_blamed_
         (torch.OutOfMemoryError("CUDA out of memory."), torch.OutOfMemoryError),
     ):
 
-        def fail(*args, error=error):
+        def fail(*args, error=error, **how):
             raise error
 
         monkeypatch.setattr(policy, "completion_hidden", fail)

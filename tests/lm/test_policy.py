@@ -102,7 +102,7 @@ def test_the_adapters_gradient_is_the_policy_gradient_written_out(monkeypatch, k
     found = step_gradient(monkeypatch, run)
     flat, tokens = 0.0, sum(group.mask.sum() for group in run.groups)
     for group, advantages in zip(run.groups, group_advantages(torch.tensor(REWARDS), kind), strict=True):
-        logp, _ = completion_logprobs(run.policy.model, group.prompt, group.tokens, group.mask, shared=False)
+        logp, _ = completion_logprobs(run.policy.model, group.prompt, group.tokens, group.mask, pack=1)
         flat = flat - (advantages[:, None] * logp).sum()
     (flat / tokens).backward()
     for name, p in run.policy.trainable().items():

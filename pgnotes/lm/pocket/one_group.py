@@ -42,5 +42,5 @@ def train_on_one_group(group_size: int, updates: int) -> tuple[Group, Tensor, li
 @torch.no_grad()
 def log_probs(model: PreTrainedModel, group: Group) -> Tensor:
     """The whole distribution at each live token of a group, one completion after the other, in nats, [N, V]."""
-    hidden = completion_hidden(model, group.prompt, group.tokens)[group.mask]
+    hidden = completion_hidden(model, group.prompt, group.tokens, group.mask)
     return head_logits(model, hidden, 1.0).double().log_softmax(-1)

@@ -47,7 +47,7 @@ def shorter(
         returns = torch.cat([shortness(group.texts).repeat_interleave(group.mask.sum(1)) for group in groups])
 
         # 3 log-probabilities and values of the same hidden states
-        hidden = torch.cat([completion_hidden(model, group.prompt, group.tokens)[group.mask] for group in groups])
+        hidden = torch.cat([completion_hidden(model, group.prompt, group.tokens, group.mask) for group in groups])
         targets = torch.cat([group.tokens[group.mask] for group in groups])
         logp = token_logprobs(model, hidden, targets, 1.0)[0]
         states = hidden.detach()

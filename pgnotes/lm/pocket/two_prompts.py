@@ -56,9 +56,9 @@ def score_sizes(model: PreTrainedModel, group: Group) -> Tensor:
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     sizes = []
     for tokens, mask in zip(group.tokens, group.mask, strict=True):
-        live = tokens[mask][None]
-        hidden = completion_hidden(model, group.prompt, live)[0]
-        logp = token_logprobs(model, hidden, live[0], 1.0, entropy="none")[0].sum()
+        live = tokens[mask]
+        hidden = completion_hidden(model, group.prompt, live[None], mask[mask][None])
+        logp = token_logprobs(model, hidden, live, 1.0, entropy="none")[0].sum()
         score = torch.autograd.grad(logp, weights)
         sizes.append(torch.stack([part.double().square().sum() for part in score]).sum())
     return torch.stack(sizes)

@@ -66,10 +66,9 @@ def evaluate(
     rows = [judged(task, prompt, group) for (task, prompt), group in zip(requests, groups, strict=True)]
     with start_model or contextlib.nullcontext(model) as scorer:
         scored = [completion_logprobs(scorer, g.prompt, g.tokens, g.mask, entropy="none")[0] for g in groups]
-    nats = sum(logp.sum().item() for logp in scored)
     return Evaluation(
         pass_rate=sum(row["passed"] for row in rows) / len(rows),
-        logprob=nats / max(sum(len(row["completion"]) for row in rows), 1),
+        logprob=sum(logp.sum().item() for logp in scored) / max(sum(len(row["completion"]) for row in rows), 1),
         distinct=distinct_in_100([row["completion"] for row in rows]),
         ended=sum(row["ended"] for row in rows) / len(rows),
         completions=rows,

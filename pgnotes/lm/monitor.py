@@ -50,9 +50,8 @@ def summary(run: Learner, figures: list[dict[str, Tensor]]) -> dict:
     table = run.accelerator.gather(own[None]).cpu()  # one row for each process
     sums = dict(zip(SUMS, table[:, : len(SUMS)].sum(0).tolist(), strict=True))
     kl_max, token = peak_of(table).tolist()
-    tokens = sums["tokens"]
-    mean = {name: sums[name] / tokens if tokens else None for name in SUMS}
-    compared = run.config.beta > 0 and tokens > 0
+    mean = {name: sums[name] / sums["tokens"] if sums["tokens"] else None for name in SUMS}
+    compared = run.config.beta > 0 and sums["tokens"] > 0
     return {
         "loss": sums["loss"],  # near zero where lengths are alike; it never measures progress
         "entropy": mean["entropy"],

@@ -97,25 +97,25 @@ def completion_hidden(model: PreTrainedModel, prompt: Tensor, tokens: Tensor, ma
     `pack_size`, and 1 the plain way. Dead tokens are not computed (sequence packing, and Prefix Grouper, 2506.05433).
     """
     counts = (mask.sum(-1) - 1).clamp(min=0)  # each completion's last token is chosen, and chooses nothing
-    pack = pack or pack_size(len(prompt), counts.float().mean().item(), len(tokens), model.config.get_text_config().hidden_size)
+    pack = pack or pack_size(
+        len(prompt), counts.float().mean().item(), len(tokens), model.config.get_text_config().hidden_size
+    )
     completion, place = mask.nonzero(as_tuple=True)
     line = completion // pack
 
     # Where a completion begins in its row, behind the prompt and the completions before it.
     first = counts.cumsum(0) - counts
     first = len(prompt) + first - first[torch.arange(len(tokens), device=tokens.device) // pack * pack]
-    width = int((first + counts).max())
-    shape = (-(-len(tokens) // pack), width)
+    ids = tokens.new_zeros(math.ceil(len(tokens) / pack), int((first + counts).max()))
 
     # Owners: -1 is the prompt, which everyone sees; padding sees the prompt and itself.
-    ids, owner = tokens.new_zeros(shape), tokens.new_full(shape, -2)
-    positions = torch.arange(width, device=tokens.device).expand(shape).clone()
+    owner, positions = torch.full_like(ids, -2), torch.arange(ids.shape[1], device=tokens.device).repeat(len(ids), 1)
     ids[:, : len(prompt)], owner[:, : len(prompt)] = prompt, -1
     inner = place < counts[completion]
     here = line[inner], (first[completion] + place)[inner]
     ids[here], owner[here], positions[here] = tokens[mask][inner], completion[inner], len(prompt) + place[inner]
-    same = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
-    visible = same & (positions[:, None] <= positions[:, :, None])
+    visible = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
+    visible &= positions[:, None] <= positions[:, :, None]
 
     hidden = hidden_states(model, ids, positions, visible[:, None])
     return hidden[line, torch.where(place == 0, len(prompt), first[completion] + place) - 1]
@@ -127,12 +127,9 @@ def pack_size(prompt: int, length: float, completions: int, hidden: int) -> int:
     A token costs about 24 h² operations in a layer's matrices and 4 h for each token of its row in attention (Kaplan et
     al. 2020, table 1): wide rows compute the prompt less often, and attend more in vain.
     """
-
-    def cost(pack: int) -> float:
-        width = prompt + pack * length
-        return math.ceil(completions / pack) * width * (6 * hidden + width)
-
-    return min(range(1, completions + 1), key=cost)
+    widths = [prompt + pack * length for pack in range(1, completions + 1)]
+    costs = [math.ceil(completions / pack) * width * (6 * hidden + width) for pack, width in enumerate(widths, 1)]
+    return 1 + costs.index(min(costs))
 
 
 # the self-check

@@ -274,8 +274,7 @@ def evaluated(run: Learner, folder: RunFolder, when: str, say: Callable[[str], N
     found = asdict(evaluate(policy.sampler(), policy.tokenizer, asked, run.config, start_model))
     found = finite(found | {"seconds": round(time.perf_counter() - started, 2)})
     folder.write(f"evaluation_{when}.json", found)
-    error = standard_error(found["pass_rate"], len(asked))
-    say(f"{MOMENTS[when]}: {found['pass_rate']:.0%} ± {error:.0%} pass")
+    say(f"{MOMENTS[when]}: {found['pass_rate']:.0%} ± {standard_error(found['pass_rate'], len(asked)):.0%} pass")
     return found
 
 

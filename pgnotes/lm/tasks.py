@@ -275,9 +275,8 @@ def from_reward(
     if not callable(reward):
         raise BadInputError(f"reward is {reward!r}; it must be a function of completions")
     check_instruction(instruction, ("prompt",))
-    facts = prompts if isinstance(prompts, Mapping) else {}
     train, held_out = split(load_prompts(prompts) if isinstance(prompts, str) else list(prompts))
-    return RewardTask(reward, train, held_out, instruction, facts)
+    return RewardTask(reward, train, held_out, instruction, prompts if isinstance(prompts, Mapping) else {})
 
 
 def check_instruction(instruction: str, known: Sequence[str] = BLANKS) -> None:

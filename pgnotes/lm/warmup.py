@@ -8,11 +8,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from operator import itemgetter
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.errors import BadInputError
@@ -96,16 +94,17 @@ def learn_examples(
 
 def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) -> dict:
     """One update on a batch of (prompt, completion): its loss, in nats a token of the completions, stops included."""
-    policy, config = run.policy, run.config
-    tokenizer, stop = policy.tokenizer, policy.tokenizer.eos_token_id
-    count, loss = sum(len(completion_ids(tokenizer, text)) + 1 for _, text in examples), 0.0
+    policy, config, loss = run.policy, run.config, 0.0
+    texts = policy.tokenizer([text for _, text in examples], add_special_tokens=False)["input_ids"]
+    rows = [torch.tensor([*ids, policy.tokenizer.eos_token_id]) for ids in texts]
+    count = sum(map(len, rows))
 
     # One prompt after the other, computed once for its completions, each under the normaliser of the whole batch.
-    for prompt, pairs in itertools.groupby(examples, key=itemgetter(0)):
-        asked = request(tokenizer, run.task.message, prompt, config.prompt_tokens)
-        rows = [torch.tensor([*completion_ids(tokenizer, text), stop]) for _, text in pairs]
-        tokens = pad_sequence(rows, batch_first=True).to(run.device)
-        mask = torch.arange(tokens.shape[1]) < torch.tensor([[len(row)] for row in rows])
+    for prompt, pairs in itertools.groupby(zip(examples, rows, strict=True), key=lambda pair: pair[0][0]):
+        asked = request(policy.tokenizer, run.task.message, prompt, config.prompt_tokens)
+        own = [row for _, row in pairs]
+        tokens = pad_sequence(own, batch_first=True).to(run.device)
+        mask = torch.arange(tokens.shape[1]) < torch.tensor([[len(row)] for row in own])
         with policy.autocast():
             logp, _ = completion_logprobs(policy.model, asked, tokens, mask.to(run.device), entropy="none")
         part = -logp.sum() / count
@@ -120,8 +119,3 @@ def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) ->
     run.scaler.update()
     run.optimizer.zero_grad()
     return {"loss": loss, "grad_norm": norm}
-
-
-def completion_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The tokens of a completion, without a stop token."""
-    return tokenizer(text, add_special_tokens=False)["input_ids"]

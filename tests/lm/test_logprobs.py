@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm import policy
+from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.policy import completion_hidden, pack_size
 from pgnotes.theory.advantages import group_advantages
 from pgnotes.theory.objectives import aggregate, denominator, kl_estimate, policy_loss

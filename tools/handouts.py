@@ -189,11 +189,18 @@ def check(notebook: nbformat.NotebookNode, word: str, name: str) -> None:
             raise SystemExit(f"{name}, {cell}: its check should say {word!r}, and says {said!r}")
 
 
-def make(path: Path, out: Path, run: bool = True) -> str:
-    """Write the three handouts of a lesson; returns its name.  SystemExit where a check does not say what it should."""
+def make(path: Path, out: Path, run: bool = True, try_student: bool = False) -> str:
+    """Write the three handouts of a lesson; returns its name.  SystemExit where a check does not say what it should.
+
+    run: the solved one.  try_student: run a copy of the student's, too.
+    """
     lesson = nbformat.read(path, as_version=4)
     found = {"student": student(lesson), "solved": with_solutions(lesson)}
     check(found["student"], "still open", path.name)
+    if try_student:
+        tried = copy.deepcopy(found["student"])
+        execute(tried)
+        check(tried, "still open", path.name)
     if run:
         execute(found["solved"])
         check(found["solved"], "right", path.name)
@@ -217,12 +224,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "handouts", help="the folder for the three sets")
     parser.add_argument("--workers", type=int, default=1, help="how many lessons to run at a time")
     parser.add_argument("--no-run", action="store_true", help="don't run the solved ones: they have no outputs then")
+    parser.add_argument("--try-students", action="store_true", help="run the students' ones, too, and look at checks")
     args = parser.parse_args(argv)
     paths = args.lessons or sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # several kernels side by side
     with ProcessPoolExecutor(max_workers=max(1, args.workers)) as pool:
-        for name in pool.map(partial(make, out=args.out, run=not args.no_run), paths):
+        for name in pool.map(partial(make, out=args.out, run=not args.no_run, try_student=args.try_students), paths):
             print(f"{name}: {', '.join(SETS)}")
 
 

@@ -117,8 +117,10 @@ def completion_hidden(model: PreTrainedModel, prompt: Tensor, tokens: Tensor, ma
     visible = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
     visible &= positions[:, None] <= positions[:, :, None]
 
-    hidden = hidden_states(model, ids, positions, visible[:, None])
-    return hidden[line, torch.where(place == 0, len(prompt), first[completion] + place) - 1]
+    # By index_select: several completions begin at one place, and indexing would add up their gradients in any order.
+    hidden = hidden_states(model, ids, positions, visible[:, None]).flatten(0, 1)
+    before = torch.where(place == 0, len(prompt), first[completion] + place) - 1
+    return hidden.index_select(0, line * ids.shape[1] + before)
 
 
 def pack_size(prompt: int, length: float, completions: int, hidden: int) -> int:

@@ -145,3 +145,26 @@ def test_how_many_completions_share_a_row():
     for prompt, length, hidden in ((5, 30, 64), (400, 10, 64), (50, 300, 896), (1000, 100, 896)):
         costs = [-(-12 // k) * (prompt + k * length) * (6 * hidden + prompt + k * length) for k in range(1, 13)]
         assert costs[pack_size(prompt, length, 12, hidden) - 1] == min(costs)
+
+
+def test_gradients_that_meet_at_the_end_of_the_prompt_are_added_up_in_one_order(monkeypatch):
+    """Sixteen completions begin there; a sum in the order of the threads would end a resumed run with other digits."""
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(1, 63 + 16 * 25, 576, generator=generator, requires_grad=True)
+    back = torch.randn(16 * 26, 576, generator=generator)
+    monkeypatch.setattr(policy, "hidden_states", lambda *args: states)
+    tokens = torch.ones(16, 26, dtype=torch.long)
+
+    def gradient():
+        states.grad = None
+        completion_hidden(None, tokens[0].new_ones(63), tokens, tokens > 0, pack=16).backward(back)
+        return states.grad
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = gradient()
+        assert all(torch.equal(gradient(), first) for _ in range(20))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(first[0, 62], back.view(16, 26, -1)[:, 0].sum(0))

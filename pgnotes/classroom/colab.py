@@ -30,8 +30,9 @@ def reason_not_to_start(config: GRPOConfig) -> str:
     needed = memory_estimate(config, capability)["total"] + CONTEXT
     if capability is None:
         here, millions = memory_gib() or math.inf, model_gib(config) * GIB / 4e6
-        if millions <= MOST_MILLIONS and needed <= here:
-            return ""
+        if millions <= MOST_MILLIONS:
+            short = f"{config.model} needs about {needed:.1f} GiB, and this machine has {here:.1f}."
+            return "" if needed <= here else f"{short} The preset pocket takes far less: section 6 of lesson 09."
         return (
             f"There is no GPU here, and {config.model} has {millions:.0f} million parameters and takes {needed:.0f} "
             "GiB. On Colab: Runtime → Change runtime type → T4 GPU, then run Setup and this cell again. Without one "

@@ -181,6 +181,9 @@ def start(lesson: str) -> None:
     if missing:
         text = f"Lesson {lesson} needs {', '.join(missing)}.\nTo run it, {remedy(missing)}"
         raise SystemExit(text) if place() == "plain" else NotReadyError(text)
+    if clone() and not installed("pgnotes"):  # it is only on this Python's path: commands of the lesson find it, too
+        paths = [str(clone()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
     if place() == "jupyter":
         from pgnotes.classroom.page import prepare
 

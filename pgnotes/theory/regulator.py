@@ -1,4 +1,4 @@
-"""A motor that keeps a number near zero: its gain, its exploration, and which of the two a gradient spends first."""
+"""A motor that keeps a number near zero: what a gradient uses up first, its exploration or its gain's error."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pgnotes.theory.arguments import check_choice, check_positive
 
 HOW = ("plain", "log std", "natural")
-GONE = 1e-4  # a std below it explores no more
+GONE = 1e-4  # the share of a std below which next to nothing is left of it
 
 
 @dataclass(frozen=True)
 class Regulator:
-    """A linear-quadratic regulator in one dimension (lesson 14; as in Peters & Schaal 2006).
+    """A linear-quadratic regulator in one dimension (lesson 14; after Peters & Schaal 2006).
 
     The state drifts and is pushed, x' = x + a + e, with the world's own noise e ~ N(0, `noise`); a step pays
     -(x² + `effort` a²). The policy is a Gaussian, a ~ N(-gain x, std²). J is the mean reward of a step in the long run,
@@ -45,9 +45,9 @@ class Regulator:
         return by_gain, -2 * std * ((1 + self.effort * gain**2) / lost + self.effort)
 
     def fisher(self, gain: float, std: float) -> tuple[float, float]:
-        """The Fisher information of an action about gain and std, over the states of the long run; off it lie zeros.
+        """The Fisher information of an action about gain and std, over the states of the long run.
 
-        The scores are -x z / std and (z² - 1) / std.
+        [by gain, by std]; the entries off the diagonal are 0. The scores are -x z / std and (z² - 1) / std.
         """
         return self.spread(gain, std) / std**2, 2 / std**2
 
@@ -68,20 +68,21 @@ class Regulator:
         return by_gain, by_std if how == "plain" else by_std * std**2
 
     def path(self, how: str, gain: float, std: float, until: float) -> Iterator[tuple[float, float]]:
-        """(gain, std) along the gradient in tiny steps, 0.1 % of the std and 0.001 of the gain at most.
+        """(gain, std) along the gradient in tiny steps: the std moves by 0.1 % and the gain by 0.001 at most.
 
-        It ends at the gain `until`, or where the std falls below `GONE`.  how: one of `HOW`.
+        It ends where the gain has risen to `until`, or the std has fallen to the share `GONE`.  how: one of `HOW`.
         """
+        first = std
         while True:
             yield gain, std
-            if gain >= until or std < GONE:
+            if gain >= until or std < GONE * first:
                 return
             by_gain, by_std = self.direction(gain, std, how)
             step = 1e-3 / max(abs(by_gain), abs(by_std) / std)
             gain, std = gain + step * by_gain, std + step * by_std
 
     def widths(self, how: str, gain: float, std: float, goals: Sequence[float]) -> list[float]:
-        """The std left on `path` where the gain first comes to each of `goals`; 0 where none is left before."""
+        """The std left on `path` where the gain first rises to each of `goals`; 0 where it is gone before that."""
         path = list(self.path(how, gain, std, until=max(goals)))
         return [next((width for reached, width in path if reached >= goal), 0.0) for goal in goals]
 

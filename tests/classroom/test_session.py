@@ -119,10 +119,18 @@ from pgnotes.classroom import session
 real = metadata.Distribution.from_name.__func__  # as if there were no distribution of that name
 metadata.Distribution.from_name = classmethod(lambda cls, name: real(cls, "none" if name == "pgnotes" else name))
 assert sys.argv[1] in pgnotes.__file__, pgnotes.__file__
-pgnotes.start("01")
+pgnotes.start("01"), pgnotes.start("01")
+
+import os, subprocess  # a command that the lesson starts finds it, too, wherever it runs
+
+print(os.environ["PYTHONPATH"].split(os.pathsep))
+subprocess.run([sys.executable, "-c", "import pgnotes; print(pgnotes.__file__)"], cwd="/", check=True)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(copy)], cwd=copy, capture_output=True, text=True)
+    env = os.environ | {"PYTHONPATH": "/somewhere"}
+    done = subprocess.run([sys.executable, "-c", code, str(copy)], cwd=copy, env=env, capture_output=True, text=True)
     assert "Lesson 01 is ready" in done.stdout, done.stderr
+    assert str([str(copy), "/somewhere"]) in done.stdout
+    assert str(copy / "pgnotes/__init__.py") in done.stdout
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["around the lesson", "beside the lesson"])

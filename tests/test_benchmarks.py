@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -67,6 +68,26 @@ def test_one_thing_changed_at_a_time(benchmark, tmp_path, capsys):
         benchmark("ablations", *given, "no lash")
     assert refused.value.code == 2
     assert "no lash" in capsys.readouterr().err
+
+
+def test_what_the_leash_costs_is_told_request_by_request(benchmark, monkeypatch, tmp_path):
+    """Two runs of a step, compared; the second time they are not done again, and nothing comes out otherwise."""
+    given = ["--seeds", "5", "--steps", "1", "--n", "4", "--requests", "6", "--out", str(tmp_path)]
+    first, again = (benchmark("leash", *given) for _ in range(2))
+    assert first == again
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["free-5", "leashed-5"]
+    leashed, free = first.splitlines()[2:]
+    assert leashed.split()[:2] == ["5", "leashed"]
+    assert re.fullmatch(r" +5 +free .* less often in \d+, more often in \d+, no telling in \d+", free)
+    settings = json.loads((tmp_path / "free-5/run.json").read_text())["config"]
+    assert (settings["beta"], settings["seed"], settings["steps"]) == (0.0, 5, 1)
+
+
+def test_a_difference_of_two_shares_in_standard_errors(monkeypatch):
+    """By hand: 48 and 32 of 64 differ by 0.25, where two shares of 81 in 130 have an error of 0.0857."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    differences = importlib.import_module("leash").differences
+    assert differences([48, 0, 64, 10], [32, 0, 0, 10], 64) == pytest.approx([2.9182, 0, 11.3137, 0], abs=1e-4)
 
 
 def test_the_family_s_runs_are_packed_for_the_lesson(benchmark, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import pytest
 import torch
@@ -15,9 +16,10 @@ from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.grpo import steps, train
 from pgnotes.lm.learner import learner
 from pgnotes.lm.models import encode, load
+from pgnotes.lm.pocket.corpus import WORDS
 from pgnotes.lm.rollout import seeded
 from pgnotes.lm.state import RunFolder
-from pgnotes.lm.tasks import digits_and_length
+from pgnotes.lm.tasks import digit_sum, digits_and_length
 from pgnotes.lm.warmup import supervised_step
 
 SMOKE = dataclasses.replace(GRPOConfig.preset("smoke"), threads=1, steps=2, evaluate=4)
@@ -34,6 +36,28 @@ def test_examples_pass_and_are_of_training_openings_alone():
     runs = [len(list(pairs)) for _, pairs in itertools.groupby(examples, key=lambda pair: pair[0])]
     assert runs[-1] == 2
     assert {n % 16 for n in runs[:-1]} == {0}, "sixteen of each opening, one after the other"
+
+
+PLAIN = re.compile(r"([a-z ]+) \d+ ([a-z]+) and \d+ ([a-z]+), then ([a-z ]+) \d+ more ([a-z ]+)\.")
+
+
+@pytest.mark.parametrize(("length", "total"), [(64, 20), (60, 18), (68, 24)])
+def test_an_example_has_the_plainest_form_and_its_trade_s_own_words(length, total):
+    """Two things counted and a third number, nothing else that has a length of its own."""
+    task = digits_and_length(length, total)
+    for prompt, text in task.examples(160, seeded(0)):
+        first, one, other, second, tail = PLAIN.fullmatch(text).groups()
+        verbs, things = next(words for trade, words in WORDS.trades.items() if trade in prompt)
+        assert len({first, second} & set(verbs)) == 2
+        assert len({one, other} & set(things)) == 2
+        assert tail in WORDS.tails
+
+
+@pytest.mark.parametrize(("length", "total"), [(34, 5), (36, 12), (80, 30)])
+def test_targets_that_the_plainest_form_does_not_reach_take_another(length, total):
+    texts = [text for _, text in digits_and_length(length, total).examples(3, seeded(0))]
+    assert all((len(text), digit_sum(text)) == (length, total) for text in texts)
+    assert not any(PLAIN.fullmatch(text) for text in texts)
 
 
 def test_an_update_is_that_of_the_cross_entropy_over_the_batch(pocket):

@@ -70,6 +70,14 @@ def test_one_thing_changed_at_a_time(benchmark, tmp_path, capsys):
     assert "no lash" in capsys.readouterr().err
 
 
+def test_how_long_a_completion_takes_alone(benchmark):
+    """A row for each way to decode: its median is not above its 95th percentile, its tokens take time."""
+    out = benchmark("latency", "--requests", "3")
+    rows = [line.split() for line in out.splitlines()[3:]]
+    assert [row[0] for row in rows] == ["pgnotes", "generate"]
+    assert all(0 < int(p50) <= int(p95) and float(token) > 0 for _, p50, p95, token in rows)
+
+
 def test_what_the_leash_costs_is_told_request_by_request(benchmark, monkeypatch, tmp_path):
     """Two runs of a step, compared; the second time they are not done again, and nothing comes out otherwise."""
     given = ["--seeds", "5", "--steps", "1", "--n", "4", "--requests", "6", "--out", str(tmp_path)]

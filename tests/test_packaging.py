@@ -202,6 +202,9 @@ ROOMS = {
 OPTIONAL = {"pgnotes": ("data", "lora", "lab"), "notebooks": ("data", "bench")}  # what a function may ask for
 
 
+ELSEWHERE = {"google", "vllm"}  # google.colab, which Colab has; vLLM, which brings a PyTorch of its own
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_all_that_is_imported_is_declared(room):
     """By the files of a folder, and by those of other folders that are loaded with them."""
@@ -216,7 +219,8 @@ def test_all_that_is_imported_is_declared(room):
         for name, early in imports(source):
             package = canonicalize_name(MODULES.get(name, name))
             asked = package in declared or (package in optional and not early)
-            assert asked or name in {*own, "google"}, f"{file} imports {name}, which is not declared"  # google.colab
+            elsewhere = name in ELSEWHERE and not early
+            assert asked or elsewhere or name in own, f"{file} imports {name}, which is not declared"
             if name in own and early and own[name][0] not in seen:
                 seen.add(own[name][0])
                 waiting.append(own[name])

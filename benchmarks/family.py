@@ -20,6 +20,8 @@ import json
 import shlex
 from pathlib import Path
 
+from ablations import quietly
+
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.grpo import train
 
@@ -39,10 +41,6 @@ VARIANTS = {
 }
 CURVES = ("pass_rate", "entropy", "kl", "clip_low", "clip_high", "grad_norm")
 RESULTS = ("pass_rate_before", "pass_rate_after", "pass_rate_unseen", "logprob_after", "distinct", "seconds")
-
-
-def quietly(text: str) -> None:
-    """Where a run stands is not what is asked for here."""
 
 
 def folder_of(out: Path, name: str, seed: int) -> Path:

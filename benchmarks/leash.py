@@ -20,6 +20,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import torch
+from ablations import quietly
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pgnotes.lm.config import GRPOConfig
@@ -32,10 +33,6 @@ from pgnotes.lm.tasks import DigitsAndLength, digit_sum, digits_and_length
 
 RUNS = {"leashed": {}, "free": {"beta": 0.0}}
 ERRORS = 3.0  # standard errors from which on a difference counts
-
-
-def quietly(text: str) -> None:
-    """Where a run stands is not what is asked for here."""
 
 
 def trained(name: str, seed: int, steps: int, evaluate: int, out: Path) -> Path:
@@ -101,18 +98,18 @@ def main() -> None:
     requests, texts = held_out_requests(task, args.requests), sentences(task, args.requests)
     before = nats_a_character(*load("pocket"), texts, config.prompt_tokens)
     print(f"{args.n} completions of {args.requests} requests; nats a character of new sentences before: {before:.3f}")
-    print(f"{'seed':>4}{'model':>10}{'pass':>8}{'never':>8}{'nats/char':>12}   leashed beside free")
+    print(f"{'seed':>4}{'model':>10}{'pass':>8}{'nats/char':>12}")
     for seed in args.seeds:
         counts = {}
         for name in RUNS:
             model, tokenizer = load(str(trained(name, seed, args.steps, args.requests, args.out)))
             counts[name] = count_passes(model, tokenizer, requests, config, args.n)
+            share = sum(counts[name]) / (args.n * args.requests)
             kept = nats_a_character(model, tokenizer, texts, config.prompt_tokens)
-            share, never = sum(counts[name]) / (args.n * args.requests), counts[name].count(0)
-            print(f"{seed:4}{name:>10}{share:8.1%}{never:8}{kept:12.3f}", end="\n" if name == "leashed" else "   ")
+            print(f"{seed:4}{name:>10}{share:8.1%}{kept:12.3f}", flush=True)
         found = differences(counts["leashed"], counts["free"], args.n)
         less, more = sum(z < -ERRORS for z in found), sum(z > ERRORS for z in found)
-        print(f"less often in {less}, more often in {more}, no telling in {len(found) - less - more}", flush=True)
+        print(f"    leashed: less often in {less}, more often in {more}, no telling in {len(found) - less - more}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pgnotes.classroom.style import BETTER, QUIET, WORSE
 from pgnotes.classroom.widgets.run_explorer import bins, full_run, run_explorer, shares
-from pgnotes.classroom.widgets.token_viewer import UPDATES, G, numbers, updated
+from pgnotes.classroom.widgets.token_viewer import FAR, MOST_NATS, UPDATES, G, draw, numbers, updated
 from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import load
@@ -113,3 +115,15 @@ def test_colours_say_whom_the_next_update_hears(completion, clip):
                 assert colour == (QUIET if ratio < 1 - clip else WORSE)
         assert min(shown["kl"]) > -1e-12
         assert max(shown["kl"]) > 0.1
+
+
+@pytest.mark.parametrize("updates", [0, 4, 6])
+def test_a_bar_that_leaves_the_frame_has_a_mark_at_its_edge(updates):
+    artists, update = draw(Figure())
+    over, under, above = (artist for artist in artists if isinstance(artist, Line2D))
+    seen = numbers(1, updates, 0.2)
+    update(seen)
+    assert list(over.get_xdata()) == [x for x, change in enumerate(seen["change"]) if change >= math.log(FAR)]
+    assert list(under.get_xdata()) == [x for x, change in enumerate(seen["change"]) if change <= -math.log(FAR)]
+    assert list(above.get_xdata()) == [x for x, value in enumerate(seen["kl"]) if value >= MOST_NATS]
+    assert bool(len(under.get_xdata())) == (updates > 0)

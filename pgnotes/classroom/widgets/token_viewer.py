@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pgnotes.classroom.artists import box, empty_shapes, fill, legend, plain, readouts, signed
+from pgnotes.classroom.artists import box, empty_line, empty_shapes, fill, legend, plain, readouts, signed
 from pgnotes.classroom.live import Live, Moving, Slider
 from pgnotes.classroom.style import AFTER, BEFORE, BETTER, EXACT, MUTED, QUIET, WIDTH, WORSE, label
 from pgnotes.lm.pocket.one_group import train_on_one_group
@@ -18,7 +18,8 @@ from pgnotes.lm.rollout import Group
 from pgnotes.theory.ppo import silenced
 
 G, UPDATES = 16, 6  # completions, and updates on them
-PLACES, LETTER, FAR = 53, 0.12, 32.0  # characters with room in the picture, inches for each, largest ratio drawn
+PLACES, LETTER = 53, 0.12  # characters with room in the picture, inches for each
+FAR, MOST_NATS = 32.0, 2.6  # the largest ratio and the largest KL drawn; a mark says that a bar goes on
 CONTROLS = (
     Slider("completion", "completion", 1, G, 1, 7),
     Slider("updates", "updates on it", 0, UPDATES, 1, 1),
@@ -71,7 +72,7 @@ def axes_of(fig: Figure) -> tuple[Axes, Axes]:
     ratios.set(yscale="log", ylim=(1 / FAR, FAR), xlim=(-0.7, PLACES - 0.3))
     ratios.set_yticks([1 / 16, 1 / 4, 1, 4, 16], ["÷ 16", "÷ 4", "1", "× 4", "× 16"])
     ratios.minorticks_off()
-    label(nats, "Nats").set(ylim=(0, 2.6), yticks=[0, 1, 2])
+    label(nats, "Nats").set(ylim=(0, MOST_NATS), yticks=[0, 1, 2])
     for ax in (ratios, nats):
         ax.set_xticks([])
 
@@ -89,6 +90,9 @@ def draw(fig: Figure) -> Moving:
     band = ratios.axhspan(1, 1, facecolor=EXACT, alpha=0.1, linewidth=0)
     bars = empty_shapes(ratios, linewidth=0, facecolor=QUIET)
     unsure, moved = (empty_shapes(nats, linewidth=0, facecolor=colour) for colour in (BEFORE, AFTER))
+    over, under, above = (
+        empty_line(ax, sign, color=EXACT, markersize=4.5) for ax, sign in ((ratios, "^"), (ratios, "v"), (nats, "^"))
+    )
 
     # a line of text for each colour; 0.602 is a character's width over its height in this font
     line: dict[str, Any] = {"ha": "left", "va": "top", "family": "monospace", "fontsize": LETTER * 72 / 0.602}
@@ -105,6 +109,13 @@ def draw(fig: Figure) -> Moving:
         bars.set_facecolor(n["colours"])
         unsure.set_verts([box(x, 0.8, 0.0, value) for x, value in enumerate(n["entropy"])])
         moved.set_verts([box(x, 0.4, 0.0, value) for x, value in enumerate(n["kl"])])
+        for line, values, edge, y in (
+            (over, heights, FAR, FAR**0.95),
+            (under, heights, 1 / FAR, FAR**-0.95),
+            (above, [min(value, MOST_NATS) for value in n["kl"]], MOST_NATS, MOST_NATS - 0.12),
+        ):
+            at = [x for x, value in enumerate(values) if value == edge]
+            line.set_data(at, [y] * len(at))
 
         # what has hardly moved is dark
         shown = [c if abs(height - 1) > 0.02 else EXACT for c, height in zip(n["colours"], heights, strict=True)]
@@ -113,7 +124,7 @@ def draw(fig: Figure) -> Moving:
             text.set_text(plain("".join(own)))
         fill(readings, n["readings"])
 
-    return [band, bars, *letters.values(), unsure, moved, *readings], update
+    return [band, bars, *letters.values(), unsure, moved, over, under, above, *readings], update
 
 
 def token_viewer() -> Live:

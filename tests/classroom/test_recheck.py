@@ -385,3 +385,15 @@ def test_bad_input_is_one_line_and_nothing_is_written(arguments, names, tmp_path
     assert main(["recheck", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert names in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("lesson", done.lessons())
+def test_no_solution_needs_what_is_covered(class_of_notebooks, lesson):
+    """The sandbox hides the exercises' own modules, so what a lesson hands to its learners lies elsewhere."""
+    module = importlib.import_module(f"pgnotes.classroom.exercises.lesson_{lesson}")
+    asked = [exercise.function for exercise in module.EXERCISES]
+    notebook = handed_in.read(class_of_notebooks.data(class_of_notebooks.solved(lesson)), lesson, {lesson: asked})
+    for function in asked:
+        found = handed_in.find(notebook, function)
+        assert found.state == "try"
+        assert not [source for _, source in found.code if "pgnotes.classroom.exercises" in source]

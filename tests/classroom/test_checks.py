@@ -302,6 +302,7 @@ def test_the_lesson_s_stubs_are_untouched_and_its_solutions_right(path):
     """Runs each stub cell and each printed solution of the saved lesson against its check."""
     cells, exercises = nbformat.read(path, as_version=4).cells, exercises_of(path.name[:2])
     stubs = [c.source for c in cells if c.id.startswith("exercise-") and c.cell_type == "code"]
+    given = "\n".join(c.source for c in cells if c.id.startswith("given-"))  # what an exercise's learner may call
     helps = "".join(c.source for c in cells if c.id.endswith("-help"))
     solutions = [part.split("```")[0] for part in helps.split("```python\n")[1:]]
     assert len(stubs) == len(solutions) == len(exercises.EXERCISES)
@@ -310,6 +311,7 @@ def test_the_lesson_s_stubs_are_untouched_and_its_solutions_right(path):
         call = stub.strip().splitlines()[-1]
         assert call.startswith("check.")
         space = {"torch": torch, "check": exercises}
+        exec(given, space)
         exec(stub.replace(call, f"result = {call}"), space)
         assert (space["result"].exercise, space["result"].status) == (exercise.number, "open")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -16,6 +17,7 @@ from transformers.cache_utils import DynamicLayer
 from pgnotes.lm.policy import Policy, head_logits, hidden_states, prefill
 
 BLOCK = 256  # tokens whose probabilities are added up together when one is drawn
+GRAPHS = ("cuda",)  # devices that can record a token's work and repeat it
 DROP = 0.25  # finished rows leave the batch when they are so large a share of it: each time costs a copy of the cache
 
 
@@ -71,20 +73,24 @@ class RoomyLayer(DynamicLayer):
     A token is written in place, where DynamicLayer copies all that came before.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, room: int):
-        """Take over keys and values [B, heads, P, D] of a prompt, and leave `room` places behind them."""
+    def __init__(self, keys: Tensor, values: Tensor, room: int, column: Tensor, whole: bool):
+        """Take over keys and values [B, heads, P, D] of a prompt, and leave `room` places behind them.
+
+        column: [1], where the next token goes; its owner moves it on.  whole: give all places from the start, so that
+        the shapes stay; what is not written yet must then be hidden.
+        """
         super().__init__()
         self.lazy_initialization(keys, values)
         self.rooms = [F.pad(old, (0, 0, 0, room)) for old in (keys, values)]
-        self.used = keys.shape[2]
+        self.column, self.used = column, keys.shape[2] + whole * room
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Append [B, heads, n, D]; returns all keys and all values so far."""
-        start, self.used = self.used, self.used + key_states.shape[2]
+        """Put [B, heads, 1, D] at `column`; returns all keys and all values so far, [B, heads, n, D]."""
+        self.used += 1
         for place, new in zip(self.rooms, (key_states, value_states), strict=True):
-            place[:, :, start : self.used] = new
+            place.index_copy_(2, self.column, new)
         self.keys, self.values = (place[:, :, : self.used] for place in self.rooms)
         return self.keys, self.values
 
@@ -168,15 +174,18 @@ def rollout(
 
     # One row for each completion, with room for its keys and values.
     cache.batch_repeat_interleave(group_size)
+    ordinary = all(type(layer) is DynamicLayer for layer in cache.layers)  # a sliding window keeps its own kind
+    graphs, column = ordinary and device.type in GRAPHS, torch.tensor([width], device=device)
     for i, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:  # a sliding window keeps its own kind
-            cache.layers[i] = RoomyLayer(cast(Tensor, layer.keys), cast(Tensor, layer.values), limit)
+        if type(layer) is DynamicLayer:
+            keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
+            cache.layers[i] = RoomyLayer(keys, values, limit, column, graphs)
     last, lengths = last.repeat_interleave(group_size, 0), lengths.repeat_interleave(group_size)
     uniform = torch.cat(noise, dim=1).to(device)
 
     # What a row may see: its prompt without the padding, and all that it has written.
-    written = torch.ones(len(last), limit, dtype=torch.bool, device=device)
-    visible = torch.cat([torch.arange(width, device=device) < lengths[:, None], written], dim=1)[:, None, None]
+    columns = torch.arange(width + limit, device=device)
+    visible = ((columns < lengths[:, None]) | (columns >= width))[:, None, None]
 
     ends = torch.tensor(stops, device=device)
     tokens = torch.zeros(len(last), limit, dtype=torch.long, device=device)
@@ -184,26 +193,59 @@ def rollout(
     mask = tokens.bool()
     rows = torch.arange(len(last), device=device)  # those in the batch
     alive = torch.ones_like(rows, dtype=torch.bool)  # those of them that are still being written
-    for done in range(limit):
+    token = torch.zeros_like(rows)
+
+    def write() -> None:
+        """Draw the next token of every row in the batch, and note it where the row has not ended."""
+        done = column - width
         logits = head_logits(model, last, temperature)
         norm = logits.logsumexp(-1, keepdim=True)
-        token = draw((logits - norm).exp_(), uniform[done, rows])
+        token.copy_(draw((logits - norm).exp_(), uniform[done, rows]))
         tokens[rows, done], mask[rows, done] = token, alive
         logps[rows, done] = (logits.gather(1, token[:, None]) - norm)[:, 0] * alive
+        alive.logical_and_(~torch.isin(token, ends))
 
-        alive = alive & ~torch.isin(token, ends)
+    def read_and_write() -> None:
+        """Read the newest token of every row and write the next, all in place, so that it can be repeated as it is."""
+        seen = (visible & (columns <= column))[..., : None if graphs else width + done]
+        positions = lengths + column - width
+        last.copy_(hidden_states(model, token[:, None], positions[:, None], seen, cache)[:, 0])
+        column.add_(1)
+        write()
+
+    write()
+    one_more = read_and_write
+    for done in range(1, limit):
         left = int(alive.sum())
-        if left == 0 or done + 1 == limit:
+        if left == 0:
             break
-        if left <= (1 - DROP) * len(rows):
+        if graphs and done == 2:  # the first time warms up
+            one_more = captured(read_and_write)
+        elif not graphs and left <= (1 - DROP) * len(rows):
             cache.batch_select_indices(alive.nonzero()[:, 0])
-            rows, lengths, visible, token, alive = (x[alive] for x in (rows, lengths, visible, token, alive))
-        seen = visible[..., : width + done + 1]
-        last = hidden_states(model, token[:, None], (lengths + done)[:, None], seen, cache)[:, 0]
+            rows, lengths, visible, last, token, alive = (
+                x[alive] for x in (rows, lengths, visible, last, token, alive)
+            )
+        one_more()
 
     ended = torch.isin(tokens, ends).logical_and(mask).any(-1)
-    columns = [column.view(len(prompts), group_size, *column.shape[1:]) for column in (tokens, mask, logps, ended)]
-    return [trimmed(tokenizer, prompt, *parts) for prompt, *parts in zip(prompts, *columns, strict=True)]
+    by_group = [table.view(len(prompts), group_size, *table.shape[1:]) for table in (tokens, mask, logps, ended)]
+    return [trimmed(tokenizer, prompt, *parts) for prompt, *parts in zip(prompts, *by_group, strict=True)]
+
+
+def captured(work: Callable[[], None]) -> Callable[[], object]:
+    """The same work as a CUDA graph, which Python launches once instead of kernel by kernel.
+
+    work: takes and gives nothing, and changes tensors in place.  It is not done now, and given back as it is where the
+    model does something that can't be captured.
+    """
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
+            work()
+    except RuntimeError:
+        return work
+    return graph.replay
 
 
 def trimmed(

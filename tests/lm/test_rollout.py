@@ -54,6 +54,50 @@ def test_finished_rows_leave_the_batch_and_nothing_else_changes(pocket, exact, m
         torch.testing.assert_close(a.logp, b.logp, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 40])
+def test_repeating_the_same_work_for_each_token_changes_nothing(pocket, exact, monkeypatch, limit):
+    """As a CUDA graph needs it, without one: no shape changes, nothing is moved, rows that have ended stay; float64."""
+    doubled, caught = (exact(), pocket[1]), []
+    usual = sample(doubled, TEXTS, limit=limit)
+    monkeypatch.setattr(rollouts, "GRAPHS", ("cpu",))
+    monkeypatch.setattr(rollouts, "captured", lambda work: caught.append(work) or work)
+    for a, b in zip(usual, sample(doubled, TEXTS, limit=limit), strict=True):
+        assert torch.equal(a.tokens[a.mask], b.tokens[b.mask])
+        assert torch.equal(a.mask, b.mask)
+        assert torch.equal(a.ended, b.ended)
+        torch.testing.assert_close(a.logp, b.logp, rtol=0, atol=1e-12)
+    assert len(caught) == (limit > 2), "once, after it has run once"
+
+
+class FakeGraph:
+    """A CUDA graph and the context that captures it, without a GPU."""
+
+    def __init__(self, graph=None):
+        self.replay = object()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+def test_what_can_not_be_captured_is_done_as_it_is(monkeypatch):
+    for name in ("CUDAGraph", "graph", "stream"):
+        monkeypatch.setattr(torch.cuda, name, FakeGraph)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    done = []
+
+    def synchronises():
+        done.append(1)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    assert rollouts.captured(synchronises) is synchronises
+    assert done == [1]
+    work = lambda: done.append(2)  # noqa: E731
+    assert rollouts.captured(work) is not work
+
+
 def test_the_seed_decides(pocket):
     assert sample(pocket, TEXTS)[0].texts == sample(pocket, TEXTS)[0].texts
     assert sample(pocket, TEXTS)[0].texts != sample(pocket, TEXTS, seed=1)[0].texts

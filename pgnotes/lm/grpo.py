@@ -129,7 +129,7 @@ def accumulate(run: Learner, groups: list[Group], normaliser: float) -> tuple[li
         try:
             for part in parts:
                 # A dead group has something to say only where more than its advantages counts.
-                if part.advantages.any() or config.beta > 0 or config.entropy_bonus > 0:
+                if part.advantages.any() or config.beta > 0 or config.entropy_bonus:
                     loss, numbers = loss_of(run, part, normaliser)
                     run.scaler.scale(loss).backward()
                     figures += [] if numbers is None else [numbers]
@@ -151,7 +151,7 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict[
     """
     config, args = run.config, (part.prompt, part.tokens, part.mask, run.config.temperature)
     with run.policy.autocast():
-        how = "trained" if config.entropy_bonus > 0 else "logged"
+        how = "trained" if config.entropy_bonus else "logged"
         logp, entropy = completion_logprobs(run.policy.model, *args, entropy=how)
     logp_ref = logp.detach()
     if config.beta > 0:
@@ -172,7 +172,7 @@ def loss_of(run: Learner, part: Group, normaliser: float) -> tuple[Tensor, dict[
     if config.beta > 0:
         leash = kl_estimate(logp, logp_ref, config.kl)
         loss = loss + config.beta * aggregate(leash, part.mask, config.aggregate, normaliser)
-    if config.entropy_bonus > 0:
+    if config.entropy_bonus:
         loss = loss - run.entropy_weight * aggregate(entropy, part.mask, config.aggregate, normaliser)
 
     # The gauge is k1, unbiased whatever the loss uses: k2 has the right gradient and is no measure (lesson 08).

@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgnotes.theory.arguments import check_between, check_booleans, check_choice, check_count, check_numbers
+from pgnotes.theory.arguments import (
+    check_between,
+    check_booleans,
+    check_choice,
+    check_count,
+    check_finite,
+    check_numbers,
+)
 from pgnotes.theory.terms import GATE, KINDS, Clip, clip_range, gate_range, ratio_of
 
 AGGREGATES = ("token", "sequence", "sum", "dr_grpo")
@@ -180,12 +187,13 @@ def entropy_weight(rewards: Tensor, bonus: float, scale: str = "constant") -> fl
     """The weight of an entropy bonus in a step with these rewards (lesson 09's claim C13).
 
     rewards: any shape, between 0 and 1.  bonus: the weight, in units of reward a nat, where half of them are 0 and half
-    are 1.  scale: "constant"; "inverse_variance", bonus · ¼ / variance; "variance", bonus · variance / ¼. Both are
-    clamped to a quarter and to four times the bonus, since rewards that are all alike have no variance.
+    are 1; below 0 it is being sure that is paid for.  scale: "constant"; "inverse_variance", bonus · ¼ / variance;
+    "variance", bonus · variance / ¼. Both are clamped to a quarter and to four times the bonus, since rewards that are
+    all alike have no variance.
     ValueError, naming the argument, for anything else.
     """
     check_choice("scale", scale, ENTROPY_SCALES)
-    check_between("bonus", bonus, 0, math.inf)
+    check_finite("bonus", bonus)
     if scale == "constant":
         return bonus
     variance = check_numbers("rewards", rewards).double().var(correction=0).item() / LARGEST_VARIANCE

@@ -312,6 +312,19 @@ def test_the_entropy_bonus_of_a_step_follows_its_rewards(scale):
     assert record["grad_norm"] == pytest.approx(constant["grad_norm"], rel=1e-4)
 
 
+def test_a_bonus_below_zero_makes_the_policy_surer_and_one_above_less_sure():
+    """By what it does in one step, beside a step without a bonus, from the same samples."""
+    entropies = []
+    for bonus in (-1.0, 0.0, 1.0):
+        run = learner(dataclasses.replace(SMALL, beta=0.0, entropy_bonus=bonus), task=FixedRewards(REWARDS))
+        train_step(run, 0)
+        part = run.groups[0]
+        with torch.no_grad():
+            entropies.append(completion_logprobs(run.policy.model, part.prompt, part.tokens, part.mask)[1].sum().item())
+    assert entropies == sorted(entropies)
+    assert len(set(entropies)) == 3
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
 def test_when_every_group_is_dead_the_weights_stay(value):
     """Eight rewards of 0.1 are equal, whatever their rounded mean says; AdamW's momentum must not move on."""

@@ -205,11 +205,12 @@ def test_the_entropy_bonus_is_scaled_by_the_variance_or_its_inverse_within_limit
     rewards = (torch.arange(16) < passing).float().view(4, 4)
     for scale, expected in zip(("inverse_variance", "variance"), times, strict=True):
         assert entropy_weight(rewards, 0.01, scale) == pytest.approx(0.01 * expected)
+        assert entropy_weight(rewards, -0.01, scale) == pytest.approx(-0.01 * expected)
     assert entropy_weight(rewards, 0.01) == 0.01
     with pytest.raises(ValueError, match="scale is 'none'"):
         entropy_weight(rewards, 0.01, "none")
-    with pytest.raises(ValueError, match="bonus is -1"):
-        entropy_weight(rewards, -1.0)
+    with pytest.raises(ValueError, match="bonus is nan"):
+        entropy_weight(rewards, math.nan)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -43,6 +43,8 @@ TRIALS: dict[str, tuple[dict, bool]] = {
     "divided by the group's spread": ({"advantages": "grpo"}, True),
     "not divided": ({"advantages": "rloo"}, True),
     "entropy bonus": ({"entropy_bonus": 0.01}, True),
+    "being sure is paid for": ({"beta": 0.0, "entropy_bonus": -0.1}, True),
+    "sampled and scored hotter": ({"beta": 0.0, "temperature": 1.25}, True),
     "16 prompts a step": ({"prompts_per_step": 16}, True),
     "half the rate": ({"lr": 2.5e-5}, True),
     "twice the rate": ({"lr": 1e-4, "decay_after": 90, "half_life": 25}, True),

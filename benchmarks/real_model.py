@@ -43,14 +43,21 @@ TRIALS: dict[str, tuple[dict, bool]] = {
     "divided by the group's spread": ({"advantages": "grpo"}, True),
     "not divided": ({"advantages": "rloo"}, True),
     "entropy bonus": ({"entropy_bonus": 0.01}, True),
-    "being sure is paid for": ({"beta": 0.0, "entropy_bonus": -0.1}, True),
+    "being sure is paid for": (
+        {"beta": 0.0, "entropy_bonus": -0.3, "prompts_per_step": 4, "group_size": 16, "half_life": 60},
+        True,
+    ),
+    "a third of that": (
+        {"beta": 0.0, "entropy_bonus": -0.1, "prompts_per_step": 4, "group_size": 16, "half_life": 60},
+        True,
+    ),
     "sampled and scored hotter": ({"beta": 0.0, "temperature": 1.25}, True),
     "16 prompts a step": ({"prompts_per_step": 16}, True),
     "half the rate": ({"lr": 2.5e-5}, True),
     "twice the rate": ({"lr": 1e-4, "decay_after": 90, "half_life": 25}, True),
     "a rate that does not fall": ({"half_life": 0}, True),
     "float16": ({"precision": "float16"}, True),
-    "adapters of rank 16": ({"lora_rank": 16, "lr": 5e-4}, True),
+    "adapters of rank 16": ({"beta": 0.0, "lora_rank": 16, "lr": 5e-4}, True),
 }
 COLUMNS = ("before", "warm", "after", "unseen", "length", "sum", "distinct", "top", "nats/char", "entropy", "seconds")
 

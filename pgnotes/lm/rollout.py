@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -14,10 +15,12 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
+from pgnotes.lm.errors import out_of_memory
 from pgnotes.lm.policy import Policy, head_logits, hidden_states, prefill
 
 BLOCK = 256  # tokens whose probabilities are added up together when one is drawn
 GRAPHS = ("cuda",)  # devices that can record a token's work and repeat it
+UNCAPTURED: weakref.WeakSet = weakref.WeakSet()  # models that do something that can't be recorded
 DROP = 0.25  # finished rows leave the batch when they are so large a share of it: each time costs a copy of the cache
 
 
@@ -162,7 +165,9 @@ def rollout(
     stops: list[int],
     temperature: float = 1.0,
 ) -> list[Group]:
-    """Sample a group of completions for each prompt, all groups in one batch, which finished rows leave.
+    """Sample a group of completions for each prompt, all groups in one batch.
+
+    Finished rows leave it, but where a CUDA graph repeats each token's work: there all rows stay to the end.
 
     prompts: one [P] tensor of ids each.  noise: one [R, G] tensor each, from `uniforms`; R is the most tokens a
     completion may have.  stops: ids that end a completion.
@@ -175,7 +180,8 @@ def rollout(
     # One row for each completion, with room for its keys and values.
     cache.batch_repeat_interleave(group_size)
     ordinary = all(type(layer) is DynamicLayer for layer in cache.layers)  # a sliding window keeps its own kind
-    graphs, column = ordinary and device.type in GRAPHS, torch.tensor([width], device=device)
+    graphs = ordinary and device.type in GRAPHS and model not in UNCAPTURED
+    column = torch.tensor([width], device=device)  # where the next token's keys and values go
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
             keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
@@ -197,12 +203,12 @@ def rollout(
 
     def write() -> None:
         """Draw the next token of every row in the batch, and note it where the row has not ended."""
-        done = column - width
+        place = column - width
         logits = head_logits(model, last, temperature)
         norm = logits.logsumexp(-1, keepdim=True)
-        token.copy_(draw((logits - norm).exp_(), uniform[done, rows]))
-        tokens[rows, done], mask[rows, done] = token, alive
-        logps[rows, done] = (logits.gather(1, token[:, None]) - norm)[:, 0] * alive
+        token.copy_(draw((logits - norm).exp_(), uniform[place, rows]))
+        tokens[rows, place], mask[rows, place] = token, alive
+        logps[rows, place] = torch.where(alive, (logits.gather(1, token[:, None]) - norm)[:, 0], 0)
         alive.logical_and_(~torch.isin(token, ends))
 
     def read_and_write() -> None:
@@ -220,7 +226,7 @@ def rollout(
         if left == 0:
             break
         if graphs and done == 2:  # the first time warms up
-            one_more = captured(read_and_write)
+            one_more = captured(read_and_write, model)
         elif not graphs and left <= (1 - DROP) * len(rows):
             cache.batch_select_indices(alive.nonzero()[:, 0])
             rows, lengths, visible, last, token, alive = (
@@ -233,17 +239,20 @@ def rollout(
     return [trimmed(tokenizer, prompt, *parts) for prompt, *parts in zip(prompts, *by_group, strict=True)]
 
 
-def captured(work: Callable[[], None]) -> Callable[[], object]:
-    """The same work as a CUDA graph, which Python launches once instead of kernel by kernel.
+def captured(work: Callable[[], None], model: PreTrainedModel) -> Callable[[], object]:
+    """The same work as a CUDA graph, which Python launches once instead of kernel by kernel. It is not done now.
 
-    work: takes and gives nothing, and changes tensors in place.  It is not done now, and given back as it is where the
-    model does something that can't be captured.
+    work: takes and gives nothing, and changes tensors in place.  Where `model` does something that can't be recorded,
+    the work is given back as it is, and the model is not asked again.
     """
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             work()
-    except RuntimeError:
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        UNCAPTURED.add(model)
         return work
     return graph.replay
 

@@ -65,6 +65,8 @@ def test_a_preset_s_first_groups_have_something_to_compare():
         ("lr=nan", "lr"),
         ("temperature=0", "temperature"),
         ("beta=-1", "beta"),
+        ("entropy_bonus=nan", "entropy_bonus"),
+        ("entropy_bonus=-inf", "entropy_bonus"),
         ("loss=a2c", "loss"),
         ("advantages=gae", "advantages"),
         ("precision=float8", "precision"),

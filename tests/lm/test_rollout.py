@@ -54,23 +54,50 @@ def test_finished_rows_leave_the_batch_and_nothing_else_changes(pocket, exact, m
         torch.testing.assert_close(a.logp, b.logp, rtol=0, atol=1e-12)
 
 
+def recorded(work, model):
+    """Stands for a CUDA graph: the work may not look at the loop's count, and leaves its tensors where they are."""
+    cells = dict(zip(work.__code__.co_freevars, work.__closure__, strict=True))
+    count = cells.pop("done")
+    tensors = {name: cell.cell_contents for name, cell in cells.items() if torch.is_tensor(cell.cell_contents)}
+    assert {"last", "token", "column", "visible", "lengths"} <= set(tensors)
+    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in tensors.items()}
+
+    def again():
+        now, count.cell_contents = count.cell_contents, None
+        work()
+        count.cell_contents = now
+        assert all(cells[name].cell_contents is tensor for name, tensor in tensors.items())
+        assert places == {name: (tensor.data_ptr(), tensor.shape) for name, tensor in tensors.items()}
+
+    return again
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 40])
 def test_repeating_the_same_work_for_each_token_changes_nothing(pocket, exact, monkeypatch, limit):
-    """As a CUDA graph needs it, without one: no shape changes, nothing is moved, rows that have ended stay; float64."""
-    doubled, caught = (exact(), pocket[1]), []
-    usual = sample(doubled, TEXTS, limit=limit)
+    """As a CUDA graph needs it, without one; ended at the letter o, early or late, in float64."""
+    model, tokenizer, caught = exact(), pocket[1], []
+    prompts, noise = [encode(tokenizer, text) for text in TEXTS], [uniforms(8, limit, text) for text in TEXTS]
+    stops = [tokenizer.convert_tokens_to_ids("o")]
+    usual = rollout(model, tokenizer, prompts, noise, stops)
     monkeypatch.setattr(rollouts, "GRAPHS", ("cpu",))
-    monkeypatch.setattr(rollouts, "captured", lambda work: caught.append(work) or work)
-    for a, b in zip(usual, sample(doubled, TEXTS, limit=limit), strict=True):
+    monkeypatch.setattr(rollouts, "captured", lambda *args: caught.append(args) or recorded(*args))
+    for a, b in zip(usual, rollout(model, tokenizer, prompts, noise, stops), strict=True):
         assert torch.equal(a.tokens[a.mask], b.tokens[b.mask])
         assert torch.equal(a.mask, b.mask)
         assert torch.equal(a.ended, b.ended)
         torch.testing.assert_close(a.logp, b.logp, rtol=0, atol=1e-12)
     assert len(caught) == (limit > 2), "once, after it has run once"
+    assert limit < 40 or len({int(row.sum()) for group in usual for row in group.mask}) > 5
+
+    monkeypatch.setattr(rollouts, "UNCAPTURED", {model})
+    rollout(model, tokenizer, prompts, noise, stops)
+    assert len(caught) == (limit > 2), "nor again where it could not be done"
 
 
 class FakeGraph:
-    """A CUDA graph and the context that captures it, without a GPU."""
+    """A CUDA graph, and the contexts around its capture, without a GPU."""
+
+    left = 0
 
     def __init__(self, graph=None):
         self.replay = object()
@@ -79,23 +106,42 @@ class FakeGraph:
         return self
 
     def __exit__(self, *error):
-        pass
+        FakeGraph.left += 1
 
 
-def test_what_can_not_be_captured_is_done_as_it_is(monkeypatch):
-    for name in ("CUDAGraph", "graph", "stream"):
-        monkeypatch.setattr(torch.cuda, name, FakeGraph)
+class FailingCapture(FakeGraph):
+    """PyTorch's own: where the capture failed, ending it fails, too."""
+
+    def __exit__(self, kind, *error):
+        if kind is not None:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def test_what_can_not_be_captured_is_done_as_it_is_and_not_tried_again(monkeypatch):
+    made = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: made.append(FakeGraph()) or made[-1])
+    monkeypatch.setattr(torch.cuda, "graph", FailingCapture)
+    monkeypatch.setattr(torch.cuda, "stream", FakeGraph)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
-    done = []
+    monkeypatch.setattr(rollouts, "UNCAPTURED", set())
+    done, left = [], FakeGraph.left
 
     def synchronises():
         done.append(1)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    assert rollouts.captured(synchronises) is synchronises
-    assert done == [1]
-    work = lambda: done.append(2)  # noqa: E731
-    assert rollouts.captured(work) is not work
+    def overflows():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert rollouts.captured(synchronises, "this model") is synchronises
+    assert (done, rollouts.UNCAPTURED) == ([1], {"this model"})
+    assert FakeGraph.left == left + 1, "and the stream is the one of before"
+
+    monkeypatch.setattr(torch.cuda, "graph", FakeGraph)
+    with pytest.raises(torch.OutOfMemoryError):
+        rollouts.captured(overflows, "another")
+    assert rollouts.captured(lambda: done.append(2), "another") is made[-1].replay
+    assert (done, rollouts.UNCAPTURED) == ([1, 2], {"this model"})
 
 
 def test_the_seed_decides(pocket):

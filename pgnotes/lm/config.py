@@ -74,9 +74,7 @@ class GRPOConfig:
     beta: float = setting(0.0, least=0)  # weight of the KL to the start model, in nats a token
     # The gradient of k2 as a loss is the KL's own; under the paper's k3 one token of ratio e⁴ outweighs fifty others.
     kl: str = setting("k2", among=objectives.KL_KINDS)
-    entropy_bonus: float = setting(
-        0.0, least=-10
-    )  # weight of the entropy, in nats a token; below 0 being sure is paid for
+    entropy_bonus: float = setting(0.0, least=-10)  # weight of the entropy, in nats a token; below 0 sureness is paid
     entropy_scale: str = setting("constant", among=objectives.ENTROPY_SCALES)  # by what the bonus is scaled in a step
     # bookkeeping
     seed: int = 0

@@ -49,6 +49,8 @@ TRIALS: dict[str, tuple[dict, bool]] = {
     "few openings: entropy bonus -0.3": (FEW | {"entropy_bonus": -0.3}, True),
     "few openings: entropy bonus -0.1": (FEW | {"entropy_bonus": -0.1}, True),
     "few openings: sampled and scored hotter": (FEW | {"temperature": 1.25}, True),
+    "few openings: sampled and scored cooler": (FEW | {"temperature": 0.6, "lr": 4e-5, "steps": 230}, True),
+    "few openings: examples at 1.7": (FEW | {"warmup_temperature": 1.7, "steps": 220}, False),
     "16 prompts a step": ({"prompts_per_step": 16}, True),
     "half the rate": ({"lr": 2.5e-5}, True),
     "twice the rate": ({"lr": 1e-4, "decay_after": 90, "half_life": 25}, True),

@@ -100,11 +100,10 @@ def load_run(
     if stored is None:
         return run
 
-    processes = run.accelerator.num_processes
-    if stored["processes"] != processes:
+    if stored["processes"] != run.accelerator.num_processes:
         raise BadInputError(
             f"the run in {str(folder.path)!r} was made by {stored['processes']} processes; "
-            f"it can't go on with {processes}"
+            f"it can't go on with {run.accelerator.num_processes}"
         )
     if folder.checkpoints():
         run.changes = check_same_task(run.task_hash, stored, folder)

@@ -106,7 +106,9 @@ def supervised_step(run: Learner, examples: list[tuple[str, str]], lr: float) ->
         tokens = pad_sequence(own, batch_first=True).to(run.device)
         mask = torch.arange(tokens.shape[1]) < torch.tensor([[len(row)] for row in own])
         with policy.autocast():
-            logp, _ = completion_logprobs(policy.model, asked, tokens, mask.to(run.device), entropy="none")
+            logp, _ = completion_logprobs(
+                policy.model, asked, tokens, mask.to(run.device), config.warmup_temperature, entropy="none"
+            )
         part = -logp.sum() / count
         run.scaler.scale(part).backward()
         loss += part.item()

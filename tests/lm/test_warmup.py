@@ -60,9 +60,10 @@ def test_targets_that_the_plainest_form_does_not_reach_take_another(length, tota
     assert not any(PLAIN.fullmatch(text) for text in texts)
 
 
-def test_an_update_is_that_of_the_cross_entropy_over_the_batch(pocket):
+@pytest.mark.parametrize("temperature", [1.0, 1.6])
+def test_an_update_is_that_of_the_cross_entropy_over_the_batch(pocket, temperature):
     """Mean over all tokens of the completions, ends included, by the library's own forward pass on whole texts."""
-    run = learner(dataclasses.replace(WARM, grad_clip=1e9))
+    run = learner(dataclasses.replace(WARM, grad_clip=1e9, warmup_temperature=temperature))
     first, second = run.task.prompts[:2]
     texts = ["sold 12 loaves.", "baked 3 pies, 40 tarts and one bun.", "sat down."]
     examples = [*((first, text) for text in texts), (second, "read on for an hour.")]
@@ -81,7 +82,8 @@ def test_an_update_is_that_of_the_cross_entropy_over_the_batch(pocket):
         request = encode(tokenizer, run.task.message(prompt))
         written = torch.tensor(tokenizer(text + "<|end|>", add_special_tokens=False)["input_ids"])
         logits = model(input_ids=torch.cat([request, written])[None]).logits[0, len(request) - 1 : -1]
-        nats, count = nats + F.cross_entropy(logits, written, reduction="sum"), count + len(written)
+        nats += F.cross_entropy(logits / temperature, written, reduction="sum")
+        count += len(written)
     (nats / count).backward()
     assert record["loss"] == pytest.approx((nats / count).item(), rel=1e-5)
     for name, p in model.named_parameters():

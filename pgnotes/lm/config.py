@@ -47,7 +47,7 @@ class GRPOConfig:
     warmup_examples: int = setting(0, least=0)  # of the task's own, learned from before the first step
     warmup_batch: int = setting(16, least=1)  # examples in an update of that stage
     warmup_lr: float = positive(8e-5)  # of its AdamW at the beginning; it falls to a tenth
-    warmup_temperature: float = positive(1.0)  # at which they are learned; above 1, the model at 1 is surer than they
+    warmup_temperature: float = positive(1.0)  # by which logits are divided there; above 1 leaves a colder model
     # how much
     steps: int = setting(100, least=1)
     prompts_per_step: int = setting(16, least=1)

@@ -40,15 +40,15 @@ def test_the_real_model_s_recipe_and_a_trial_from_its_warmed_up_model(benchmark,
     """With the bundled model in the place of the converted one; a second call does nothing again."""
     shutil.copytree(ROOT / "pgnotes/lm/pocket", tmp_path / "SmolLM2-135M-Instruct")
     small = "steps=2 warmup_examples=20 evaluate=8 prompts_per_step=2 group_size=2 max_new_tokens=90 device=cpu"
-    given = ["--trials", "recipe", "no leash", "--seeds", "3", "--trial-seeds", "3"]
+    given = ["--trials", "recipe", "a leash of 0.02", "--seeds", "3", "--trial-seeds", "3"]
     given += ["--out", str(tmp_path), *(word for setting in small.split() for word in ("--set", setting))]
     first, again = (benchmark("real_model", *given).splitlines() for _ in range(2))
-    assert first[:2] == ["recipe, seed 3: done", "no leash, seed 3: done"]
+    assert first[:2] == ["recipe, seed 3: done", "a leash of 0.02, seed 3: done"]
     assert first[2:] == again[2:]
-    assert [line[:34].strip() for line in first[2:]] == ["trial", "recipe", "no leash"]
-    trial = json.loads((tmp_path / "no-leash-3/run.json").read_text())["config"]
+    assert [line[:34].strip() for line in first[2:]] == ["trial", "recipe", "a leash of 0.02"]
+    trial = json.loads((tmp_path / "a-leash-of-0-02-3/run.json").read_text())["config"]
     assert trial["model"] == str(tmp_path / "recipe-3/warmup/model")
-    assert (trial["warmup_examples"], trial["beta"], trial["steps"]) == (0, 0.0, 2)
+    assert (trial["warmup_examples"], trial["beta"], trial["steps"]) == (0, 0.02, 2)
 
 
 def test_the_share_of_the_commonest_numbers(monkeypatch):

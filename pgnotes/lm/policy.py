@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -173,6 +174,30 @@ def check_logprobs(model: PreTrainedModel, name: str) -> None:
         raise BadInputError(
             f"model is {name!r}, of type {kind}: scored here, a token's log-probability is up to {gap:.2g} nats off "
             "the model's own, which does more to its logits than is known here; this kind can't be trained here"
+        )
+
+
+@torch.no_grad()
+def multiply_logits(model: PreTrainedModel, factor: float, name: str) -> None:
+    """Multiply a model's logits by `factor`, for good: above 1 it is surer (temperature scaling, Guo et al. 2017).
+
+    In the weights of its last normalisation, since the head's may be the embeddings' as well.
+    BadInputError for a family where that does something else.
+    """
+    parts = [part for path, part in model.base_model.named_modules() if not re.search("[0-9]", path)]  # no layers
+    norms = [part for part in parts if getattr(part, "weight", None) is not None and part.weight.dim() == 1]
+    bias = getattr(model.get_output_embeddings(), "bias", None)
+    scaled = [p for norm in norms[-1:] for p in norm.parameters()] + ([] if bias is None else [bias])
+
+    ids = (7919 * torch.arange(1, 15, device=model.device))[None] % model.config.get_text_config().vocab_size
+    before = model(input_ids=ids).logits
+    for p in scaled:
+        p.mul_(factor)
+    gap = (model(input_ids=ids).logits / factor - before).abs().max() / before.abs().max()
+    if gap > torch.finfo(model.dtype).eps ** 0.5:
+        raise BadInputError(
+            f"warmup_temperature is {factor}, but model {name!r}, of type {model.config.model_type}, has no last "
+            "normalisation whose weights multiply its logits; set it to 1"
         )
 
 

@@ -17,6 +17,7 @@ from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.learner import Learner, learner
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import quiet, request
+from pgnotes.lm.policy import multiply_logits
 from pgnotes.lm.rollout import seeded
 from pgnotes.lm.state import RunFolder, finite
 from pgnotes.lm.tasks import Task
@@ -42,6 +43,8 @@ def warmed_up(
         return run
     stage = RunFolder(folder / "warmup")
     stage.writes, stage.keeps_checkpoints = folder.writes, folder.keeps_checkpoints
+    if config.warmup_temperature != 1:  # divided by as much below, the model gives at first what it gave before
+        multiply_logits(run.policy.model, config.warmup_temperature, config.model)
     learn_examples(run, stage, say, [hook for one in consumers if (hook := getattr(one, "warm_up", None))])
     with quiet():
         stage.save_model(run.policy.merged(), run.policy.tokenizer)

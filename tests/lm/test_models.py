@@ -12,7 +12,7 @@ from pgnotes.lm import models, policy
 from pgnotes.lm.errors import BadInputError
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import cut, encode, load, locate, precision
-from pgnotes.lm.policy import check_logprobs, hidden_states, parameter_groups, prefill
+from pgnotes.lm.policy import check_logprobs, hidden_states, multiply_logits, parameter_groups, prefill
 
 
 def test_the_pocket_model_is_a_small_qwen2(pocket):
@@ -220,6 +220,22 @@ def test_any_causal_model_is_scored_as_it_scores_itself(kind):
             torch.testing.assert_close(logp, own.gather(2, tokens[..., None])[..., 0], rtol=0, atol=1e-5)
             torch.testing.assert_close(entropy, -(own.exp() * own).sum(-1), rtol=0, atol=1e-5)
     assert (own.exp() * own).sum(-1).abs().mean() < 4.5, "far from even, or a temperature would not be seen"
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_logits_are_multiplied_for_good_or_the_family_is_refused_with_a_sentence(kind):
+    """These three add 1 to the weights of a normalisation before they multiply."""
+    model, ids = tiny(kind, GOOD[kind]), torch.arange(30, 60)[None]
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+    if kind in ("gemma", "gemma3_text", "nemotron"):
+        with pytest.raises(BadInputError, match=f"^warmup_temperature is 1.7, but model 'mine', of type {kind},"):
+            multiply_logits(model, 1.7, "mine")
+        return
+    multiply_logits(model, 1.7, "mine")
+    with torch.no_grad():
+        torch.testing.assert_close(model(input_ids=ids).logits, 1.7 * before, rtol=1e-4, atol=1e-4)
+    check_logprobs(model, kind)
 
 
 @pytest.mark.parametrize("kind", ["granite", "cohere", "cohere2"])

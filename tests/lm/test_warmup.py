@@ -118,9 +118,25 @@ def test_the_run_starts_from_the_warmed_up_model_and_says_what_it_could(tmp_path
     assert train(SMOKE, tmp_path / "cold").result["pass_rate_warm"] is None
 
 
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_a_model_warmed_up_at_a_temperature_is_what_one_would_be_at_1_but_colder(tmp_path, lora_rank):
+    """Its updates are those of a model whose logits nobody touched, and at the end they are 1.7 times as large."""
+    ids, logits, losses = torch.arange(30, 90)[None], {}, {}
+    for temperature in (1.0, 1.7):
+        config = dataclasses.replace(WARM, lora_rank=lora_rank, warmup_temperature=temperature, checkpoint_every=2)
+        folder = tmp_path / f"{temperature}"
+        next(steps(config, folder, say=lambda text: None))
+        log = (folder / "warmup/log.jsonl").read_text().splitlines()
+        losses[temperature] = [json.loads(line)["loss"] for line in log]
+        logits[temperature] = load(str(folder / "warmup"))[0](input_ids=ids).logits
+    assert losses[1.7] == pytest.approx(losses[1.0], rel=1e-2)
+    assert losses[1.7][0] == pytest.approx(losses[1.0][0], rel=1e-5)
+    torch.testing.assert_close(logits[1.7] / 1.7, logits[1.0], rtol=0.05, atol=0.2)
+
+
 @pytest.mark.parametrize("stop", ["within the warm-up", "between the two", "within the steps"])
 def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_end(tmp_path, stop):
-    config = dataclasses.replace(WARM, checkpoint_every=2, warmup_examples=80)
+    config = dataclasses.replace(WARM, checkpoint_every=2, warmup_examples=80, warmup_temperature=1.7)
     straight = train(config, tmp_path / "straight", say=lambda text: None)
 
     class StoppedError(Exception):

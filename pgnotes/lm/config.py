@@ -192,12 +192,12 @@ POCKET = {
 REAL = {  # a pretrained model that has never counted characters
     "length": 64,
     "digit_sum": 20,
-    # Before them nothing passes, and reinforcement has nothing to sharpen. After these a third does, each text with
+    # Before them nothing passes, and reinforcement has nothing to sharpen. After these three in ten do, each text with
     # numbers of its own; after 3,840 others one or two in a hundred did, and the steps multiplied one trick (lesson 09,
     # one run each).
     "warmup_examples": 12_800,
     "warmup_batch": 32,
-    # Even choices stay about even, and where the model tends to the right ending, the wrong one thins out (lesson 09).
+    # Our reading: even choices stay about even, and where it tends to the right ending, the wrong one thins out.
     "warmup_temperature": 1.7,
     "reward": "steep",  # most of what does not pass is one or two off
     "advantages": "reinforce_pp",  # by the batch's spread: a group's would pay a character nearer like a pass

@@ -224,7 +224,7 @@ def test_any_causal_model_is_scored_as_it_scores_itself(kind):
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_logits_are_multiplied_for_good_or_the_family_is_refused_with_a_sentence(kind):
-    """These three add 1 to the weights of a normalisation before they multiply."""
+    """Gemma and Nemotron add 1 to the weights of a normalisation before they multiply by them."""
     model, ids = tiny(kind, GOOD[kind]), torch.arange(30, 60)[None]
     with torch.no_grad():
         before = model(input_ids=ids).logits

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.rollout import Group, seeded
-from pgnotes.lm.tasks import Task
+from pgnotes.lm.tasks import Task, passes
 from pgnotes.theory.arguments import check_count, check_positive
 from pgnotes.theory.preferences import dpo_terms
 
@@ -39,8 +39,7 @@ def judged_pairs(task: Task, groups: Sequence[Group]) -> list[Pair]:
     """
     pairs = []
     for group in groups:
-        ends = zip(group.texts, group.ended.tolist(), strict=True)
-        passed = torch.tensor([ended and bool(task.passed(text, group.source)) for text, ended in ends])
+        passed = torch.tensor(passes(task, group.source, group.texts, group.ended.tolist()))
         for rows in zip(passed.nonzero()[:, 0].tolist(), (~passed).nonzero()[:, 0].tolist(), strict=False):
             both = torch.tensor(rows)
             pairs.append(Pair(group.prompt, group.tokens[both], group.mask[both]))

@@ -31,11 +31,10 @@ class RewardError(RuntimeError):
 
 def out_of_memory(error: BaseException) -> bool:
     """True if the machine or its GPU ran out of memory, however that is reported."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if not isinstance(error, RuntimeError | OSError):
-        return False
-    return should_reduce_batch_size(error) or any(text in str(error) for text in NO_MEMORY)
+    said = isinstance(error, RuntimeError | OSError) and (
+        should_reduce_batch_size(error) or any(text in str(error) for text in NO_MEMORY)
+    )
+    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def release_frames(error: BaseException) -> None:

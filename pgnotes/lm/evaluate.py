@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -14,7 +14,7 @@ from pgnotes.lm.config import GRPOConfig
 from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import request, stop_ids
 from pgnotes.lm.rollout import Group, rollout, uniforms
-from pgnotes.lm.tasks import Task
+from pgnotes.lm.tasks import Task, passes
 from pgnotes.theory import pass_at_k as estimate
 
 ROWS = 128  # completions sampled at a time
@@ -110,11 +110,8 @@ def count_passes(
 ) -> list[int]:
     """How many of n completions of each request pass, sampled at temperature 1 (lesson 10)."""
     groups = sample(model, tokenizer, requests, config, n, "pass@k")
-    counts = []
-    for (task, prompt), group in zip(requests, groups, strict=True):
-        written = zip(group.texts, group.ended.tolist(), strict=True)
-        counts.append(sum(ended and bool(task.passed(text, prompt)) for text, ended in written))
-    return counts
+    asked = zip(requests, groups, strict=True)
+    return [sum(passes(task, prompt, group.texts, group.ended.tolist())) for (task, prompt), group in asked]
 
 
 def sample(
@@ -128,18 +125,21 @@ def sample(
     """n completions of each request at temperature 1, `ROWS` at a time; purpose: what their noise is seeded by."""
     prompts = [request(tokenizer, task.message, prompt, config.prompt_tokens) for task, prompt in requests]
     noise = [uniforms(n, config.token_limit, config.seed, purpose, place) for place in range(len(requests))]
-    at_once, groups = max(1, ROWS // n), []
-    for start in range(0, len(requests), at_once):
-        batch = slice(start, start + at_once)
-        groups += rollout(model, tokenizer, prompts[batch], noise[batch], stop_ids(model, tokenizer))
-    return groups
+    stops, at_once = stop_ids(model, tokenizer), max(1, ROWS // n)
+    blocks = [slice(start, start + at_once) for start in range(0, len(requests), at_once)]
+    return list(chain(*(rollout(model, tokenizer, prompts[block], noise[block], stops) for block in blocks)))
 
 
 def judged(task: Task, prompt: str, group: Group) -> dict:
     """The only completion of a group, and what the task says of it."""
-    text, ended = group.texts[0], bool(group.ended[0])
-    passed = ended and bool(task.passed(text, prompt))
-    return {"prompt": prompt, "completion": text, "ended": ended, "passed": passed} | task.measures(text)
+    (text,), (ended,) = group.texts, group.ended.tolist()
+    return {
+        "prompt": prompt,
+        "completion": text,
+        "ended": ended,
+        "passed": passes(task, prompt, [text], [ended])[0],
+        **task.measures(text),
+    }
 
 
 def distinct_in_100(texts: list[str]) -> float:

@@ -92,6 +92,11 @@ def asked(task: Task, function: Callable, name: str, prompt: str, texts: Sequenc
     return rewards
 
 
+def passes(task: Task, prompt: str, texts: Sequence[str], ended: Sequence[bool]) -> list[bool]:
+    """Whether each of a prompt's completions ended by itself and is what was asked for."""
+    return [end and bool(task.passed(text, prompt)) for text, end in zip(texts, ended, strict=True)]
+
+
 def culprit(reward: Callable, prompt: str, texts: Sequence[str], columns: Mapping[str, Any]) -> str:
     """Which completion a reward fails on, tried one by one."""
     for i, text in enumerate(texts):

@@ -1,6 +1,6 @@
-"""The engine alone: decoding beside the library's `generate`, and what a step costs as its sizes grow.
+"""The engine alone: decoding beside `generate`, a step as its sizes grow, and what it gains by keeping freed memory.
 
-    python benchmarks/engine.py [--repeats 3] [--size tiny]
+    python benchmarks/engine.py [--repeats 3] [--size tiny] [--only memory]
 
 Float32 on a CPU, random weights, completions of a fixed length, both ways in turn, medians.
 """
@@ -8,6 +8,7 @@ Float32 on a CPU, random weights, completions of a fixed length, both ways in tu
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -18,6 +19,7 @@ import transformers
 from random_model import SIZES, random_run, write_model, write_prompts
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from pgnotes.lm import learner
 from pgnotes.lm.grpo import train_step
 from pgnotes.lm.models import load
 from pgnotes.lm.rollout import rollout, uniforms
@@ -106,17 +108,40 @@ def step_table(folder: Path, size: dict, repeats: int) -> None:
         print(f"  {name:42s} {rollout:10.2f} {train:10.2f} {ratios}", flush=True)
 
 
+def step_where_memory_is(kept: bool, *args: object) -> tuple[float, float]:
+    """What `step_seconds` finds, in a process whose freed memory is kept, or given back."""
+    if not kept:
+        learner.keep_freed_memory = lambda device: None
+    return step_seconds(*args)
+
+
+def memory_table(folder: Path, size: dict, repeats: int) -> None:
+    """Print what a step costs while freed memory is kept and while it is given back: two processes each, in turn."""
+    shape = (2 * PROMPT, 2 * NEW, 2 * GROUP)
+    print(f"\na step of 4 prompts, {shape[0]} + {shape[1]} tokens, groups of {shape[2]}")
+    print(f"  {'freed memory':14s} {'rollout s':>10s} {'train s':>10s}")
+    processes = multiprocessing.get_context("spawn")
+    for kept in (False, True, False, True):
+        with processes.Pool(1) as pool:
+            rollout_s, train_s = pool.apply(step_where_memory_is, (kept, folder, size, shape, repeats))
+        print(f"  {'kept' if kept else 'given back':14s} {rollout_s:10.2f} {train_s:10.2f}", flush=True)
+
+
+TABLES = {"decoding": decoding_table, "step": step_table, "memory": memory_table}
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--only", choices=TABLES, nargs="+", default=TABLES)
     args = parser.parse_args()
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     print(f"{versions}; {torch.get_num_threads()} threads; medians of {args.repeats}")
     with tempfile.TemporaryDirectory() as folder:
-        decoding_table(Path(folder), SIZES[args.size], args.repeats)
-        step_table(Path(folder), SIZES[args.size], args.repeats)
+        for name in args.only:
+            TABLES[name](Path(folder), SIZES[args.size], args.repeats)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The same GRPO steps by pgnotes and by TRL's GRPOTrainer: seconds and memory; and a task's reward used by both.
 
-    python benchmarks/trl_side_by_side.py [--steps 5] [--shapes 128,48,8 …]     needs: pip install -e ".[bench]"
+    python benchmarks/trl_side_by_side.py [--steps 5] [--shapes 128,48,8 …] [--keep-memory]
+                                                                          needs: pip install -e ".[bench]"
 
 Step by step in turn, with the same model, prompts, completion lengths, precision, batch and optimizer; a random reward,
 so that no group is dead. TRL runs with all rows of a step in one micro-batch, with one group in each as pgnotes does,
@@ -29,6 +30,8 @@ from random_model import SIZES, random_reward, random_run, write_model, write_pr
 SHAPES = ((128, 48, 8), (128, 64, 16), (32, 256, 8))
 SAVING = "trl, saving"
 WAYS = ("pgnotes", "trl", "trl, by group", SAVING)
+# What pgnotes asks of glibc by itself: freed memory is kept, and large pieces come from what was kept.
+KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 SILENT = {"report_to": [], "disable_tqdm": True, "logging_strategy": "no", "save_strategy": "no"}  # settings of TRL's
 PARTS = ("rollout", "train", "whole")  # of a step, in seconds
 
@@ -147,11 +150,15 @@ def work(way: str, model: str, prompts: str, shape: str, per_step: str, steps: s
 
 
 def side_by_side(
-    folder: Path, model: str, vocab_size: int, shape: tuple[int, int, int], per_step: int, steps: int
+    folder: Path, model: str, vocab_size: int, shape: tuple[int, int, int], per_step: int, steps: int, **extra: str
 ) -> dict[str, dict[str, float]]:
-    """Medians over the steps of each way, in turn after one step to warm up; MiB at the end."""
+    """Medians over the steps of each way, in turn after one step to warm up; MiB at the end.
+
+    extra: variables of the processes' environment.
+    """
     prompts = write_prompts(folder / f"prompts-{shape[0]}.txt", shape[0], vocab_size)
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
+    environment |= extra
     task = [model, prompts, ",".join(map(str, shape)), str(per_step), str(steps + 1)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = {}
@@ -235,6 +242,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=4, help="prompts a step")
     sizes = "of the model: small has 25 million parameters, qwen is Qwen2.5-0.5B's shape"
     parser.add_argument("--size", choices=SIZES, default="small", help=sizes)
+    parser.add_argument("--keep-memory", action="store_true", help="TRL's processes keep freed memory, too")
     parser.add_argument("--work", nargs=6, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
@@ -247,7 +255,8 @@ def main() -> None:
         model = write_model(Path(folder) / "model", SIZES[args.size])
         for text in args.shapes:
             shape = tuple(map(int, text.split(",")))
-            found = side_by_side(Path(folder), model, SIZES[args.size]["vocab_size"], shape, args.prompts, args.steps)
+            sizes = (SIZES[args.size]["vocab_size"], shape, args.prompts, args.steps)
+            found = side_by_side(Path(folder), model, *sizes, **(KEEP if args.keep_memory else {}))
             print_table(shape, args.prompts, found)
     task_in_trl()
 

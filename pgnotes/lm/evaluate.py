@@ -109,8 +109,7 @@ def count_passes(
     n: int,
 ) -> list[int]:
     """How many of n completions of each request pass, sampled at temperature 1 (lesson 10)."""
-    groups = sample(model, tokenizer, requests, config, n, "pass@k")
-    asked = zip(requests, groups, strict=True)
+    asked = zip(requests, sample(model, tokenizer, requests, config, n, "pass@k"), strict=True)
     return [sum(passes(task, prompt, group.texts, group.ended.tolist())) for (task, prompt), group in asked]
 
 

@@ -43,3 +43,11 @@ def test_nothing_is_asked_of_a_gpu_or_of_another_c_library(monkeypatch, device, 
     monkeypatch.setattr(platform, "libc_ver", lambda: library)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("asked"))
     keep_freed_memory(torch.device(device))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not every processor can")
+def test_numbers_too_small_for_full_precision_count_as_nothing():
+    code = "import torch; from pgnotes.lm.config import GRPOConfig; from pgnotes.lm.learner import learner; "
+    code += "learner(GRPOConfig.preset('smoke')); x = torch.full((2**22,), 1e-30); print((x * 1e-10).any().item())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"  # in every thread: they take over from the first what it was told

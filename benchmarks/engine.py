@@ -1,6 +1,6 @@
-"""The engine alone: decoding beside `generate`, a step as its sizes grow, and what it gains by keeping freed memory.
+"""The engine alone: decoding beside `generate`, a step as its sizes grow, and what it would lose to the machine.
 
-    python benchmarks/engine.py [--repeats 3] [--size tiny] [--only memory]
+    python benchmarks/engine.py [--repeats 3] [--size tiny] [--only machine]
 
 Float32 on a CPU, random weights, completions of a fixed length, both ways in turn, medians.
 """
@@ -22,10 +22,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pgnotes.lm import learner
 from pgnotes.lm.grpo import train_step
 from pgnotes.lm.models import load
+from pgnotes.lm.policy import multiply_logits
 from pgnotes.lm.rollout import rollout, uniforms
 
 ROWS = (8, 32, 128)  # completions decoded at once, 8 of each prompt
 GROUP, PROMPT, NEW = 8, 64, 32  # completions of a prompt; tokens of a prompt; tokens of a completion
+SURE = 50.0  # so that most chances are tiny, as a trained model's are
 GROWN = {"a prompt's completions": (1, 1, 4), "tokens of a prompt": (4, 1, 1), "tokens of a completion": (1, 4, 1)}
 
 
@@ -69,12 +71,15 @@ def decode_rates(
     return rows * new / statistics.median(ours[1:]), rows * new / statistics.median(theirs[1:])
 
 
-def step_seconds(folder: Path, size: dict, shape: tuple[int, int, int], repeats: int) -> tuple[float, float]:
-    """Seconds of a step's sampling and training, medians after one step to warm up."""
+def step_seconds(
+    folder: Path, size: dict, shape: tuple[int, int, int], repeats: int, factor: float = 1.0
+) -> tuple[float, float]:
+    """Seconds of a step's sampling and training, medians after one step to warm up; factor: of the model's logits."""
     name = "-".join(map(str, (size["vocab_size"], *shape)))
     model = write_model(folder / name, size)
     prompts = write_prompts(folder / f"{name}.txt", shape[0], size["vocab_size"])
     run = random_run(model, prompts, shape, 4, beta=0.0, steps=repeats + 1)
+    multiply_logits(run.policy.model, factor, name)
     times = [train_step(run, step)[1] for step in range(repeats + 1)][1:]
     return statistics.median(t["rollout_s"] for t in times), statistics.median(t["train_s"] for t in times)
 
@@ -108,26 +113,28 @@ def step_table(folder: Path, size: dict, repeats: int) -> None:
         print(f"  {name:42s} {rollout:10.2f} {train:10.2f} {ratios}", flush=True)
 
 
-def step_where_memory_is(kept: bool, *args: object) -> tuple[float, float]:
-    """What `step_seconds` finds, in a process whose freed memory is kept, or given back."""
-    if not kept:
+def step_without(part: str, *args: object) -> tuple[float, float]:
+    """What `step_seconds` finds, of a model that is very sure, where a part of what `learner` asks of a CPU is not."""
+    if part == "freed memory kept":
         learner.keep_freed_memory = lambda device: None
-    return step_seconds(*args)
+    if part == "tiny numbers as 0":
+        torch.set_flush_denormal = lambda mode: False
+    return step_seconds(*args, SURE)
 
 
-def memory_table(folder: Path, size: dict, repeats: int) -> None:
-    """Print what a step costs while freed memory is kept and while it is given back: two processes each, in turn."""
+def machine_table(folder: Path, size: dict, repeats: int) -> None:
+    """Print what a step costs with and without what is asked of a CPU, each way in two processes, in turn."""
     shape = (2 * PROMPT, 2 * NEW, 2 * GROUP)
-    print(f"\na step of 4 prompts, {shape[0]} + {shape[1]} tokens, groups of {shape[2]}")
-    print(f"  {'freed memory':14s} {'rollout s':>10s} {'train s':>10s}")
+    print(f"\na step of 4 prompts, {shape[0]} + {shape[1]} tokens, groups of {shape[2]}, logits multiplied by {SURE:g}")
+    print(f"  {'without':20s} {'rollout s':>10s} {'train s':>10s}")
     processes = multiprocessing.get_context("spawn")
-    for kept in (False, True, False, True):
+    for part in 2 * ("nothing", "freed memory kept", "tiny numbers as 0"):
         with processes.Pool(1) as pool:
-            rollout_s, train_s = pool.apply(step_where_memory_is, (kept, folder, size, shape, repeats))
-        print(f"  {'kept' if kept else 'given back':14s} {rollout_s:10.2f} {train_s:10.2f}", flush=True)
+            rollout_s, train_s = pool.apply(step_without, (part, folder, size, shape, repeats))
+        print(f"  {part:20s} {rollout_s:10.2f} {train_s:10.2f}", flush=True)
 
 
-TABLES = {"decoding": decoding_table, "step": step_table, "memory": memory_table}
+TABLES = {"decoding": decoding_table, "step": step_table, "machine": machine_table}
 
 
 def main() -> None:

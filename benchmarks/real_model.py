@@ -1,6 +1,6 @@
 """Does the recipe train a real pretrained model? SmolLM2-135M-Instruct, by the package's own commands.
 
-    python benchmarks/real_model.py                         the recipe, three seeds (each 90 minutes on two cores;
+    python benchmarks/real_model.py                         the recipe, three seeds (each 75 minutes on two cores;
                                                             on a GPU, too, one at a time is as fast as several)
     python benchmarks/real_model.py --trials all            and with one thing changed at a time, seed 0
     python benchmarks/real_model.py --seeds 0 --set steps=3 --set warmup_examples=32      to try the script

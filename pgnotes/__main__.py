@@ -30,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
     grpo = commands.add_parser("grpo", help="train a language model with GRPO")
     grpo.add_argument(
         "--preset",
-        help="smoke (20 s), pocket (the bundled model, minutes; the default), laptop (SmolLM2-135M, an hour and a half "
-        "without a GPU) or t4 (Qwen2.5-0.5B on a T4)",
+        help="smoke (20 s), pocket (the bundled model, minutes; the default), laptop (SmolLM2-135M, an hour and a "
+        "quarter without a GPU) or t4 (Qwen2.5-0.5B on a T4)",
     )
     grpo.add_argument("--out", help="the run's folder: settings, log, checkpoints, model")
     grpo.add_argument(

@@ -121,8 +121,8 @@ class GRPOConfig:
     def preset(cls, name: str) -> GRPOConfig:
         """The settings of that name (lesson 09).
 
-        "smoke" (20 s, for tests), "pocket" (the bundled model, minutes), "laptop" (SmolLM2-135M, an hour and a half
-        without a GPU), "t4" (Qwen2.5-0.5B).
+        "smoke" (20 s, for tests), "pocket" (the bundled model, minutes), "laptop" (SmolLM2-135M, an hour and a
+        quarter without a GPU), "t4" (Qwen2.5-0.5B).
         """
         if name not in PRESETS:
             raise BadInputError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}")

@@ -192,9 +192,9 @@ POCKET = {
 REAL = {  # a pretrained model that has never counted characters
     "length": 64,
     "digit_sum": 20,
-    # Before them nothing passes, and reinforcement has nothing to sharpen. After these three in ten do, each text with
-    # numbers of its own; after 3,840 others one or two in a hundred did, and the steps multiplied one trick (lesson 09,
-    # one run each).
+    # Before them nothing passes, and reinforcement has nothing to sharpen. After these three or four in ten do, by many
+    # numbers (three runs); after 3,840 others one or two in a hundred did, and the steps multiplied one trick (one run,
+    # lesson 09).
     "warmup_examples": 12_800,
     "warmup_batch": 32,
     # Our reading: even choices stay about even, and where it tends to the right ending, the wrong one thins out.

@@ -114,11 +114,10 @@ def step_table(folder: Path, size: dict, repeats: int) -> None:
 
 
 def step_without(part: str, *args: object) -> tuple[float, float]:
-    """What `step_seconds` finds, of a model that is very sure, where a part of what `learner` asks of a CPU is not."""
+    """What `step_seconds` finds, of a model that is very sure, where a part of what a run asks of a CPU is not."""
     if part == "freed memory kept":
         learner.keep_freed_memory = lambda device: None
-    if part == "tiny numbers as 0":
-        torch.set_flush_denormal = lambda mode: False
+    torch.set_flush_denormal(part != "tiny numbers as 0")
     return step_seconds(*args, SURE)
 
 

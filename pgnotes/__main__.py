@@ -105,6 +105,8 @@ def parse(key: str, text: str, like: int | float | str | tuple) -> int | float |
 
 def run_grpo(args: argparse.Namespace) -> dict:
     """Train; the progress bar goes to stderr."""
+    import torch
+
     from pgnotes.classroom.progress import Bar
     from pgnotes.lm.config import GRPOConfig
     from pgnotes.lm.errors import BadInputError
@@ -118,6 +120,10 @@ def run_grpo(args: argparse.Namespace) -> dict:
     stored = RunFolder(args.out).read_run() if args.out and args.resume and args.preset is None else None
     config = GRPOConfig.from_json(stored["config"]) if stored else GRPOConfig.preset(args.preset or "pocket")
     config = changed(config, args.set)
+
+    # A model that has grown sure makes many numbers below 1e-38, and they are slow. Not in a process that others share.
+    if __name__ == "__main__":
+        torch.set_flush_denormal(True)
 
     # Before anything is loaded: will it fit?
     memory = memory_estimate(config, device_capability(config.device))["total"]

@@ -106,7 +106,7 @@ def test_files_stay_small(path):
 def test_the_engine_stays_readable():
     """What there is to read of `lm/`, in statements, so that packing gains nothing; and a step on one screen."""
     files = sorted((ROOT / "pgnotes/lm").glob("*.py"))
-    assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1762
+    assert sum(statements(path.read_text(encoding="utf-8")) for path in files) <= 1761
 
     nodes = ast.walk(ast.parse((ROOT / "pgnotes/lm/grpo.py").read_text()))
     (step,) = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "train_step")

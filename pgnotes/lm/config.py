@@ -23,7 +23,7 @@ def setting(default: Any, least: float = -math.inf, most: float = math.inf, amon
 
 def positive(default: float) -> Any:
     """A field that must be greater than 0."""
-    return setting(default, least=math.ulp(0.0))
+    return setting(default, least=2.0**-1022)  # the least float that is not subnormal: those may count as 0
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,6 @@ def learner(
     BadInputError or ConnectionError for settings that can't work with this model on this machine.
     """
     torch.set_num_threads(config.threads or CORES)
-    torch.set_flush_denormal(True)  # a model that has grown sure makes many numbers below 1e-38, and they are slow
     task, task_hash = task_and_hash(config, task, prompts)
     accelerator, device = processes_and_device(config.device)
     if config.prompts_per_step % accelerator.num_processes:

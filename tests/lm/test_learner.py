@@ -29,6 +29,14 @@ fetched()
 print(first, fetched())
 """
 
+COMMAND = """
+import contextlib, runpy, sys, torch
+sys.argv = ["pgnotes", "grpo", "--preset", "smoke", "--out", sys.argv[1], "--set", "steps=1", "evaluate=1"]
+with contextlib.suppress(SystemExit):
+    runpy.run_module("pgnotes", run_name="__main__")
+print((torch.full((2**22,), 1e-30) * 1e-10).any().item())
+"""
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_large_tensors_are_made_of_memory_that_was_freed():
@@ -46,8 +54,6 @@ def test_nothing_is_asked_of_a_gpu_or_of_another_c_library(monkeypatch, device, 
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not every processor can")
-def test_numbers_too_small_for_full_precision_count_as_nothing():
-    code = "import torch; from pgnotes.lm.config import GRPOConfig; from pgnotes.lm.learner import learner; "
-    code += "learner(GRPOConfig.preset('smoke')); x = torch.full((2**22,), 1e-30); print((x * 1e-10).any().item())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"  # in every thread: they take over from the first what it was told
+def test_numbers_too_small_for_full_precision_count_as_nothing_in_the_command(tmp_path):
+    done = subprocess.run([sys.executable, "-c", COMMAND, str(tmp_path / "run")], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False"  # in every thread: they take over from the first what it was told

@@ -157,8 +157,8 @@ def side_by_side(
     extra: variables of the processes' environment.
     """
     prompts = write_prompts(folder / f"prompts-{shape[0]}.txt", shape[0], vocab_size)
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
-    environment |= extra
+    silent = {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
+    environment = os.environ | silent | extra
     task = [model, prompts, ",".join(map(str, shape)), str(per_step), str(steps + 1)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = {}

@@ -35,6 +35,11 @@ sys.argv = ["pgnotes", "grpo", "--preset", "smoke", "--out", sys.argv[1], "--set
 with contextlib.suppress(SystemExit):
     runpy.run_module("pgnotes", run_name="__main__")
 print((torch.full((2**22,), 1e-30) * 1e-10).any().item())
+
+from pgnotes.lm.config import GRPOConfig
+with contextlib.suppress(ValueError):
+    GRPOConfig(lr=0.0)
+    print("a rate of 0 was taken for one above it")
 """
 
 

@@ -152,8 +152,8 @@ def learner(
 def keep_freed_memory(device: torch.device) -> None:
     """On a CPU, have the C library keep freed memory for the next step, which would fetch as much anew, page by page.
 
-    It is kept until the process ends. A step of `laptop` then takes a quarter less time (benchmarks/README.md).
-    Only Linux's glibc has `mallopt`.
+    It is kept until the process ends. Training `laptop` then takes a tenth less time, and more in a short process
+    (benchmarks/README.md).  Only Linux's glibc has `mallopt`.
     """
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         # The heap never shrinks, and large tensors come from it, too.

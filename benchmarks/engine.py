@@ -27,7 +27,7 @@ from pgnotes.lm.rollout import rollout, uniforms
 
 ROWS = (8, 32, 128)  # completions decoded at once, 8 of each prompt
 GROUP, PROMPT, NEW = 8, 64, 32  # completions of a prompt; tokens of a prompt; tokens of a completion
-SURE = 50.0  # so that most chances are tiny, as a trained model's are
+SURE = 35.0  # so that most chances are tiny, as a trained model's are
 GROWN = {"a prompt's completions": (1, 1, 4), "tokens of a prompt": (4, 1, 1), "tokens of a completion": (1, 4, 1)}
 
 

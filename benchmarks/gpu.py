@@ -29,7 +29,7 @@ from pgnotes.lm.preflight import memory_estimate
 
 GIB = 2**30
 CARD = 14.7  # GiB, of a T4
-ROWS = 128
+ROWS, LONG = 128, 80  # completions decoded at once; tokens of a long one
 
 
 def bandwidth(device: str, gib: float) -> float:
@@ -122,14 +122,15 @@ def main() -> None:
         )
     sampler = run.policy.sampler()
     run.optimizer.state.clear()
-    ours, theirs = decode_rates(sampler, run.policy.tokenizer, ROWS, shape[0], shape[1], args.steps)
+    for new in (shape[1], LONG):
+        ours, theirs = decode_rates(sampler, run.policy.tokenizer, ROWS, shape[0], new, args.steps)
+        print(
+            f"  decoding {new:5d} {ours:8,.0f} tokens/s at {ROWS} rows, groups of {GROUP}; "
+            f"generate {theirs:,.0f} (ratio {ours / theirs:.2f})"
+        )
     weights = sum(p.numel() * p.element_size() for p in sampler.parameters())
     speed = bandwidth(device, 1.0 if cuda else 0.1)
     ceiling = ROWS * speed / weights
-    print(
-        f"  decoding       {ours:8,.0f} tokens/s at {ROWS} rows, groups of {GROUP}; "
-        f"generate {theirs:,.0f} (ratio {ours / theirs:.2f})"
-    )
     print(
         f"  ceiling        {ceiling:8,.0f} tokens/s: "
         f"{weights / GIB:.2f} GiB of weights a token at {speed / 1e9:,.0f} GB/s"

@@ -20,7 +20,7 @@ from pgnotes.lm.policy import Policy, head_logits, hidden_states, prefill
 
 BLOCK = 256  # tokens whose probabilities are added up together when one is drawn
 GRAPHS = ("cuda",)  # devices that can record a token's work and repeat it
-UNCAPTURED: weakref.WeakSet = weakref.WeakSet()  # models that do something that can't be recorded
+CAPTURABLE: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # whether a model's could be, once it was tried
 DROP = 0.25  # finished rows leave the batch when they are so large a share of it: each time costs a copy of the cache
 
 
@@ -180,7 +180,7 @@ def rollout(
     # One row for each completion, with room for its keys and values.
     cache.batch_repeat_interleave(group_size)
     ordinary = all(type(layer) is DynamicLayer for layer in cache.layers)  # a sliding window keeps its own kind
-    graphs = ordinary and device.type in GRAPHS and model not in UNCAPTURED
+    graphs = ordinary and device.type in GRAPHS and CAPTURABLE.get(model, True)
     column = torch.tensor([width], device=device)  # where the next token's keys and values go
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
@@ -214,8 +214,7 @@ def rollout(
     def read_and_write() -> None:
         """Read the newest token of every row and write the next, all in place, so that it can be repeated as it is."""
         seen = (visible & (columns <= column))[..., : None if graphs else width + done]
-        positions = lengths + column - width
-        last.copy_(hidden_states(model, token[:, None], positions[:, None], seen, cache)[:, 0])
+        last.copy_(hidden_states(model, token[:, None], (lengths + column - width)[:, None], seen, cache)[:, 0])
         column.add_(1)
         write()
 
@@ -225,7 +224,7 @@ def rollout(
         left = int(alive.sum())
         if left == 0:
             break
-        if graphs and done == 2:  # the first time warms up
+        if graphs and done == (1 if model in CAPTURABLE else 2):  # a model's first one warms up
             one_more = captured(read_and_write, model)
         elif not graphs and left <= (1 - DROP) * len(rows):
             cache.batch_select_indices(alive.nonzero()[:, 0])
@@ -252,8 +251,9 @@ def captured(work: Callable[[], None], model: PreTrainedModel) -> Callable[[], o
     except RuntimeError as error:
         if out_of_memory(error):
             raise
-        UNCAPTURED.add(model)
+        CAPTURABLE[model] = False
         return work
+    CAPTURABLE[model] = True
     return graph.replay
 
 

@@ -89,9 +89,14 @@ def test_repeating_the_same_work_for_each_token_changes_nothing(pocket, exact, m
     assert len(caught) == (limit > 2), "once, after it has run once"
     assert limit < 40 or len({int(row.sum()) for group in usual for row in group.mask}) > 5
 
-    monkeypatch.setattr(rollouts, "UNCAPTURED", {model})
+    monkeypatch.setattr(rollouts, "CAPTURABLE", {model: True})
+    for a, b in zip(usual, rollout(model, tokenizer, prompts, noise, stops), strict=True):
+        assert torch.equal(a.tokens[a.mask], b.tokens[b.mask])
+    assert len(caught) == (limit > 2) + (limit > 1), "at once where it has been done before"
+
+    monkeypatch.setattr(rollouts, "CAPTURABLE", {model: False})
     rollout(model, tokenizer, prompts, noise, stops)
-    assert len(caught) == (limit > 2), "nor again where it could not be done"
+    assert len(caught) == (limit > 2) + (limit > 1), "nor again where it could not be done"
 
 
 class FakeGraph:
@@ -123,7 +128,7 @@ def test_what_can_not_be_captured_is_done_as_it_is_and_not_tried_again(monkeypat
     monkeypatch.setattr(torch.cuda, "graph", FailingCapture)
     monkeypatch.setattr(torch.cuda, "stream", FakeGraph)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
-    monkeypatch.setattr(rollouts, "UNCAPTURED", set())
+    monkeypatch.setattr(rollouts, "CAPTURABLE", {})
     done, left = [], FakeGraph.left
 
     def synchronises():
@@ -134,14 +139,14 @@ def test_what_can_not_be_captured_is_done_as_it_is_and_not_tried_again(monkeypat
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     assert rollouts.captured(synchronises, "this model") is synchronises
-    assert (done, rollouts.UNCAPTURED) == ([1], {"this model"})
+    assert (done, rollouts.CAPTURABLE) == ([1], {"this model": False})
     assert FakeGraph.left == left + 1, "and the stream is the one of before"
 
     monkeypatch.setattr(torch.cuda, "graph", FakeGraph)
     with pytest.raises(torch.OutOfMemoryError):
         rollouts.captured(overflows, "another")
     assert rollouts.captured(lambda: done.append(2), "another") is made[-1].replay
-    assert (done, rollouts.UNCAPTURED) == ([1, 2], {"this model"})
+    assert (done, rollouts.CAPTURABLE) == ([1, 2], {"this model": False, "another": True})
 
 
 def test_the_seed_decides(pocket):

@@ -1,6 +1,6 @@
 """How many of 64 completions pass, before and after a run: what lesson 10 draws as pass@k.
 
-    python -m pgnotes grpo --preset pocket --out runs/pocket
+    python -m pgnotes grpo --preset pocket --out runs/pocket --set steps=150      as far as lesson 09 shows one
     python benchmarks/passes.py runs/pocket/model
 
 Held-out openings under the target that was trained for, and under its neighbours, which were not. About two minutes on

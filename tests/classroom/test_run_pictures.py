@@ -18,10 +18,13 @@ from pgnotes.lm.logprobs import completion_logprobs
 from pgnotes.lm.models import load
 
 
-def test_the_full_run_is_the_presets():
+def test_the_full_run_is_the_presets_and_goes_on():
     records, config = full_run(), GRPOConfig.preset("pocket")
     completions = config.prompts_per_step * config.group_size
-    assert [record["step"] for record in records] == list(range(config.steps))
+    assert [record["step"] for record in records] == list(range(150))
+    assert config.steps < 150
+    rates = [config.learning_rate(step) for step in range(150)]
+    assert [record["lr"] for record in records] == pytest.approx(rates), "more steps change nothing before them"
     assert all(len(record["lengths"]) == len(record["digit_sums"]) == completions for record in records)
 
 

@@ -37,7 +37,7 @@ TOLD = (
 
 @cache
 def full_run() -> list[dict]:
-    """The records of `python -m pgnotes grpo --preset pocket`, seed 0, 150 steps: its `log.jsonl`, packed here."""
+    """The `log.jsonl`, packed here, of `python -m pgnotes grpo --preset pocket --set steps=150`, seed 0."""
     packed = files("pgnotes.classroom").joinpath("pocket_run.jsonl.gz").read_bytes()
     return [json.loads(line) for line in gzip.decompress(packed).splitlines()]
 

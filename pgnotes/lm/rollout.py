@@ -209,7 +209,7 @@ def rollout(
         token.copy_(draw((logits - norm).exp_(), uniform[place, rows]))
         tokens[rows, place], mask[rows, place] = token, alive
         logps[rows, place] = torch.where(alive, (logits.gather(1, token[:, None]) - norm)[:, 0], 0)
-        alive.logical_and_(~torch.isin(token, ends))
+        alive.logical_and_((token[:, None] != ends).all(-1))  # isin would wait for the GPU where there are many
 
     def read_and_write() -> None:
         """Read the newest token of every row and write the next, all in place, so that it can be repeated as it is."""

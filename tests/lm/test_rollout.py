@@ -1,5 +1,7 @@
 """Sampling: from the policy itself, each group by its own noise, ended where the model ends."""
 
+import gc
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -92,6 +94,7 @@ def test_repeating_the_same_work_for_each_token_changes_nothing(pocket, exact, m
     monkeypatch.setattr(rollouts, "CAPTURABLE", {model: True})
     for a, b in zip(usual, rollout(model, tokenizer, prompts, noise, stops), strict=True):
         assert torch.equal(a.tokens[a.mask], b.tokens[b.mask])
+        torch.testing.assert_close(a.logp, b.logp, rtol=0, atol=1e-12)
     assert len(caught) == (limit > 2) + (limit > 1), "at once where it has been done before"
 
     monkeypatch.setattr(rollouts, "CAPTURABLE", {model: False})
@@ -147,6 +150,15 @@ def test_what_can_not_be_captured_is_done_as_it_is_and_not_tried_again(monkeypat
         rollouts.captured(overflows, "another")
     assert rollouts.captured(lambda: done.append(2), "another") is made[-1].replay
     assert (done, rollouts.CAPTURABLE) == ([1, 2], {"this model": False, "another": True})
+
+
+def test_no_model_is_kept_for_having_been_recorded():
+    model = torch.nn.Linear(1, 1)
+    rollouts.CAPTURABLE[model] = True
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_the_seed_decides(pocket):
